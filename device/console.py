@@ -1,0 +1,35 @@
+"""What the commands' lines have in common: --json, --quiet, logging to stderr, one JSON object as the last line of stdout."""
+
+import argparse
+import json
+import logging
+import sys
+from typing import Any
+
+Parser = argparse.ArgumentParser
+
+
+def new_parser(command: str, purpose: str, example: str) -> Parser:
+    """A parser with --json and --quiet, whose --help ends with an example."""
+    parser = argparse.ArgumentParser(
+        prog=f"deblurkit {command}",
+        description=purpose,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
+    parser.add_argument("--quiet", action="store_true", help="only warnings and errors on stderr, no progress bar")
+    return parser
+
+
+def start_logging(quiet: bool) -> None:
+    """Log to stderr, one line a message."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING if quiet else logging.INFO, format="%(message)s", force=True)
+    for noisy in ("matplotlib", "PIL", "h5py", "tensorflow", "absl", "jax", "tf2onnx"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def print_json(record: dict[str, Any]) -> None:
+    """One JSON object on one line of stdout."""
+    print(json.dumps(record), flush=True)

@@ -1,0 +1,162 @@
+"""deblurkit train"""
+
+import logging
+import os
+import shlex
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from device.console import new_parser, print_json, start_logging
+from device.errors import OK, UsageError
+
+EXAMPLE = "deblurkit train --preset small --data photos --out runs/mine"
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str]) -> int:
+    """Train a preset; the run folder holds weights, curves, examples and what is needed to repeat it."""
+    parser = new_parser("train", "Train a network on sharp photographs (blurred as they are read) or on pairs.", EXAMPLE)
+    parser.add_argument("--preset", default="small", help="the network: small (default) or dense (the tutorial's baseline)")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--data", type=Path, metavar="DIR", help="sharp photographs, sub-folders too (default: scikit-image's)")
+    source.add_argument("--pairs", type=Path, nargs=2, metavar=("BLURRED", "SHARP"), help="two folders, matched by sorted name")
+    parser.add_argument("--blur", choices=["gaussian"], default="gaussian", help="how photographs are blurred")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/PRESET)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out; its own settings apply")
+    parser.add_argument("--val-share", type=float, default=0.2, help="share of the pictures held out; 0 validates on the training pictures")
+    parser.add_argument("--epochs", type=int, help="epochs (default: the preset's)")
+    parser.add_argument("--steps", type=int, help="steps an epoch (default: the preset's)")
+    parser.add_argument("--batch", type=int, help="patches in a step (default: the preset's)")
+    parser.add_argument("--patch", type=int, help="side of a training patch, pixels (default: the preset's)")
+    parser.add_argument("--learning-rate", type=float, help="peak learning rate (default: the preset's)")
+    parser.add_argument("--precision", choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"], help="default: the preset's")
+    parser.add_argument("--seed", type=int, default=0, help="seed of split, weights, patches and blur")
+    parser.add_argument("--licence", default="", help="licence of the pictures, for the manifest of what is exported")
+    parser.add_argument("--cpu", action="store_true", help="train on the CPU even where the driver shows a GPU")
+    options = parser.parse_args(argv)
+    start_logging(options.quiet)
+    if options.cpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    from train import accelerator, data, fit, presets, run_folder
+
+    out: Path = options.out or Path("runs") / options.preset
+    if not options.cpu:
+        accelerator.require_visible_gpu()
+    if options.resume:
+        record = run_folder.read_run(out)
+        folders = [Path(f) for f in record.data.folders]
+        kind, val_share = record.data.kind, record.data.val_share
+    else:
+        preset = presets.find_preset(options.preset)
+        recipe = _changed(preset.recipe, options)
+        if recipe.precision == "auto":
+            recipe = replace(recipe, precision=accelerator.best_precision())
+        kind = "pairs" if options.pairs else "photographs" if options.data else "package"
+        folders, val_share = [p.resolve() for p in options.pairs or ([options.data] if options.data else [])], options.val_share
+        if not 0 <= val_share < 1:
+            raise UsageError(f"--val-share {val_share}: expected a share of at least 0 and below 1")
+        if recipe.patch and recipe.patch % preset.architecture.pad_multiple:
+            raise UsageError(f"--patch {recipe.patch}: {preset.name} needs a multiple of {preset.architecture.pad_multiple}")
+        record = None
+
+    smallest = (record.recipe if record else recipe).patch or 32
+    if kind == "photographs":
+        pictures = data.load_photographs(folders[0], smallest)
+    elif kind == "pairs":
+        pictures = data.load_pairs(folders[0], folders[1], smallest)
+    else:
+        pictures = data.package_photographs()
+    train_pictures, val_pictures = data.split(pictures, val_share, record.seed if record else options.seed)
+
+    if record is None:
+        run_folder.fresh_folder(out)
+        architecture = preset.architecture
+        network = architecture.network(*(architecture.fixed_hw or (None, None)))
+        record = run_folder.RunRecord(
+            schema=run_folder.SCHEMA,
+            preset=preset.name,
+            architecture=presets.architecture_config(architecture),
+            recipe=recipe,
+            blur=preset.blur,
+            data=run_folder.DataRecord(
+                kind,
+                tuple(map(str, folders)),
+                tuple(p.name for p in train_pictures),
+                tuple(p.name for p in val_pictures),
+                val_share,
+                options.licence or ("the photographs of the scikit-image package" if kind == "package" else "not stated"),
+            ),
+            seed=options.seed,
+            parameters=network.count_params(),
+            macs_per_pixel=presets.macs_per_pixel(architecture),
+            command=shlex.join(["deblurkit", "train", *argv]),
+            versions=_versions(),
+            device=accelerator.training_device(),
+        )
+        run_folder.write_run(out, record)
+        (out / "summary.txt").write_text(presets.summary(architecture))
+    elif record.data.train != tuple(p.name for p in train_pictures):
+        raise UsageError(f"{out}: its pictures have changed since it began ({len(pictures)} now); train anew with another --out")
+    architecture, recipe = record.network, record.recipe
+    log.info(
+        "%s: %s parameters, %.0f MAC per pixel; %d pictures to train on, %d to validate on; training on %s",
+        record.preset, f"{record.parameters:,}", record.macs_per_pixel, len(train_pictures), len(val_pictures),
+        accelerator.training_device(),
+    )  # fmt: skip
+    if val_share == 0:
+        log.warning("--val-share 0: validated on the training pictures, so the figures say nothing about other pictures")
+    whole = recipe.patch == 0
+    side = architecture.fixed_hw[0] if architecture.fixed_hw else 256
+    multiple = architecture.pad_multiple
+    validation = data.fixed_pairs(val_pictures[:48] if not whole else val_pictures, record.blur, side=side, whole=whole, multiple=multiple, seed=record.seed)
+    batches: data.Batches
+    if whole:
+        pairs = validation if val_share == 0 else data.fixed_pairs(
+            train_pictures, record.blur, side=side, whole=True, multiple=multiple, seed=record.seed + 1
+        )  # fmt: skip
+        batches = data.WholePictures(pairs, batch=recipe.batch, seed=record.seed)
+    else:
+        batches = data.Patches(
+            train_pictures, record.blur, patch=recipe.patch, batch=recipe.batch, steps_per_epoch=recipe.steps_per_epoch, seed=record.seed
+        )
+    record = fit.fit(record, out, batches, validation, options.quiet)
+    found = record.results
+    if not options.json:
+        print(f"{record.preset} on {found['pictures']} validation pictures: blurred input {found['input_psnr_db']:.2f} dB, "
+              f"restored {found['restored_psnr_db']:.2f} dB")  # fmt: skip
+        print(f"share of pixels whose largest channel is right: blurred input {found['input_accuracy']:.1%}, "
+              f"restored {found['restored_accuracy']:.1%}")  # fmt: skip
+        print(f"{out}: weights, curves.png, examples.png, history.csv, run.json; next: deblurkit export {out}")
+    else:
+        print_json({"run": str(out), "preset": record.preset, "seconds": record.seconds, **found})
+    return OK
+
+
+def _changed(recipe, options):  # type: ignore[no-untyped-def]
+    given = {
+        "epochs": options.epochs,
+        "steps_per_epoch": options.steps,
+        "batch": options.batch,
+        "patch": options.patch,
+        "learning_rate": options.learning_rate,
+        "precision": options.precision,
+    }
+    for name, value in given.items():
+        if value is not None and not isinstance(value, str) and value <= 0:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: expected a number above 0")
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("deblurkit", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy", "opencv-python-headless"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,223 @@
+"""Pictures into training batches: read once, split by picture, cropped and blurred as they are needed.
+
+A batch depends on (seed, step) alone, so a resumed run sees the batches that the uninterrupted one would have seen.
+"""
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from device.degrade import GaussianCamera, to_float
+from device.errors import DataError
+from device.frame import Pixels
+from device.picture import pictures_in, read_picture
+
+log = logging.getLogger(__name__)
+Batch = tuple[NDArray[np.float32], NDArray[np.float32]]  # blurred, sharp: (n, height, width, 3) in 0..1
+_AHEAD = 8  # batches prepared in advance; 16 patches of 64x64 are made in about 4 ms
+
+# The photographs that the scikit-image wheel carries, with what its documentation says of their origin.
+SKIMAGE_PHOTOGRAPHS = (
+    "astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "grass.png", "gravel.png",
+    "hubble_deep_field.jpg", "ihc.png", "moon.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A sharp photograph, and its real blurred partner where the data set has pairs. (height, width, 3) uint8."""
+
+    name: str
+    sharp: Pixels
+    blurred: Pixels | None = None
+
+
+def load_photographs(folder: Path, smallest: int) -> list[Picture]:
+    """Every readable picture under `folder` and its sub-folders, at least `smallest` pixels wide and high.
+
+    Others are named and skipped, with a count. Raises DataError when none is left.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; --data takes a folder of sharp photographs")
+    folders = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir() and not p.name.startswith("."))]
+    paths: list[Path] = []
+    for place in folders:
+        try:
+            paths += pictures_in(place)
+        except DataError:
+            continue
+    pictures, skipped = [], []
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        try:
+            pixels = read_picture(path)
+        except DataError as error:
+            skipped.append(str(error))
+            continue
+        if min(pixels.shape[:2]) < smallest:
+            skipped.append(f"{path}: {pixels.shape[1]}x{pixels.shape[0]} is smaller than the patch of {smallest} pixels")
+        else:
+            pictures.append(Picture(name, pixels))
+    for reason in skipped:
+        log.warning("skipped %s", reason)
+    if skipped:
+        log.warning("%d of %d pictures were skipped", len(skipped), len(paths))
+    if len(pictures) < 2:
+        seen = skipped[0] if skipped else "no picture in it or below it"
+        raise DataError(f"{folder}: {len(pictures)} usable pictures, at least 2 are needed ({seen})")
+    return pictures
+
+
+def load_pairs(blurred_folder: Path, sharp_folder: Path, smallest: int) -> list[Picture]:
+    """Pairs of two folders, matched by sorted name. Raises DataError on unequal counts, sizes, or unreadable files."""
+    blurred_paths, sharp_paths = pictures_in(blurred_folder), pictures_in(sharp_folder)
+    if len(blurred_paths) != len(sharp_paths):
+        raise DataError(
+            f"{blurred_folder} has {len(blurred_paths)} pictures and {sharp_folder} has {len(sharp_paths)}; "
+            "pairs are matched by sorted name, so both need the same number"
+        )
+    pictures = []
+    for blurred_path, sharp_path in zip(blurred_paths, sharp_paths, strict=True):
+        blurred, sharp = read_picture(blurred_path), read_picture(sharp_path)
+        if blurred.shape != sharp.shape:
+            sizes = f"{blurred.shape[1]}x{blurred.shape[0]} and {sharp.shape[1]}x{sharp.shape[0]}"
+            raise DataError(f"{blurred_path} and {sharp_path} are a pair but measure {sizes}; both must be one size")
+        if min(sharp.shape[:2]) < smallest:
+            raise DataError(f"{sharp_path}: {sharp.shape[1]}x{sharp.shape[0]} is smaller than the patch of {smallest} pixels")
+        pictures.append(Picture(sharp_path.name, sharp, blurred))
+    if len(pictures) < 2:
+        raise DataError(f"{sharp_folder}: 1 pair, at least 2 are needed to train on one and validate on another")
+    return pictures
+
+
+def package_photographs() -> list[Picture]:
+    """The photographs that the scikit-image package carries, so that training runs offline at once."""
+    import skimage.data
+
+    folder = Path(skimage.data.__file__).parent
+    return [Picture(name, read_picture(folder / name)) for name in SKIMAGE_PHOTOGRAPHS]
+
+
+def split(pictures: list[Picture], val_share: float, seed: int) -> tuple[list[Picture], list[Picture]]:
+    """Split by picture into (training, validation). A share of 0 validates on the training pictures, as tutorials do."""
+    if val_share == 0:
+        return pictures, pictures
+    order = np.random.default_rng(seed).permutation(len(pictures))
+    held_out = min(max(1, round(len(pictures) * val_share)), len(pictures) - 1)
+    return [pictures[i] for i in sorted(order[held_out:])], [pictures[i] for i in sorted(order[:held_out])]
+
+
+class Batches(Protocol):
+    """Training data: `batch(step)` is a pure function of the step."""
+
+    steps_per_epoch: int
+
+    def batch(self, step: int) -> Batch:
+        """The batch of this step, counted from 0 over all epochs."""
+
+
+class Patches:
+    """Random patches of the pictures, flipped and turned, blurred as they are drawn."""
+
+    def __init__(
+        self, pictures: list[Picture], blur: GaussianCamera, *, patch: int, batch: int, steps_per_epoch: int, seed: int
+    ) -> None:
+        self.steps_per_epoch = steps_per_epoch or max(1, len(pictures) // batch)
+        self._pictures, self._blur, self._patch, self._batch, self._seed = pictures, blur, patch, batch, seed
+        areas = np.array([p.sharp.shape[0] * p.sharp.shape[1] for p in pictures], np.float64)
+        # Large pictures hold more to learn from, but not in proportion: their square root.
+        self._odds = np.sqrt(areas) / np.sqrt(areas).sum()
+
+    def batch(self, step: int) -> Batch:
+        rng = np.random.default_rng([self._seed, step])
+        chosen = rng.choice(len(self._pictures), self._batch, p=self._odds)
+        pairs = [self._draw(self._pictures[i], rng) for i in chosen]
+        return np.stack([to_float(b) for b, _ in pairs]), np.stack([to_float(s) for _, s in pairs])
+
+    def _draw(self, picture: Picture, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+        height, width = picture.sharp.shape[:2]
+        top = int(rng.integers(0, height - self._patch + 1))
+        left = int(rng.integers(0, width - self._patch + 1))
+        turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
+
+        def turn(pixels: Pixels) -> Pixels:
+            turned = np.rot90(pixels, turns)
+            return np.ascontiguousarray(turned[:, ::-1] if mirror else turned)
+
+        if picture.blurred is not None:
+            inside = np.s_[top : top + self._patch, left : left + self._patch]
+            return turn(picture.blurred[inside]), turn(picture.sharp[inside])
+        margin = self._blur.margin_px
+        sharp = turn(crop_with_margin(picture.sharp, top, left, self._patch, self._patch, margin))
+        inside = np.s_[margin : margin + self._patch, margin : margin + self._patch]
+        return self._blur.degrade(sharp, rng, trim=margin), sharp[inside]
+
+
+class WholePictures:
+    """Every picture resized to the network's only size and blurred once, as the tutorial does; shuffled each epoch."""
+
+    def __init__(self, pairs: Batch, *, batch: int, seed: int) -> None:
+        self._blurred, self._sharp = pairs
+        self._batch, self._seed = batch, seed
+        self.steps_per_epoch = -(-len(self._sharp) // batch)
+
+    def batch(self, step: int) -> Batch:
+        epoch, at = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._sharp))
+        chosen = order[at * self._batch : (at + 1) * self._batch]
+        return self._blurred[chosen], self._sharp[chosen]
+
+
+def fixed_pairs(pictures: list[Picture], blur: GaussianCamera, *, side: int, whole: bool, multiple: int, seed: int) -> Batch:
+    """One pair a picture, the same in every epoch and run: the middle of it, or (`whole`) all of it resized to `side`.
+
+    The middle is at most `side` pixels wide and high, the same for all pictures and a multiple of `multiple`.
+    """
+    if not whole:
+        side = min(side, *(min(p.sharp.shape[:2]) for p in pictures)) // multiple * multiple
+    blurred, sharp = [], []
+    for i, picture in enumerate(pictures):
+        rng = np.random.default_rng([seed, i])
+        if whole:
+            full, margin = cv2.resize(picture.sharp, (side, side), interpolation=cv2.INTER_AREA), 0
+        else:
+            top, left = (picture.sharp.shape[0] - side) // 2, (picture.sharp.shape[1] - side) // 2
+            margin = blur.margin_px
+            full = crop_with_margin(picture.sharp, top, left, side, side, margin)
+        inside = np.s_[margin : margin + side, margin : margin + side]
+        if picture.blurred is None:
+            soft = blur.degrade(full, rng, trim=margin)  # type: ignore[arg-type]
+        elif whole:
+            soft = cv2.resize(picture.blurred, (side, side), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        else:
+            soft = picture.blurred[top : top + side, left : left + side]
+        blurred.append(to_float(soft))
+        sharp.append(to_float(full[inside]))  # type: ignore[index, arg-type]
+    return np.stack(blurred), np.stack(sharp)
+
+
+def crop_with_margin(pixels: Pixels, top: int, left: int, height: int, width: int, margin: int) -> Pixels:
+    """A crop with `margin` more pixels on every side; what lies outside the picture is mirrored."""
+    y0, y1, x0, x1 = top - margin, top + height + margin, left - margin, left + width + margin
+    part = pixels[max(0, y0) : y1, max(0, x0) : x1]
+    below, beside = y1 - pixels.shape[0], x1 - pixels.shape[1]
+    border = (max(0, -y0), max(0, below), max(0, -x0), max(0, beside))
+    return cv2.copyMakeBorder(part, *border, cv2.BORDER_REFLECT) if any(border) else part  # type: ignore[return-value]
+
+
+def prefetched(batches: Batches, first: int, last: int) -> Iterator[Batch]:
+    """The batches of steps first..last-1, in order, prepared by one thread while the accelerator works."""
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        waiting: list[Future[Batch]] = [pool.submit(batches.batch, s) for s in range(first, min(first + _AHEAD, last))]
+        for step in range(first, last):
+            batch = waiting.pop(0).result()
+            if step + _AHEAD < last:
+                waiting.append(pool.submit(batches.batch, step + _AHEAD))
+            yield batch

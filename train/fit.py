@@ -1,0 +1,178 @@
+"""The training loop: epochs of steps, a checkpoint after each, resumable after a kill at any moment."""
+
+import csv
+import io
+import logging
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from device.errors import DataError
+from device.picture import write_atomically
+from device.quality import largest_channel_accuracy, psnr
+from train import figures
+from train.data import Batch, Batches, prefetched
+from train.presets import Recipe
+from train.run_folder import HISTORY, RunRecord, load_checkpoint, save_checkpoint, save_weights, write_run
+
+log = logging.getLogger(__name__)
+History = list[dict[str, float]]
+
+
+def charbonnier(sharp: Any, restored: Any) -> Any:
+    """Mean of sqrt(difference² + 0.001²): an L1 that is smooth at zero (Charbonnier et al., 1994)."""
+    return ops.mean(ops.sqrt(ops.square(restored - sharp) + 1e-6))
+
+
+LOSSES: dict[str, Callable[[Any, Any], Any]] = {"charbonnier": charbonnier, "mse": keras.losses.MeanSquaredError()}
+OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam}
+
+
+def fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, quiet: bool) -> RunRecord:
+    """Train the run in `folder` from its checkpoint, or from the start, to its last epoch; returns the finished record.
+
+    Raises DataError when the loss is no longer finite. Whatever ends it, the last whole epoch is kept.
+    """
+    recipe = record.recipe
+    keras.utils.set_random_seed(record.seed)
+    keras.config.set_dtype_policy(recipe.precision)
+    try:
+        return _fit(record, folder, batches, validation, quiet)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def _fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, quiet: bool) -> RunRecord:
+    recipe, began = record.recipe, time.monotonic()
+    network = record.network.network(*(record.network.fixed_hw or (None, None)), clip=False)
+    optimizer = _optimizer(recipe, recipe.epochs * batches.steps_per_epoch)
+    network.compile(optimizer, LOSSES[recipe.loss])
+    optimizer.build(network.trainable_variables)
+    history = load_checkpoint(folder, network, optimizer)
+    if history:
+        log.info("resuming after epoch %d of %d", len(history), recipe.epochs)
+    average = _AveragedWeights(network) if recipe.ema else None
+    input_psnr = float(np.mean([psnr(b, s, 1.0) for b, s in zip(*validation, strict=True)]))
+    for epoch in range(len(history), recipe.epochs):
+        if recipe.schedule == "plateau":
+            optimizer.learning_rate.assign(plateau_rate(recipe.learning_rate, [row["val_loss"] for row in history]))
+        first = epoch * batches.steps_per_epoch
+        epoch_began = time.monotonic()
+        losses = []
+        steps = prefetched(batches, first, first + batches.steps_per_epoch)
+        title = f"epoch {epoch + 1}/{recipe.epochs}"
+        for blurred, sharp in tqdm(steps, title, batches.steps_per_epoch, leave=False, unit="step", disable=quiet or None):
+            losses.append(float(network.train_on_batch(blurred, sharp)))
+            if not math.isfinite(losses[-1]):
+                raise DataError(f"the loss became {losses[-1]} in epoch {epoch + 1}; resume with a lower --learning-rate")
+        train_seconds = time.monotonic() - epoch_began
+        with average or nullcontext():
+            restored = predict(network, validation[0])
+            row = {
+                "epoch": epoch + 1,
+                "steps": first + batches.steps_per_epoch,
+                "learning_rate": float(ops.convert_to_numpy(optimizer.learning_rate)),
+                "loss": float(np.mean(losses)),
+                "val_loss": float(ops.convert_to_numpy(LOSSES[recipe.loss](validation[1], restored))),
+                "val_psnr_db": float(np.mean([psnr(r, s, 1.0) for r, s in zip(restored, validation[1], strict=True)])),
+                "val_input_psnr_db": input_psnr,
+                "seconds": time.monotonic() - epoch_began,
+            }
+        history.append(row)
+        save_checkpoint(folder, network, optimizer, history)
+        write_history(folder, history)
+        figures.curves(history, folder / "curves.png")
+        rate = batches.steps_per_epoch / train_seconds
+        gain = row["val_psnr_db"] - input_psnr
+        log.info(
+            "epoch %d/%d  loss %.5f  val %.2f dB (input %.2f, gain %+.2f)  %.1f steps/s",
+            epoch + 1, recipe.epochs, row["loss"], row["val_psnr_db"], input_psnr, gain, rate,
+        )  # fmt: skip
+    with average or nullcontext():
+        save_weights(folder, record, network)
+        restored = predict(network, validation[0])
+    figures.examples(validation[0], validation[1], restored, folder / "examples.png")
+    seconds = sum(row["seconds"] for row in history)
+    log.info("trained in %.0f s (%.0f s in this sitting)", seconds, time.monotonic() - began)
+    record = replace(record, finished=True, seconds=round(seconds, 1), results=results(validation, restored))
+    write_run(folder, record)
+    return record
+
+
+def results(pairs: Batch, restored: np.ndarray) -> dict[str, Any]:
+    """PSNR of input and output, and the tutorial's "accuracy" of both, on fixed pairs."""
+    blurred, sharp = pairs
+    return {
+        "pictures": len(sharp),
+        "input_psnr_db": round(float(np.mean([psnr(b, s, 1.0) for b, s in zip(blurred, sharp, strict=True)])), 3),
+        "restored_psnr_db": round(float(np.mean([psnr(r, s, 1.0) for r, s in zip(restored, sharp, strict=True)])), 3),
+        "input_accuracy": round(largest_channel_accuracy(blurred, sharp), 4),
+        "restored_accuracy": round(largest_channel_accuracy(restored, sharp), 4),
+    }
+
+
+def predict(network: keras.Model, blurred: np.ndarray) -> np.ndarray:
+    """Restore (n, height, width, 3) in small batches, clipped to 0..1."""
+    parts = [network.predict_on_batch(blurred[i : i + 8]) for i in range(0, len(blurred), 8)]
+    return np.clip(np.concatenate(parts).astype(np.float32), 0, 1)
+
+
+def plateau_rate(peak: float, val_losses: list[float], patience: int = 5, factor: float = math.sqrt(0.1), floor: float = 0.5e-6) -> float:
+    """What Keras' ReduceLROnPlateau would have made of these validation losses: a function of them, so resuming is exact."""
+    rate, best, waited = peak, math.inf, 0
+    for loss in val_losses:
+        if loss < best - 1e-4:  # Keras' min_delta
+            best, waited = loss, 0
+        else:
+            waited += 1
+            if waited >= patience:
+                rate, waited = max(rate * factor, floor), 0
+    return rate
+
+
+def write_history(folder: Path, history: History) -> None:
+    """history.csv: one row an epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, history[0].keys())
+    writer.writeheader()
+    writer.writerows({k: round(v, 6) if k != "learning_rate" else f"{v:.3g}" for k, v in row.items()} for row in history)
+    write_atomically(folder / HISTORY, text.getvalue().encode())
+
+
+def _optimizer(recipe: Recipe, total_steps: int) -> keras.optimizers.Optimizer:
+    rate: Any = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        warm_up = max(1, total_steps // 50)
+        rate = keras.optimizers.schedules.CosineDecay(
+            recipe.learning_rate / 100, total_steps - warm_up, 1e-7 / recipe.learning_rate,
+            warmup_target=recipe.learning_rate, warmup_steps=warm_up,
+        )  # fmt: skip
+    average = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}
+    return OPTIMIZERS[recipe.optimizer](rate, **average)
+
+
+class _AveragedWeights:
+    """Within `with`, the network holds the moving average that the optimizer keeps."""
+
+    def __init__(self, network: keras.Model) -> None:
+        self._swap = keras.callbacks.SwapEMAWeights()
+        self._swap.set_model(network)
+
+    def __enter__(self) -> None:
+        self._swap.on_test_begin()
+
+    def __exit__(self, *_: object) -> None:
+        self._swap.on_test_end()
+
+
+
+
