@@ -30,6 +30,16 @@ def start_logging(quiet: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Columns lined up for a terminal: the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(row: list[str]) -> str:
+        return "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+
+    return "\n".join([line(header), *(line(row) for row in rows)])
+
+
 def print_json(record: dict[str, Any]) -> None:
     """One JSON object on one line of stdout."""
     print(json.dumps(record), flush=True)

@@ -49,7 +49,7 @@ def jpeg(pixels: Pixels, quality: int) -> Pixels:
     """Through OpenCV's JPEG encoder (4:2:0) and back."""
     done, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])  # type: ignore[index]
 
 
 @dataclass(frozen=True)

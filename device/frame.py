@@ -50,6 +50,7 @@ class PixelCodec:
         self._input_table = None if model_input.dtype == "float32" else _table_to_tensor(model_input)
         self._output_table = None if model_output.dtype == "float32" else _table_to_pixels(model_output)
         self._input_dtype = np.dtype(model_input.dtype)
+        self._output = model_output
 
     def to_tensor(self, pixels: Pixels) -> Tensor:
         """(h, w, 3) uint8 -> (1, h, w, 3) of the model's input type."""
@@ -57,8 +58,15 @@ class PixelCodec:
         if self._input_table is None:
             tensor = np.multiply(flat, np.float32(1 / 255), dtype=np.float32)
         else:
-            tensor = cv2.LUT(flat, self._input_table).view(self._input_dtype)
+            tensor = cv2.LUT(flat, self._input_table)  # type: ignore[arg-type]
+            tensor = tensor.view(self._input_dtype)
         return tensor.reshape(1, *pixels.shape)  # type: ignore[return-value]
+
+    def to_values(self, tensor: Tensor) -> NDArray[np.float32]:
+        """(1, h, w, 3) of the model's output type -> the same as float32, 1.0 for white, neither rounded nor clipped."""
+        if self._output_table is None:
+            return tensor.astype(np.float32)
+        return np.float32(self._output.scale) * (tensor.astype(np.float32) - np.float32(self._output.zero_point))
 
     def to_pixels(self, tensor: Tensor) -> Pixels:
         """(1, h, w, 3) of the model's output type -> (h, w, 3) uint8, rounded to nearest, saturated."""

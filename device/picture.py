@@ -54,7 +54,7 @@ def decode_picture(data: bytes, name: str) -> Pixels:
     if _truncated(data):
         raise DataError(f"{name}: the file ends before the picture does ({len(data)} bytes); fetch or save it again")
     buffer = np.frombuffer(data, np.uint8)
-    bgr = None
+    bgr: object = None
     try:
         if _may_be_transparent(data):
             bgr = _on_white(cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED))
@@ -64,7 +64,7 @@ def decode_picture(data: bytes, name: str) -> Pixels:
         raise DataError(f"{name}: cannot be decoded: {error.err}") from error
     if bgr is None:
         raise DataError(f"{name}: not a picture that can be decoded; expected {', '.join(PICTURE_SUFFIXES)}")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)  # type: ignore[call-overload]
 
 
 def encode_picture(pixels: Pixels, suffix: str, jpeg_quality: int = 95) -> bytes:

@@ -29,7 +29,7 @@ def ssim(a: Pixels, b: Pixels) -> float:
 
 
 def largest_channel_accuracy(restored: NDArray[np.generic], sharp: NDArray[np.generic]) -> float:
-    """Share of pixels whose largest channel is the right one: what Keras' "acc" means on pictures. Says little; kept to show that.
+    """Share of pixels whose largest channel is the right one: what Keras' "acc" means on pictures. Says little.
 
     Arrays (..., channels); ties go to the first channel, as in Keras' categorical accuracy.
     """

@@ -11,7 +11,21 @@ import numpy as np
 from device.frame import Pixels
 
 _OVER = 2  # drawn this many times larger
-_WORDS = "deblurkit 0123456789 sharp edges, quiet skies; Quick brown fox & lazy dog? ABCDEFGHIJKLMNOPQRSTUVWXYZ".split()
+_WORDS = [
+    "deblurkit",
+    "0123456789",
+    "sharp",
+    "edges,",
+    "quiet",
+    "skies;",
+    "Quick",
+    "brown",
+    "fox",
+    "&",
+    "lazy",
+    "dog?",
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+]
 
 
 def dead_leaves(height: int, width: int, seed: int = 0) -> Pixels:
@@ -73,12 +87,15 @@ def text_page(height: int, width: int, seed: int = 0) -> Pixels:
     return _reduce(canvas)
 
 
-def test_chart(height: int, width: int, seed: int = 0) -> Pixels:
+def chart(height: int, width: int, seed: int = 0) -> Pixels:
     """(height, width, 3) uint8: dead leaves with a page of text, a Siemens star and a slanted edge laid into it."""
     picture = dead_leaves(height, width, seed)
     h, w = height // 3, width // 3
     star = siemens_star(min(h, w))
-    panels = ((height // 12, width // 14, text_page(h, w, seed)), (height - h - height // 14, width // 9, slanted_edge(h, w // 2)))
+    panels = (
+        (height // 12, width // 14, text_page(h, w, seed)),
+        (height - h - height // 14, width // 9, slanted_edge(h, w // 2)),
+    )
     for top, left, panel in (*panels, (height // 2 - star.shape[0] // 2, width - star.shape[1] - width // 12, star)):
         picture[top : top + panel.shape[0], left : left + panel.shape[1]] = panel
     return picture

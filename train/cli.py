@@ -24,13 +24,20 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--blur", choices=["gaussian"], default="gaussian", help="how photographs are blurred")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/PRESET)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out; its own settings apply")
-    parser.add_argument("--val-share", type=float, default=0.2, help="share of the pictures held out; 0 validates on the training pictures")
+    parser.add_argument(
+        "--val-share",
+        type=float,
+        default=0.2,
+        help="share of the pictures held out; 0 validates on the training pictures",
+    )
     parser.add_argument("--epochs", type=int, help="epochs (default: the preset's)")
     parser.add_argument("--steps", type=int, help="steps an epoch (default: the preset's)")
     parser.add_argument("--batch", type=int, help="patches in a step (default: the preset's)")
     parser.add_argument("--patch", type=int, help="side of a training patch, pixels (default: the preset's)")
     parser.add_argument("--learning-rate", type=float, help="peak learning rate (default: the preset's)")
-    parser.add_argument("--precision", choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"], help="default: the preset's")
+    parser.add_argument(
+        "--precision", choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"], help="default: the preset's"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of split, weights, patches and blur")
     parser.add_argument("--licence", default="", help="licence of the pictures, for the manifest of what is exported")
     parser.add_argument("--cpu", action="store_true", help="train on the CPU even where the driver shows a GPU")
@@ -57,7 +64,10 @@ def main(argv: list[str]) -> int:
         if recipe.precision == "auto":
             recipe = replace(recipe, precision=accelerator.best_precision())
         kind = "pairs" if options.pairs else "photographs" if options.data else "package"
-        folders, val_share = [p.resolve() for p in options.pairs or ([options.data] if options.data else [])], options.val_share
+        folders, val_share = (
+            [p.resolve() for p in options.pairs or ([options.data] if options.data else [])],
+            options.val_share,
+        )
         if not 0 <= val_share < 1:
             raise UsageError(f"--val-share {val_share}: expected a share of at least 0 and below 1")
         if recipe.patch and recipe.patch % preset.architecture.pad_multiple:
@@ -113,7 +123,14 @@ def main(argv: list[str]) -> int:
     whole = recipe.patch == 0
     side = architecture.fixed_hw[0] if architecture.fixed_hw else 256
     multiple = architecture.pad_multiple
-    validation = data.fixed_pairs(val_pictures[:48] if not whole else val_pictures, record.blur, side=side, whole=whole, multiple=multiple, seed=record.seed)
+    validation = data.fixed_pairs(
+        val_pictures[:48] if not whole else val_pictures,
+        record.blur,
+        side=side,
+        whole=whole,
+        multiple=multiple,
+        seed=record.seed,
+    )
     batches: data.Batches
     if whole:
         pairs = validation if val_share == 0 else data.fixed_pairs(
@@ -122,7 +139,12 @@ def main(argv: list[str]) -> int:
         batches = data.WholePictures(pairs, batch=recipe.batch, seed=record.seed)
     else:
         batches = data.Patches(
-            train_pictures, record.blur, patch=recipe.patch, batch=recipe.batch, steps_per_epoch=recipe.steps_per_epoch, seed=record.seed
+            train_pictures,
+            record.blur,
+            patch=recipe.patch,
+            batch=recipe.batch,
+            steps_per_epoch=recipe.steps_per_epoch,
+            seed=record.seed,
         )
     record = fit.fit(record, out, batches, validation, options.quiet)
     found = record.results
@@ -154,7 +176,16 @@ def _changed(recipe, options):  # type: ignore[no-untyped-def]
 
 def _versions() -> dict[str, str]:
     found = {}
-    for package in ("deblurkit", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy", "opencv-python-headless"):
+    for package in (
+        "deblurkit",
+        "keras",
+        "tensorflow-cpu",
+        "tensorflow",
+        "jax",
+        "torch",
+        "numpy",
+        "opencv-python-headless",
+    ):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -99,10 +99,20 @@ def load_pairs(blurred_folder: Path, sharp_folder: Path, smallest: int) -> list[
 
 def package_photographs() -> list[Picture]:
     """The photographs that the scikit-image package carries, so that training runs offline at once."""
-    import skimage.data
+    return read_named("package", (), SKIMAGE_PHOTOGRAPHS)
 
-    folder = Path(skimage.data.__file__).parent
-    return [Picture(name, read_picture(folder / name)) for name in SKIMAGE_PHOTOGRAPHS]
+
+def read_named(kind: str, folders: tuple[str, ...], names: tuple[str, ...]) -> list[Picture]:
+    """Read the named pictures of a run's data set again; `kind` and `folders` are those of its DataRecord. Raises DataError."""
+    if kind == "pairs":
+        blurred, sharp = ({p.name: p for p in pictures_in(folder)} for folder in folders)
+        partners = dict(zip(sorted(sharp), sorted(blurred), strict=True))
+        return [Picture(name, read_picture(sharp[name]), read_picture(blurred[partners[name]])) for name in names]
+    if kind == "package":
+        import skimage.data
+
+        folders = (str(Path(skimage.data.__file__).parent),)
+    return [Picture(name, read_picture(Path(folders[0]) / name)) for name in names]
 
 
 def split(pictures: list[Picture], val_share: float, seed: int) -> tuple[list[Picture], list[Picture]]:

@@ -53,7 +53,8 @@ def fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, qu
 
 def _fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, quiet: bool) -> RunRecord:
     recipe, began = record.recipe, time.monotonic()
-    network = record.network.network(*(record.network.fixed_hw or (None, None)), clip=False)
+    height, width = record.network.fixed_hw or (None, None)
+    network = record.network.network(height, width, clip=False)
     optimizer = _optimizer(recipe, recipe.epochs * batches.steps_per_epoch)
     network.compile(optimizer, LOSSES[recipe.loss])
     optimizer.build(network.trainable_variables)
@@ -126,7 +127,9 @@ def predict(network: keras.Model, blurred: np.ndarray) -> np.ndarray:
     return np.clip(np.concatenate(parts).astype(np.float32), 0, 1)
 
 
-def plateau_rate(peak: float, val_losses: list[float], patience: int = 5, factor: float = math.sqrt(0.1), floor: float = 0.5e-6) -> float:
+def plateau_rate(
+    peak: float, val_losses: list[float], patience: int = 5, factor: float = math.sqrt(0.1), floor: float = 0.5e-6
+) -> float:
     """What Keras' ReduceLROnPlateau would have made of these validation losses: a function of them, so resuming is exact."""
     rate, best, waited = peak, math.inf, 0
     for loss in val_losses:
@@ -172,7 +175,3 @@ class _AveragedWeights:
 
     def __exit__(self, *_: object) -> None:
         self._swap.on_test_end()
-
-
-
-

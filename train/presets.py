@@ -103,7 +103,9 @@ class Dense:
         picture = layers.Conv2DTranspose(3, 3, activation="sigmoid", padding="same", name="decoder_output", dtype="float32")(x)
         return keras.Model(latent, picture, name="decoder")
 
-    def network(self, height: int | None = None, width: int | None = None, batch: int | None = None, clip: bool = True) -> keras.Model:
+    def network(
+        self, height: int | None = None, width: int | None = None, batch: int | None = None, clip: bool = True
+    ) -> keras.Model:
         """(batch, 128, 128, 3) in 0..1 -> the same: decoder(encoder(picture)). The sigmoid already keeps 0..1."""
         if (height or self.side, width or self.side) != (self.side, self.side):
             raise UsageError(f"dense works on {self.side}x{self.side} pictures only, not {width}x{height}")
@@ -156,7 +158,18 @@ PRESETS = {
             "dense",
             "the tutorial's dense 256 bottleneck, kept as the baseline",
             Dense(),
-            Recipe("adam", 1e-3, "plateau", "mse", batch=32, patch=0, epochs=100, steps_per_epoch=0, ema=0.0, precision="float32"),
+            Recipe(
+                "adam",
+                1e-3,
+                "plateau",
+                "mse",
+                batch=32,
+                patch=0,
+                epochs=100,
+                steps_per_epoch=0,
+                ema=0.0,
+                precision="float32",
+            ),
             GaussianCamera(sigma_px=(1.0, 2.5), sharp_share=0.0, noise=(0.0, 0.0), jpeg_share=0.0),
         ),
     )

@@ -66,11 +66,15 @@ def read_run(folder: Path) -> RunRecord:
     try:
         content = json.loads(path.read_text())
     except OSError as error:
-        raise BundleError(f"{folder}: not a training run ({RUN_JSON}: {error.strerror}); `deblurkit train --out` makes one") from error
+        raise BundleError(
+            f"{folder}: not a training run ({RUN_JSON}: {error.strerror}); `deblurkit train --out` makes one"
+        ) from error
     except ValueError as error:
         raise BundleError(f"{path}: not valid JSON ({error}); train again, or restore the file") from error
     if isinstance(content, dict) and content.get("schema") != SCHEMA:
-        raise BundleError(f"{path}: schema {content.get('schema')!r}, this version reads {SCHEMA}; update deblurkit or train again")
+        raise BundleError(
+            f"{path}: schema {content.get('schema')!r}, this version reads {SCHEMA}; update deblurkit or train again"
+        )
     return build(RunRecord, content, str(path), BundleError)
 
 
@@ -83,14 +87,18 @@ def load_network(folder: Path, height: int | None = None, width: int | None = No
     """The trained network of a finished run, float32, clipped, with its weights. Raises BundleError."""
     record, path = read_run(folder), folder / WEIGHTS
     if not path.is_file():
-        raise BundleError(f"{folder}: no {WEIGHTS}, the run has not finished; go on with `deblurkit train --out {folder} --resume`")
+        raise BundleError(
+            f"{folder}: no {WEIGHTS}, the run has not finished; go on with `deblurkit train --out {folder} --resume`"
+        )
     network = record.network.network(height, width, batch)
     try:
         network.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         raise BundleError(f"{path}: does not hold the weights of this {record.preset} ({error}); train again") from error
     if any(not np.isfinite(w).all() for w in network.get_weights()):
-        raise BundleError(f"{path}: holds NaN or infinite weights; the training diverged, train again with a lower --learning-rate")
+        raise BundleError(
+            f"{path}: holds NaN or infinite weights; the training diverged, train again with a lower --learning-rate"
+        )
     return network
 
 
@@ -105,7 +113,9 @@ def save_weights(folder: Path, record: RunRecord, network: keras.Model) -> None:
     write_atomically(folder / WEIGHTS, data)
 
 
-def save_checkpoint(folder: Path, network: keras.Model, optimizer: keras.optimizers.Optimizer, history: list[dict[str, float]]) -> None:
+def save_checkpoint(
+    folder: Path, network: keras.Model, optimizer: keras.optimizers.Optimizer, history: list[dict[str, float]]
+) -> None:
     """Weights, optimizer state and history of all finished epochs in one file, atomically."""
     arrays = {f"weight/{i}": np.asarray(v) for i, v in enumerate(network.get_weights())}
     arrays |= {f"optimizer/{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(optimizer.variables)}

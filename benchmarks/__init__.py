@@ -1,0 +1,1 @@
+"""What says what runs best here, in milliseconds and in picture quality."""

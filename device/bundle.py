@@ -1,0 +1,274 @@
+"""The bundle: a folder with `manifest.json` and the converted models. All that a board needs, and no code.
+
+The reader owns the format; export writes through it. A bundle is written aside, synced and renamed into place, so half a
+bundle never appears under its name.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from device.config import build, nearest
+from device.errors import BundleError, RunError, UsageError
+from device.frame import TensorSpec
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+SHIPPED = Path(__file__).parent / "bundles"
+DEFAULT = "small"
+# File order of the tables, and the order in which a runtime's formats are tried when no variant is asked for.
+VARIANTS = ("fp32", "fp16", "dynamic", "int8")
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The converted file against Keras on the same real pictures, outputs in 0..1."""
+
+    max_abs: float
+    """Largest absolute difference, 1.0 is white."""
+    psnr_db: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the file does to pictures that training never saw."""
+
+    pictures: str
+    """Which pictures, in words."""
+    input_psnr_db: float
+    restored_psnr_db: float
+    gain_db: float
+    loss_db: float
+    """PSNR given up against the fp32 file of the same format."""
+    scenes_psnr_db: float
+    """PSNR reached on the generated scenes of `device.selfcheck`: a board compares itself with this."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One converted file."""
+
+    variant: str
+    """`fp32`, `fp16`, `dynamic` (8-bit weights, activations scaled as they come) or `int8`."""
+    format: str
+    """`tflite` or `onnx`."""
+    file: str
+    sha256: str
+    bytes: int
+    input: TensorSpec
+    output: TensorSpec
+    parity: Parity | None = None
+    quality: Quality | None = None
+
+    @property
+    def label(self) -> str:
+        """Short name for tables: "int8.tflite"."""
+        return f"{self.variant}.{self.format}"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The trained weights, so that others can fine-tune them."""
+
+    file: str
+    sha256: str
+    bytes: int
+    licence: str
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where the weights come from."""
+
+    command: str
+    pictures: int
+    data: str
+    licence: str
+    blur: dict[str, Any]
+    steps: int
+    seconds: float
+    seed: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """manifest.json, schema 1."""
+
+    schema: int
+    name: str
+    preset: str
+    architecture: dict[str, Any]
+    colour: str
+    """`rgb`: three channels in, three out."""
+    pad_multiple: int
+    """Sides of a window must be multiples of this, pixels."""
+    halo: int
+    """Pixels at a window's inner border whose result must be thrown away."""
+    fixed_hw: tuple[int, ...] | None
+    """The only window size the model takes, or null when any multiple of `pad_multiple` will do."""
+    macs_per_pixel: float
+    parameters: int
+    trained: Training
+    weights: Weights | None
+    artifacts: tuple[Artifact, ...]
+    made_with: dict[str, str] = field(default_factory=dict)
+    """Versions of the packages that made it."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A manifest and the folder its files lie in."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """The bundle's name, such as "small"."""
+        return self.manifest.name
+
+    def artifact(self, variant: str | None, formats: tuple[str, ...]) -> Artifact:
+        """The artifact of this variant in one of `formats`; without a variant the first of dynamic, int8, fp16, fp32.
+
+        Raises UsageError for a variant that is no variant, BundleError for one that the bundle does not hold.
+        """
+        if variant is not None and variant not in VARIANTS:
+            raise UsageError(f"unknown variant {variant!r}; {nearest(variant, VARIANTS)}")
+        held = {(a.variant, a.format): a for a in self.manifest.artifacts}
+        for wanted in [variant] if variant else ["dynamic", "int8", "fp16", "fp32"]:
+            for format_ in formats:
+                if (wanted, format_) in held:
+                    return held[wanted, format_]
+        labels = ", ".join(a.label for a in self.manifest.artifacts)
+        raise BundleError(f"{self.folder}: holds no {variant or 'file'} for {' or '.join(formats)}; it holds {labels}")
+
+    def path(self, artifact: Artifact) -> Path:
+        """Where the artifact lies, verified against its size and SHA-256. Raises BundleError."""
+        return verified(self.folder, artifact.file, artifact.bytes, artifact.sha256)
+
+
+def open_bundle(name: str | Path) -> Bundle:
+    """Open a bundle by folder, or a shipped one by name (`small`). Its files are verified as they are asked for.
+
+    Raises BundleError when it is missing, of a newer schema, or its manifest does not hold what it must.
+    """
+    folder = Path(name)
+    if not folder.is_dir() and str(name) in shipped():
+        folder = SHIPPED / str(name)
+    if folder.is_file():
+        return _open_file(folder)
+    if not folder.is_dir():
+        raise BundleError(f"{name}: neither a bundle's folder nor a shipped bundle; {nearest(str(name), shipped())}")
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"{folder}: no bundle ({MANIFEST}: {error.strerror}); `deblurkit export` makes one") from error
+    except ValueError as error:
+        raise BundleError(f"{path}: not valid JSON ({error}); export or copy the bundle again") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        newer = "update deblurkit" if isinstance(schema, int) and schema > SCHEMA else "export the bundle again"
+        raise BundleError(f"{path}: schema {schema!r}, this version reads {SCHEMA}; {newer}")
+    return Bundle(folder, build(Manifest, content, str(path), BundleError))
+
+
+def shipped() -> list[str]:
+    """Names of the bundles that ship with the kit."""
+    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{MANIFEST}"))
+
+
+def _open_file(path: Path) -> Bundle:
+    """A single model file that still lies in its bundle's folder; its contract is the manifest beside it."""
+    if not (path.parent / MANIFEST).is_file():
+        raise BundleError(f"{path}: a model file without a {MANIFEST} beside it; give the bundle's folder")
+    bundle = open_bundle(path.parent)
+    held = [a for a in bundle.manifest.artifacts if a.file == path.name]
+    if not held:
+        names = [a.file for a in bundle.manifest.artifacts]
+        raise BundleError(f"{path}: the manifest beside it does not name this file; {nearest(path.name, names)}")
+    return Bundle(bundle.folder, dataclasses.replace(bundle.manifest, artifacts=tuple(held)))
+
+
+def verified(folder: Path, file: str, size: int, sha256: str) -> Path:
+    """The file's path after checking it. Raises BundleError if it is missing, truncated, altered, or outside the folder."""
+    path = folder / file
+    if Path(file).name != file:
+        raise BundleError(f"{folder}: names a file outside itself ({file!r}); export or copy the bundle again")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}, but the manifest names it; copy the bundle again") from error
+    if len(data) != size:
+        raise BundleError(f"{path}: {len(data)} bytes where the manifest says {size}; copy the bundle again")
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise BundleError(f"{path}: its SHA-256 is not the manifest's, so it was altered; copy the bundle again")
+    return path
+
+
+def file_facts(path: Path) -> dict[str, Any]:
+    """`file`, `sha256` and `bytes` of a file, as the manifest wants them."""
+    data = path.read_bytes()
+    return {"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+@contextmanager
+def writing(out: Path, replace: bool) -> Iterator[Path]:
+    """A folder to write a bundle's files into; on leaving without an error it is synced and takes the name `out`.
+
+    On an error it vanishes and what was at `out` stays. Raises UsageError if `out` is not empty and not to be replaced.
+    """
+    if out.exists() and not replace and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: exists and is not empty; choose another --out, or --replace it")
+    if replace and out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise UsageError(f"{out}: holds something that is no bundle, so --replace will not delete it; choose another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    except OSError as error:
+        raise RunError(f"{out}: cannot be made: {error.strerror}; choose another --out") from error
+    try:
+        yield aside
+        aside.chmod(0o755)
+        for path in [*aside.iterdir(), aside]:
+            _sync(path)
+        _swap(aside, out)
+        _sync(out.parent)
+    except OSError as error:
+        raise RunError(f"{out}: cannot be written: {error.strerror}; free some space or choose another place") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json into `folder` (inside `writing`)."""
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n")
+
+
+def _swap(aside: Path, out: Path) -> None:
+    """Rename `aside` to `out`; an old folder steps aside for a moment and is deleted after."""
+    if not out.exists():
+        os.rename(aside, out)
+        return
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    os.rename(out, old)
+    os.rename(aside, out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

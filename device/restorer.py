@@ -1,0 +1,90 @@
+"""One frame in, one frame out; no threads. Read this first: pixels -> tensor -> runtime -> tensor -> pixels, tiled if large."""
+
+import logging
+import os
+import time
+from types import TracebackType
+
+from device import tiling
+from device.bundle import Artifact, Bundle
+from device.errors import BundleError
+from device.frame import PixelCodec, Pixels
+from device.runtimes import first_installed, formats, open_runtime
+from device.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+# The largest window, pixels a side. Larger pictures are tiled: `small` takes about 70 bytes of work space for each pixel
+# of a window, and the whole process shall stay below 500 MB on a 12-megapixel photograph.
+LARGEST_WINDOW = 1024
+
+
+class Restorer:
+    """Restores pictures of any size with one file of a bundle on one runtime. Close it, or use it in `with`.
+
+    Without a `variant` the runtime's best 8-bit file is taken, without a `runtime` the best one installed, without
+    `threads` all cores but one, which capture and output need.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        variant: str | None = None,
+        runtime: str | None = None,
+        threads: int | None = None,
+        largest_window: int = LARGEST_WINDOW,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        manifest = bundle.manifest
+        self.bundle = bundle
+        self.runtime_name = runtime or first_installed()
+        self.threads = threads or max(1, (os.cpu_count() or 1) - 1)
+        self.artifact: Artifact = bundle.artifact(
+            _default_variant(variant, self.runtime_name, bundle), formats(self.runtime_name)
+        )
+        self._runtime = open_runtime(self.runtime_name, bundle.path(self.artifact), self.threads)
+        self._codec = PixelCodec(self.artifact.input, self.artifact.output)
+        self._telemetry = telemetry or Telemetry()
+        self._fixed = manifest.fixed_hw is not None
+        height, width = manifest.fixed_hw or (largest_window // manifest.pad_multiple * manifest.pad_multiple,) * 2
+        self._largest_hw = (height, width)
+        self._plan: tiling.Plan | None = None
+
+    def restore(self, pixels: Pixels) -> Pixels:
+        """(height, width, 3) uint8 R G B -> the same size, restored. Raises BundleError when the model fails."""
+        height, width = pixels.shape[:2]
+        if self._plan is None or (self._plan.height, self._plan.width) != (height, width):
+            manifest = self.bundle.manifest
+            self._plan = tiling.plan(height, width, self._largest_hw, manifest.halo, manifest.pad_multiple, self._fixed)
+        return tiling.run_tiled(pixels, self._plan, self._restore_window)
+
+    def _restore_window(self, window: Pixels) -> Pixels:
+        t0 = time.perf_counter()
+        tensor = self._codec.to_tensor(window)
+        t1 = time.perf_counter()
+        restored = self._runtime.run(tensor)
+        t2 = time.perf_counter()
+        if restored.shape != tensor.shape:
+            raise BundleError(f"{self.artifact.file}: made {restored.shape} of {tensor.shape}; a restorer keeps the size")
+        pixels = self._codec.to_pixels(restored)
+        self._telemetry.add("to_tensor", t1 - t0)
+        self._telemetry.add("infer", t2 - t1)
+        self._telemetry.add("to_pixels", time.perf_counter() - t2)
+        return pixels
+
+    def close(self) -> None:
+        """Free the model; closing twice is safe."""
+        self._runtime.close()
+
+    def __enter__(self) -> "Restorer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _default_variant(variant: str | None, runtime: str, bundle: Bundle) -> str | None:
+    """OpenCV's DNN runs quantised ONNX files slower than fp32, where it loads them at all."""
+    if variant is None and runtime == "opencv_dnn" and any(a.label == "fp32.onnx" for a in bundle.manifest.artifacts):
+        return "fp32"
+    return variant

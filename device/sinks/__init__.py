@@ -1,0 +1,55 @@
+"""Where restored frames go. Adding a sink: a file with a class like those here, and a line in `open_sink`."""
+
+from pathlib import Path
+from typing import Protocol
+
+from device.errors import UsageError
+from device.frame import Restored
+from device.picture import is_picture, is_video
+from device.sources import Source
+from device.telemetry import Telemetry
+
+
+class Sink(Protocol):
+    """Takes restored frames. The opener owns it and closes it; `write` is called from one thread."""
+
+    description: str
+
+    def write(self, restored: Restored) -> None:
+        """Take one frame. Raises RunError when it cannot be kept."""
+
+    def close(self) -> None:
+        """Finish what was begun. Closing twice is safe."""
+
+
+def open_sink(spec: str, source: Source, telemetry: Telemetry, *, port: int, replace: bool) -> Sink:
+    """Open `web`, `null`, a picture or video file (known by suffix), or a folder (anything else).
+
+    Raises UsageError for an output that exists and is not to be replaced, RunError for one that cannot be made.
+    """
+    if spec == "null":
+        from device.sinks.null import Null
+
+        return Null()
+    if spec == "web":
+        from device.sinks.web import Web
+
+        return Web(telemetry, source.description, port)
+    path = Path(spec)
+    if (is_picture(path) or is_video(path)) and not path.is_dir():
+        if path.exists() and not replace:
+            raise UsageError(f"{path}: exists; choose another --sink, or --replace it")
+        if is_video(path):
+            from device.sinks.video import VideoFile
+
+            return VideoFile(path, source.fps or 25.0)
+        from device.sinks.pictures import LastPicture
+
+        return LastPicture(path)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path}: a file without a picture or video suffix; choose a folder or another name")
+    if path.is_dir() and any(path.iterdir()) and not replace:
+        raise UsageError(f"{path}: is not empty; choose another --sink, or --replace pictures of the same names in it")
+    from device.sinks.pictures import Folder
+
+    return Folder(path)

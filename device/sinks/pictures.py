@@ -1,0 +1,45 @@
+"""Restored frames as picture files."""
+
+from pathlib import Path
+
+from device.errors import RunError
+from device.frame import Restored
+from device.picture import write_picture
+
+
+class Folder:
+    """Every frame as a picture under its own name; frames without one are numbered. Each is written atomically."""
+
+    def __init__(self, path: Path) -> None:
+        self.description = f"pictures in {path}"
+        self._path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be made: {error.strerror}; choose another --sink") from error
+
+    def write(self, restored: Restored) -> None:
+        """Write one picture."""
+        write_picture(self._path / (restored.frame.name or f"frame-{restored.frame.index:06d}.png"), restored.pixels)
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+class LastPicture:
+    """One picture file: the last frame, written on closing."""
+
+    def __init__(self, path: Path) -> None:
+        self.description = str(path)
+        self._path = path
+        self._last: Restored | None = None
+
+    def write(self, restored: Restored) -> None:
+        """Keep the frame until a newer one comes."""
+        self._last = restored
+
+    def close(self) -> None:
+        """Write the picture."""
+        if self._last is not None:
+            write_picture(self._path, self._last.pixels)
+            self._last = None

@@ -1,0 +1,50 @@
+"""A generated scene, panned and blurred live: a camera for machines that have none."""
+
+import math
+import time
+
+import numpy as np
+
+from device.degrade import add_noise, gaussian_blur, to_float, to_pixels
+from device.frame import Frame
+from device.scene import chart
+
+
+class Demo:
+    """A test chart that drifts past while its focus comes and goes, at 30 frames a second."""
+
+    live = True
+    total = 0
+
+    def __init__(self, width: int = 640, height: int = 480, fps: float = 30.0, seed: int = 0) -> None:
+        self.fps = fps
+        self.description = f"demo, a generated scene of {width}x{height} at {fps:.0f} fps"
+        self._width, self._height = width, height
+        self._scene = chart(height * 3 // 2, width * 3 // 2, seed)
+        self._rng = np.random.default_rng(seed)
+        self._noise = add_noise(np.zeros((height + 64, width + 64, 3), np.float32), 1.5 / 255, self._rng)
+        self._began = time.monotonic()
+        self._index = -1
+
+    def read(self) -> Frame:
+        """Wait for the next tick; a reader that is late gets the frame that is due now, as from a camera."""
+        now = time.monotonic()
+        due = max(self._index + 1, math.floor((now - self._began) * self.fps))
+        wait = self._began + due / self.fps - now
+        if wait > 0:
+            time.sleep(wait)
+        self._index = due
+        return Frame(due, time.monotonic(), to_pixels(self._draw(due / self.fps)))
+
+    def _draw(self, seconds: float) -> np.ndarray:
+        spare_y, spare_x = self._scene.shape[0] - self._height, self._scene.shape[1] - self._width
+        top = round(spare_y * (0.5 + 0.5 * math.sin(2 * math.pi * seconds / 31)))
+        left = round(spare_x * (0.5 + 0.5 * math.sin(2 * math.pi * seconds / 23)))
+        sigma = 1.6 + 0.9 * math.sin(2 * math.pi * seconds / 7)  # pixels: nearly sharp to clearly soft
+        crop = to_float(self._scene[top : top + self._height, left : left + self._width])
+        y, x = self._rng.integers(0, 64, 2)  # the same noise field at another place looks fresh, and costs nothing
+        noise = self._noise[y : y + self._height, x : x + self._width]
+        return gaussian_blur(crop, sigma) + noise
+
+    def close(self) -> None:
+        """Nothing to free."""

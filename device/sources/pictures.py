@@ -1,0 +1,32 @@
+"""A picture, or every picture of a folder in the order of their names."""
+
+import time
+from pathlib import Path
+
+from device.frame import Frame
+from device.picture import pictures_in, read_picture
+
+
+class Pictures:
+    """Every picture once; an unreadable one raises DataError that names it."""
+
+    live = False
+    fps = 0.0
+
+    def __init__(self, path: Path) -> None:
+        self._paths = pictures_in(path) if path.is_dir() else [path]
+        self.total = len(self._paths)
+        self.description = f"{path}, {self.total} picture{'s' if self.total != 1 else ''}"
+        self._index = 0
+
+    def read(self) -> Frame | None:
+        """The next picture, None after the last."""
+        if self._index >= self.total:
+            return None
+        path, index = self._paths[self._index], self._index
+        self._index += 1
+        began = time.monotonic()
+        return Frame(index, began, read_picture(path), path.name)
+
+    def close(self) -> None:
+        """Nothing to free."""

@@ -1,0 +1,99 @@
+"""What the loop measures of itself: stage times, frame age, frames per second, drops, memory, temperature."""
+
+import resource
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_KEPT = 2000  # latest samples of each stage that p50 and p95 are taken over
+
+
+class Telemetry:
+    """Collects from all threads; `snapshot` may be called at any time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stages: dict[str, deque[float]] = {}
+        self._ages: deque[float] = deque(maxlen=_KEPT)
+        self._recent: deque[float] = deque(maxlen=120)
+        self._began = time.monotonic()
+        self._first_s = self._last_s = 0.0
+        self.frames = 0
+        self.dropped = 0
+        """Frames of a live source that were never restored, because a newer one had come."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what happens inside `with`."""
+        began = time.perf_counter()
+        yield
+        self.add(name, time.perf_counter() - began)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add one sample of a stage."""
+        with self._lock:
+            self._stages.setdefault(name, deque(maxlen=_KEPT)).append(seconds)
+
+    def drop(self) -> None:
+        """Count a frame that was never restored."""
+        with self._lock:
+            self.dropped += 1
+
+    def shown(self, captured_s: float) -> None:
+        """A frame captured at this `time.monotonic()` has reached every sink."""
+        now = time.monotonic()
+        with self._lock:
+            self.frames += 1
+            self._first_s = self._first_s or now
+            self._last_s = now
+            self._recent.append(now)
+            self._ages.append(now - captured_s)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data: `fps` over the whole run, `fps_now` over the last frames, times in milliseconds."""
+        with self._lock:
+            stages = {name: list(samples) for name, samples in self._stages.items()}
+            ages, recent, now = list(self._ages), list(self._recent), time.monotonic()
+            first, last, frames, dropped = self._first_s, self._last_s, self.frames, self.dropped
+        fresh = [t for t in recent if now - t < 2.0]
+        return {
+            "frames": frames,
+            "seconds": round(now - self._began, 3),
+            "fps": round((frames - 1) / (last - first), 2) if frames > 1 and last > first else 0.0,
+            "fps_now": round((len(fresh) - 1) / (fresh[-1] - fresh[0]), 2) if len(fresh) > 1 else 0.0,
+            "dropped": dropped,
+            "stages_ms": {name: percentiles_ms(samples) for name, samples in stages.items()},
+            "frame_age_ms": percentiles_ms(ages),
+            "peak_rss_mib": peak_rss_mib(),
+            "temperature_c": temperature_c(),
+        }
+
+
+def percentiles_ms(seconds: list[float]) -> dict[str, float | None]:
+    """p50 and p95 in milliseconds, null without samples."""
+    if not seconds:
+        return {"p50": None, "p95": None}
+    p50, p95 = np.percentile(seconds, [50, 95]) * 1000
+    return {"p50": round(float(p50), 3), "p95": round(float(p95), 3)}
+
+
+def peak_rss_mib() -> float:
+    """Largest resident memory of this process so far, MiB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def temperature_c() -> float | None:
+    """The processor's temperature in °C, None where the system does not tell."""
+    for zone in sorted(Path("/sys/class/thermal").glob("thermal_zone*")):
+        try:
+            if (zone / "type").read_text().strip() in ("cpu-thermal", "cpu_thermal", "x86_pkg_temp", "soc-thermal"):
+                return int((zone / "temp").read_text()) / 1000
+        except (OSError, ValueError):
+            continue
+    return None

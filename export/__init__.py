@@ -1,0 +1,1 @@
+"""A trained run in, a bundle of proven files out."""

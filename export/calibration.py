@@ -1,0 +1,48 @@
+"""Pictures for the quantiser and for the gate: the run's own, through the run's own degradations."""
+
+from pathlib import Path
+
+import numpy as np
+
+from device.errors import DataError
+from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named
+from train.run_folder import RunRecord
+
+CALIBRATION_PICTURES = 48  # min-max ranges of `small` no longer move beyond about 40
+
+
+def calibration_pictures(record: RunRecord, folder: Path | None, side: int) -> list[np.ndarray]:
+    """(1, side, side, 3) float32 blurred pictures, from `folder` or the run's training pictures; never its validation ones.
+
+    A ramp from black to white comes first, so that input and output span exactly 0..1 and their scale is 1/255.
+    """
+    if folder is not None:
+        pictures = load_photographs(folder, 32)
+    else:
+        pictures = _read(record, _spread(record.data.train, CALIBRATION_PICTURES))
+    blurred, _ = _pairs(record, pictures[:CALIBRATION_PICTURES], side, seed=record.seed + 7)
+    ramp = np.linspace(0, 1, side, dtype=np.float32)[None, :, None] * np.ones((side, 1, 3), np.float32)
+    return [ramp[None], *(picture[None] for picture in blurred)]
+
+
+def held_out_pairs(record: RunRecord, side: int, most: int = 24) -> Batch:
+    """Blurred and sharp pictures that training never saw, as uint8-exact floats (n, side, side, 3)."""
+    return _pairs(record, _read(record, _spread(record.data.validation, most)), side, seed=record.seed)
+
+
+def _pairs(record: RunRecord, pictures: list[Picture], side: int, seed: int) -> Batch:
+    whole = record.network.fixed_hw is not None
+    return fixed_pairs(pictures, record.blur, side=side, whole=whole, multiple=record.network.pad_multiple, seed=seed)
+
+
+def _spread(names: tuple[str, ...], most: int) -> tuple[str, ...]:
+    """At most `most` names, evenly over the list, so that every folder is met."""
+    chosen = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
+    return tuple(names[i] for i in chosen)
+
+
+def _read(record: RunRecord, names: tuple[str, ...]) -> list[Picture]:
+    try:
+        return read_named(record.data.kind, record.data.folders, names)
+    except DataError as error:
+        raise DataError(f"the run's own pictures are needed to calibrate and to compare: {error}") from error

@@ -1,0 +1,119 @@
+"""One run into one folder of files: convert, compare, describe."""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from device.bundle import SCHEMA, Artifact, Bundle, Manifest, Training, Weights, file_facts, write_manifest
+from export import parity, to_onnx, to_tflite
+from export.calibration import calibration_pictures, held_out_pairs
+from train import run_folder
+from train.run_folder import RunRecord
+
+log = logging.getLogger(__name__)
+_SIDE = 256  # pixels: concrete size of TFLite files (runtimes resize them), of calibration pictures and of the compared ones
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What an export made: the bundle (still in its working folder), what failed, and how long each file took."""
+
+    bundle: Bundle
+    failures: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+def convert(run: Path, folder: Path, name: str, calibration_folder: Path | None, variants: list[str]) -> Converted:
+    """Write every variant of the finished run `run` into `folder`, with its manifest, and compare each with Keras.
+
+    Raises BundleError for a run that cannot be loaded, DataError for missing pictures, ExportError where a converter fails.
+    """
+    record = run_folder.read_run(run)
+    architecture = record.network
+    height, width = architecture.fixed_hw or (_SIDE, _SIDE)
+    concrete = run_folder.load_network(run, height, width, batch=1)
+    flexible = concrete if architecture.fixed_hw else run_folder.load_network(run)
+    pictures = calibration_pictures(record, calibration_folder, height)
+    pairs = held_out_pairs(record, height)
+
+    def calibration() -> Iterator[np.ndarray]:
+        return iter(pictures)
+
+    seconds: dict[str, float] = {}
+    artifacts = []
+    onnx_fp32 = to_onnx.to_onnx_fp32(flexible)
+    for format_, offered in (("tflite", to_tflite.VARIANTS), ("onnx", to_onnx.VARIANTS)):
+        for variant in (v for v in offered if v in variants):
+            began = time.monotonic()
+            if format_ == "tflite":
+                data = to_tflite.to_tflite(concrete, variant, calibration)
+                specs = to_tflite.tflite_specs(data)
+            else:
+                data = to_onnx.to_onnx(onnx_fp32, variant, calibration)
+                specs = to_onnx.onnx_specs(data)
+            path = folder / f"{name}_{variant}.{format_}"
+            path.write_bytes(data)
+            artifacts.append(Artifact(variant, format_, **file_facts(path), input=specs[0], output=specs[1]))
+            seconds[artifacts[-1].label] = time.monotonic() - began
+            log.info("%s: %.0f KiB in %.1f s", path.name, len(data) / 1024, seconds[artifacts[-1].label])
+    weights = folder / f"{name}.weights.h5"
+    weights.write_bytes((run / run_folder.WEIGHTS).read_bytes())
+    manifest = _manifest(record, name, Weights(**file_facts(weights), licence=record.data.licences), artifacts)
+    bundle = Bundle(folder, manifest)
+    if architecture.fixed_hw is None and "fp32" in variants:
+        halo = parity.measure_halo(bundle, _large(pairs[0]))
+        bundle = Bundle(folder, replace(manifest, halo=halo))
+
+    reference = parity.keras_outputs(concrete, pairs[0])
+    described = f"{len(pairs[0])} validation pictures of {record.data.kind}, {width}x{height}"
+    verdicts = [parity.judge(bundle, artifact, pairs, reference, described) for artifact in artifacts]
+    judged = parity.with_losses([v.artifact for v in verdicts])
+    bundle = Bundle(folder, replace(bundle.manifest, artifacts=tuple(judged)))
+    write_manifest(folder, bundle.manifest)
+    failures = tuple(f"{v.artifact.file} {failure}" for v in verdicts for failure in v.failures)
+    return Converted(bundle, failures, seconds)
+
+
+def _large(blurred: np.ndarray) -> np.ndarray:
+    """Pictures of twice the side, four of the given ones side by side: content on both sides of every border."""
+    count = len(blurred)
+    squares = [[blurred[(i + k) % count] for k in range(4)] for i in range(min(6, count))]
+    return np.stack([np.concatenate([np.concatenate(s[:2], 1), np.concatenate(s[2:], 1)], 0) for s in squares])
+
+
+def _manifest(record: RunRecord, name: str, weights: Weights, artifacts: list[Artifact]) -> Manifest:
+    architecture = record.network
+    folders = ", ".join(Path(f).name for f in record.data.folders) or "the scikit-image package"
+    blur = {key: getattr(record.blur, key) for key in record.blur.__dataclass_fields__}
+    steps = record.recipe.epochs * max(1, record.recipe.steps_per_epoch)
+    return Manifest(
+        schema=SCHEMA,
+        name=name,
+        preset=record.preset,
+        architecture=record.architecture,
+        colour="rgb",
+        pad_multiple=architecture.pad_multiple,
+        halo=0,
+        fixed_hw=architecture.fixed_hw,
+        macs_per_pixel=record.macs_per_pixel,
+        parameters=record.parameters,
+        trained=Training(
+            command=record.command,
+            pictures=len(record.data.train),
+            data=f"{record.data.kind} from {folders}",
+            licence=record.data.licences,
+            blur=blur,
+            steps=steps,
+            seconds=record.seconds,
+            seed=record.seed,
+            device=record.device,
+        ),
+        weights=weights,
+        artifacts=tuple(artifacts),
+        made_with={p: version(p) for p in ("deblurkit", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert", "numpy")},
+    )
