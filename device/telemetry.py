@@ -84,8 +84,12 @@ def percentiles_ms(seconds: list[float]) -> dict[str, float | None]:
 
 
 def peak_rss_mib() -> float:
-    """Largest resident memory of this process so far, MiB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    """Largest resident memory of this process so far, MiB. Not ru_maxrss: that begins with the parent's at a fork."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return round(int(status.split("VmHWM:")[1].split()[0]) / 1024, 1)
+    except (OSError, IndexError, ValueError):
+        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def temperature_c() -> float | None:

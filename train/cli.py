@@ -1,5 +1,6 @@
 """deblurkit train"""
 
+import importlib.util
 import logging
 import os
 import shlex
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> int:
     if options.cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
         os.environ["JAX_PLATFORMS"] = "cpu"
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("KERAS_BACKEND", _installed_backend())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     from train import accelerator, data, fit, presets, run_folder
@@ -172,6 +173,11 @@ def _changed(recipe, options):  # type: ignore[no-untyped-def]
         if value is not None and not isinstance(value, str) and value <= 0:
             raise UsageError(f"--{name.replace('_', '-')} {value}: expected a number above 0")
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+
+
+def _installed_backend() -> str:
+    """The first of Keras' backends that is installed; `make setup` brings TensorFlow, `make setup-gpu` JAX."""
+    return next((name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)), "tensorflow")
 
 
 def _versions() -> dict[str, str]:

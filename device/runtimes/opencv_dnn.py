@@ -17,7 +17,7 @@ class OpenCVDnn:
         try:
             self._net: Any = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:
-            raise BundleError(f"{path}: not an ONNX model that OpenCV can load ({error.err}); use another runtime") from error
+            raise BundleError(f"{path}: not an ONNX model that OpenCV can load ({_line(error)}); use another runtime") from error
         self._path = path
 
     def run(self, tensor: Tensor) -> Tensor:
@@ -28,8 +28,12 @@ class OpenCVDnn:
             self._net.setInput(tensor)
             return self._net.forward()
         except cv2.error as error:
-            raise BundleError(f"{self._path}: does not take a {tensor.dtype} tensor of {tensor.shape} ({error.err})") from error
+            raise BundleError(f"{self._path}: does not take a {tensor.dtype} tensor of {tensor.shape} ({_line(error)})") from error
 
     def close(self) -> None:
         """See Runtime.close."""
         self._net = None
+
+
+def _line(error: cv2.error) -> str:
+    return " ".join(error.err.split())

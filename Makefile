@@ -1,0 +1,37 @@
+# Everything lives in .venv. The first two targets are all that most people need.
+PORT ?= 8080
+SOURCE ?= demo
+DEBLURKIT = .venv/bin/deblurkit
+
+.PHONY: run test setup setup-gpu check format models wheel clean
+
+run: ## install the device floor and restore a live picture on http://127.0.0.1:8080 (SOURCE=auto for a camera)
+	scripts/setup.sh floor
+	$(DEBLURKIT) run --source $(SOURCE) --sink web --port $(PORT)
+
+test: setup ## install everything and run all tests
+	.venv/bin/python -m pytest $(PYTEST)
+
+setup: ## install everything, so that .venv/bin/deblurkit has every command
+	scripts/setup.sh full
+
+setup-gpu: ## a training environment for NVIDIA GPUs (Linux, WSL2): .venv-gpu/bin/deblurkit train
+	scripts/setup.sh gpu
+
+check: setup ## lint, format and types
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+format: setup
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+models: setup ## train the shipped bundle again on DATA (hours) and export it
+	scripts/models.sh "$(DATA)"
+
+wheel: setup
+	.venv/bin/python -m build --wheel --no-isolation
+
+clean:
+	rm -rf .venv .venv-gpu build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Make the virtual environment of one kind, or leave it alone when it is up to date.
+#   scripts/setup.sh floor   the device floor: numpy, OpenCV, LiteRT           -> .venv
+#   scripts/setup.sh full    every command and everything the tests need       -> .venv
+#   scripts/setup.sh gpu     training on an NVIDIA GPU: Keras on JAX with CUDA -> .venv-gpu
+set -eu
+cd "$(dirname "$0")/.."
+kind=$1
+constraints=constraints/constraints.txt
+options=
+case $kind in
+    floor) venv=.venv extras= ;;
+    full) venv=.venv extras='[dev]' ;;
+    gpu) venv=.venv-gpu extras='[gpu]' constraints=constraints/gpu.txt ;;
+    *) echo "usage: $0 floor|full|gpu" >&2; exit 2 ;;
+esac
+
+python=${PYTHON:-python3}
+# Raspberry Pi OS: picamera2 comes from apt, built against the system's Python and numpy.
+if [ -e /etc/rpi-issue ] && [ "$kind" = floor ]; then
+    python=/usr/bin/python3
+    options=--system-site-packages
+    grep -q bookworm /etc/os-release && constraints=constraints/bookworm.txt
+fi
+
+if ! "$python" -c 'import sys, struct; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and struct.calcsize("P") == 8))'; then
+    echo "setup: $("$python" --version 2>&1) does not serve; a 64-bit Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ..." >&2
+    exit 2
+fi
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq && apt-get install -y -qq python3-venv
+    else
+        echo "setup: Python's venv is missing; sudo apt install python3-venv" >&2
+        exit 2
+    fi
+fi
+
+# Up to date when the environment was made from these very files.
+stamp=$venv/.deblurkit-$kind
+wanted=$(cat pyproject.toml "$constraints" | cksum)
+if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] || { [ "$kind" = floor ] && [ "$(cat "$venv/.deblurkit-full" 2>/dev/null)" = "$wanted" ]; }; then
+    exit 0
+fi
+[ -x "$venv/bin/python" ] || "$python" -m venv $options "$venv"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$constraints" -e ".$extras"
+echo "$wanted" > "$stamp"
