@@ -155,6 +155,13 @@ class Bundle:
         """Where the artifact lies, verified against its size and SHA-256. Raises BundleError."""
         return verified(self.folder, artifact.file, artifact.bytes, artifact.sha256)
 
+    def path_of_weights(self) -> Path:
+        """Where the trained weights lie, verified. Raises BundleError, also when the bundle carries none."""
+        weights = self.manifest.weights
+        if weights is None:
+            raise BundleError(f"{self.folder}: carries no weights; give a bundle that does, or a run folder")
+        return verified(self.folder, weights.file, weights.bytes, weights.sha256)
+
 
 def open_bundle(name: str | Path) -> Bundle:
     """Open a bundle by folder, or a shipped one by name (`small`). Its files are verified as they are asked for.

@@ -1,6 +1,7 @@
 """How sharp pictures become blurred ones: what the demo, the self-check, training and the test cases all draw from.
 
-Pictures are (height, width, channels); floats are sRGB values with 1.0 for white unless a name says otherwise.
+Pictures are (height, width, channels); floats are sRGB values with 1.0 for white unless a name says otherwise. Blur of a
+lens or a shaking hand happens in linear light, before the sensor adds noise and the camera sharpens and compresses.
 """
 
 import math
@@ -13,6 +14,11 @@ from numpy.typing import NDArray
 from device.frame import Pixels
 
 Plane = NDArray[np.float32]
+Kernel = NDArray[np.float64]
+
+# IEC 61966-2-1, for 8-bit values.
+_CODES = np.arange(256) / 255
+_LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def gaussian_taps(sigma: float) -> NDArray[np.float64]:
@@ -22,8 +28,51 @@ def gaussian_taps(sigma: float) -> NDArray[np.float64]:
     return taps / taps.sum()
 
 
+def gaussian_kernel(sigma_x: float, sigma_y: float, angle: float) -> Kernel:
+    """An anisotropic Gaussian, standard deviations in pixels, turned by `angle` radians, cut at 4 of the larger."""
+    reach = math.ceil(4 * max(sigma_x, sigma_y))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    kernel = np.exp(-0.5 * ((along / sigma_x) ** 2 + (across / sigma_y) ** 2))
+    return kernel / kernel.sum()
+
+
+def disk_kernel(radius: float, over: int = 8) -> Kernel:
+    """A defocused lens: a disk of `radius` pixels, anti-aliased by `over` sub-pixels a side."""
+    size = 2 * math.ceil(radius) + 3
+    at = (np.arange(size * over) + 0.5) / over - size / 2
+    inside = (at[:, None] ** 2 + at[None] ** 2 <= radius**2).astype(np.float64)
+    kernel = inside.reshape(size, over, size, over).mean((1, 3))
+    return kernel / kernel.sum()
+
+
+def shake_kernel(length: float, rng: np.random.Generator) -> Kernel:
+    """A shaking hand: a smooth random path of about `length` pixels, uneven in speed, centred on its centroid.
+
+    Direction is a random walk (0.28 rad a pixel), drawn with sub-pixel weights, 16 points a pixel.
+    """
+    steps = max(16, round(16 * length))
+    angle = np.cumsum(rng.normal(0, 0.07, steps)) + rng.uniform(0, 2 * np.pi)
+    speed = length / steps * (1 + 0.5 * np.sin(np.linspace(0, rng.uniform(3, 9), steps) + rng.uniform(0, 6)))
+    x, y = np.cumsum(np.cos(angle) * speed), np.cumsum(np.sin(angle) * speed)
+    x, y = x - x.mean(), y - y.mean()
+    reach = math.ceil(max(np.abs(x).max(), np.abs(y).max())) + 1
+    x, y = x + reach, y + reach
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
+    for dx in (0, 1):
+        for dy in (0, 1):
+            np.add.at(kernel, (top + dy, left + dx), np.abs(1 - dx - (x - left)) * np.abs(1 - dy - (y - top)))
+    return kernel / kernel.sum()
+
+
+def convolve(picture: Plane, kernel: Kernel) -> Plane:
+    """Convolve every channel; borders are mirrored (edge pixel repeated)."""
+    return cv2.filter2D(picture, cv2.CV_32F, kernel[::-1, ::-1].astype(np.float32), borderType=cv2.BORDER_REFLECT)
+
+
 def gaussian_blur(picture: Plane, sigma: float) -> Plane:
-    """Convolve with a Gaussian of `sigma` pixels; borders are mirrored (edge pixel repeated)."""
+    """Convolve with an isotropic Gaussian of `sigma` pixels; borders are mirrored (edge pixel repeated)."""
     if sigma <= 0:
         return picture
     taps = gaussian_taps(sigma)
@@ -40,9 +89,31 @@ def to_pixels(picture: Plane) -> Pixels:
     return cv2.convertScaleAbs(cv2.max(picture, 0.0), alpha=255)  # type: ignore[return-value, call-overload]
 
 
+def to_linear(pixels: Pixels) -> Plane:
+    """sRGB uint8 -> linear light, 255 becomes 1.0."""
+    return _LINEAR[pixels]
+
+
+def to_srgb(linear: Plane) -> Plane:
+    """Linear light, clipped to 0..1, -> sRGB values."""
+    v = np.clip(linear, 0, 1)
+    return np.where(v <= 0.0031308, v * 12.92, 1.055 * cv2.pow(v, 1 / 2.4) - 0.055).astype(np.float32)  # type: ignore[operator]
+
+
 def add_noise(picture: Plane, sigma: float, rng: np.random.Generator) -> Plane:
     """Add white Gaussian noise of standard deviation `sigma` (2/255 is the classical literature's)."""
     return picture + np.float32(sigma) * rng.standard_normal(picture.shape, dtype=np.float32)
+
+
+def add_sensor_noise(linear: Plane, shot: float, read: float, rng: np.random.Generator) -> Plane:
+    """Add noise of variance `shot` * light + `read`², in linear light (Foi et al., 2008)."""
+    sigma = cv2.sqrt(np.maximum(linear, 0) * np.float32(shot) + np.float32(read**2))
+    return linear + sigma * rng.standard_normal(linear.shape, dtype=np.float32)
+
+
+def sharpen(picture: Plane, amount: float) -> Plane:
+    """What a camera's signal processor does: an unsharp mask of 1 pixel."""
+    return picture + np.float32(amount) * (picture - gaussian_blur(picture, 1.0))
 
 
 def jpeg(pixels: Pixels, quality: int) -> Pixels:
@@ -52,37 +123,126 @@ def jpeg(pixels: Pixels, quality: int) -> Pixels:
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])  # type: ignore[index]
 
 
-@dataclass(frozen=True)
-class GaussianCamera:
-    """A camera out of focus as the literature draws it: Gaussian blur on sRGB values, then noise, then perhaps JPEG.
+def moving_object(linear: Plane, mask: Plane, kernel: Kernel) -> Plane:
+    """Blur what `mask` (height, width, 1) covers and its outline with it; the background stays as it is."""
+    cover = convolve(mask, kernel)[..., None]
+    return convolve(linear * mask, kernel) + (1 - cover) * linear
 
-    Noise and JPEG are drawn independently of the blur; otherwise a model would learn to tell the cases by their noise.
+
+KINDS = ("sharp", "gaussian", "literature", "defocus", "motion", "mixed", "object", "rolling")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera's blur: one kind drawn for each picture by `odds`, then noise, sharpening and JPEG, drawn independently of it.
+
+    If noise and compression depended on the blur, a model would learn to tell the cases by their noise.
     """
 
+    odds: tuple[float, ...] = (0.13, 0.12, 0.2, 0.17, 0.22, 0.06, 0.07, 0.03)
+    """Chance of each of KINDS: sharp; Gaussian in linear light (half of them anisotropic); Gaussian on sRGB values, as the
+    classical literature has it; defocus; hand-shake; hand-shake on defocus; an object that moves before a still
+    background; a shake that changes from row to row, as a rolling shutter shows it."""
     sigma_px: tuple[float, float] = (0.3, 4.0)
-    """Range of the blur's standard deviation, pixels, drawn uniformly."""
-    sharp_share: float = 0.15
-    """Share of pictures left without blur, so that a sharp frame is learned to pass unharmed."""
+    """Standard deviation of Gaussians."""
+    radius_px: tuple[float, float] = (0.5, 6.0)
+    """Radius of defocus disks."""
+    length_px: tuple[float, float] = (3.0, 35.0)
+    """Length of hand-shake paths; drawn so that short ones come more often, as they do in a hand."""
+    highlight_share: float = 0.25
+    """Share of pictures whose brightest parts are made up to 4 times brighter before the blur, as light sources are."""
     noise: tuple[float, float] = (0.0, 3 / 255)
-    """Range of the noise's standard deviation; a third of the pictures get none."""
-    jpeg_share: float = 0.4
-    """Share of pictures that go through JPEG."""
+    """Noise on sRGB values, standard deviation; a third of the pictures get none."""
+    sensor_share: float = 0.3
+    """Share of the noisy pictures whose noise is a sensor's (shot and read noise in linear light) instead."""
+    sharpening: tuple[float, float] = (0.0, 0.5)
+    """Amount of the camera's sharpening, on half of the pictures."""
+    jpeg_share: float = 0.5
     jpeg_quality: tuple[int, int] = (60, 97)
-    """Range of OpenCV's JPEG quality."""
+    """OpenCV's JPEG quality."""
 
     @property
     def margin_px(self) -> int:
-        """Pixels beyond the picture that the blur reaches: blur a crop larger by this on every side, then trim."""
-        return math.ceil(4 * self.sigma_px[1])
+        """Pixels beyond the picture that most of the blur comes from: blur a crop larger by this, then trim."""
+        return math.ceil(max(4 * self.sigma_px[1], self.radius_px[1] + 2, self.length_px[1] / 2 + 2))
 
     def degrade(self, sharp: Pixels, rng: np.random.Generator, trim: int = 0) -> Pixels:
-        """Blur `sharp` (height, width, 3), trim `trim` pixels from every side, then add what the camera adds."""
-        is_sharp = rng.random() < self.sharp_share
-        sigma = rng.uniform(*self.sigma_px)
+        """Blur `sharp` (height, width, 3), trim `trim` pixels from every side, then add what sensor and camera add."""
+        kind = KINDS[int(rng.choice(len(KINDS), p=self.odds))]
         noise = max(0.0, rng.uniform(self.noise[0] - (self.noise[1] - self.noise[0]) / 2, self.noise[1]))
-        quality = int(rng.integers(self.jpeg_quality[0], self.jpeg_quality[1] + 1))
+        of_sensor = rng.random() < self.sensor_share
+        amount = max(0.0, rng.uniform(self.sharpening[0] - (self.sharpening[1] - self.sharpening[0]), self.sharpening[1]))
         through_jpeg = rng.random() < self.jpeg_share
-        picture = gaussian_blur(to_float(sharp), 0.0 if is_sharp else sigma)
-        picture = picture[trim : picture.shape[0] - trim, trim : picture.shape[1] - trim]
-        pixels = to_pixels(add_noise(picture, noise, rng) if noise else picture)
+        quality = int(rng.integers(self.jpeg_quality[0], self.jpeg_quality[1] + 1))
+        bright = rng.random() < self.highlight_share
+        inside = np.s_[trim : sharp.shape[0] - trim, trim : sharp.shape[1] - trim]
+        if kind in ("sharp", "literature"):
+            srgb = to_float(sharp) if kind == "sharp" else gaussian_blur(to_float(sharp), rng.uniform(*self.sigma_px))
+            srgb = srgb[inside]
+        else:
+            linear = self._optics(to_linear(sharp), kind, bright, rng)[inside]
+            if of_sensor and noise:  # a mid-grey of 0.18 then has about the same noise on sRGB values
+                linear = add_sensor_noise(linear, 0.7 * noise**2, 0.2 * noise, rng)
+                noise = 0.0
+            srgb = to_srgb(linear)
+        if noise:
+            srgb = add_noise(srgb, noise, rng)
+        if amount:
+            srgb = sharpen(srgb, amount)
+        pixels = to_pixels(np.ascontiguousarray(srgb))
         return jpeg(pixels, quality) if through_jpeg else pixels
+
+    def _optics(self, linear: Plane, kind: str, bright: bool, rng: np.random.Generator) -> Plane:
+        if bright:
+            clipped = np.clip((linear.min(2, keepdims=True) - 0.9) / 0.1, 0, 1)  # only what the photograph shows as white
+            linear = linear + clipped * np.float32(rng.uniform(0, 3))
+        match kind:
+            case "gaussian":
+                sigma = rng.uniform(*self.sigma_px)
+                flatness = rng.uniform(0.4, 1.0) if rng.random() < 0.5 else 1.0
+                return convolve(linear, gaussian_kernel(sigma, max(0.3, sigma * flatness), rng.uniform(0, np.pi)))
+            case "defocus":
+                return convolve(linear, disk_kernel(rng.uniform(*self.radius_px)))
+            case "motion":
+                return convolve(linear, shake_kernel(self._length(rng), rng))
+            case "mixed":
+                return convolve(convolve(linear, disk_kernel(rng.uniform(0.5, 2.5))), shake_kernel(0.6 * self._length(rng), rng))
+            case "object":
+                return moving_object(
+                    linear, _soft_ellipse(linear.shape[0], linear.shape[1], rng), shake_kernel(self._length(rng), rng)
+                )
+            case _:
+                length = self._length(rng)
+                above, below = convolve(linear, shake_kernel(length, rng)), convolve(linear, shake_kernel(length, rng))
+                share = np.linspace(0, 1, linear.shape[0], dtype=np.float32)[:, None, None]
+                return above * (1 - share) + below * share
+
+    def _length(self, rng: np.random.Generator) -> float:
+        low, high = self.length_px
+        return float(low + (high - low) * rng.random() ** 1.5)
+
+
+BLURS = {
+    "camera": Camera(),
+    "gaussian": Camera(odds=(0.15, 0.25, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0)),
+    "defocus": Camera(odds=(0.15, 0.1, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0)),
+    "motion": Camera(odds=(0.15, 0.0, 0.0, 0.05, 0.6, 0.05, 0.1, 0.05)),
+    "tutorial": Camera(
+        odds=(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        sigma_px=(1.0, 2.5),
+        noise=(0.0, 0.0),
+        sharpening=(0.0, 0.0),
+        jpeg_share=0.0,
+    ),
+}
+"""What `train --blur` names. `tutorial` is the plain Gaussian that `dense` is trained on."""
+
+
+def _soft_ellipse(height: int, width: int, rng: np.random.Generator) -> Plane:
+    """(height, width, 1): 1 inside an ellipse somewhere in the picture, 0 outside, with an edge of a few pixels."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    cy, cx = rng.uniform(0.1, 0.9) * height, rng.uniform(0.1, 0.9) * width
+    ry, rx = rng.uniform(0.2, 0.6) * height, rng.uniform(0.2, 0.6) * width
+    distance = np.sqrt(((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2)
+    edge_px = rng.uniform(0.5, 3.0)
+    return np.clip((1 - distance) * min(rx, ry) / edge_px + 0.5, 0, 1)[..., None].astype(np.float32)

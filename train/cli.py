@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from device.console import new_parser, print_json, start_logging
+from device.degrade import BLURS
 from device.errors import OK, UsageError
 
 EXAMPLE = "deblurkit train --preset small --data photos --out runs/mine"
@@ -22,7 +23,8 @@ def main(argv: list[str]) -> int:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", type=Path, metavar="DIR", help="sharp photographs, sub-folders too (default: scikit-image's)")
     source.add_argument("--pairs", type=Path, nargs=2, metavar=("BLURRED", "SHARP"), help="two folders, matched by sorted name")
-    parser.add_argument("--blur", choices=["gaussian"], default="gaussian", help="how photographs are blurred")
+    parser.add_argument("--blur", choices=list(BLURS), help="how photographs are blurred (default: the preset's)")
+    parser.add_argument("--init", metavar="BUNDLE", help="begin with the weights of a bundle or finished run, to fine-tune them")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/PRESET)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out; its own settings apply")
     parser.add_argument(
@@ -88,12 +90,15 @@ def main(argv: list[str]) -> int:
         run_folder.fresh_folder(out)
         architecture = preset.architecture
         network = architecture.network(*(architecture.fixed_hw or (None, None)))
+        if options.init:
+            run_folder.load_initial(options.init, architecture, network)  # a mistake shall show before anything is written
         record = run_folder.RunRecord(
             schema=run_folder.SCHEMA,
             preset=preset.name,
             architecture=presets.architecture_config(architecture),
             recipe=recipe,
-            blur=preset.blur,
+            blur=BLURS[options.blur or preset.blur],
+            init=options.init or "",
             data=run_folder.DataRecord(
                 kind,
                 tuple(map(str, folders)),

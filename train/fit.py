@@ -22,7 +22,7 @@ from device.quality import largest_channel_accuracy, psnr
 from train import figures
 from train.data import Batch, Batches, prefetched
 from train.presets import Recipe
-from train.run_folder import HISTORY, RunRecord, load_checkpoint, save_checkpoint, save_weights, write_run
+from train.run_folder import HISTORY, RunRecord, load_checkpoint, load_initial, save_checkpoint, save_weights, write_run
 
 log = logging.getLogger(__name__)
 History = list[dict[str, float]]
@@ -59,6 +59,8 @@ def _fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, q
     network.compile(optimizer, LOSSES[recipe.loss])
     optimizer.build(network.trainable_variables)
     history = load_checkpoint(folder, network, optimizer)
+    if record.init and not history:
+        load_initial(record.init, record.network, network)
     if history:
         log.info("resuming after epoch %d of %d", len(history), recipe.epochs)
     average = _AveragedWeights(network) if recipe.ema else None

@@ -8,7 +8,6 @@ import keras
 from keras import layers, ops
 
 from device.config import build, nearest
-from device.degrade import GaussianCamera
 from device.errors import UsageError
 
 
@@ -147,7 +146,8 @@ class Preset:
     purpose: str
     architecture: Architecture
     recipe: Recipe = field(default_factory=Recipe)
-    blur: GaussianCamera = field(default_factory=GaussianCamera)
+    blur: str = "camera"
+    """The mixture of `device.degrade.BLURS` that it is trained on."""
 
 
 PRESETS = {
@@ -170,7 +170,7 @@ PRESETS = {
                 ema=0.0,
                 precision="float32",
             ),
-            GaussianCamera(sigma_px=(1.0, 2.5), sharp_share=0.0, noise=(0.0, 0.0), jpeg_share=0.0),
+            "tutorial",
         ),
     )
 }

@@ -9,8 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from device.bundle import open_bundle
 from device.config import build
-from device.degrade import GaussianCamera
+from device.degrade import Camera
 from device.errors import BundleError, DataError, UsageError
 from device.picture import write_atomically
 from train.presets import Architecture, Recipe, architecture_from
@@ -42,7 +43,7 @@ class RunRecord:
     preset: str
     architecture: dict[str, Any]
     recipe: Recipe
-    blur: GaussianCamera
+    blur: Camera
     data: DataRecord
     seed: int
     parameters: int
@@ -50,6 +51,8 @@ class RunRecord:
     command: str
     versions: dict[str, str]
     device: str
+    init: str = ""
+    """The bundle or run whose weights it began with."""
     finished: bool = False
     seconds: float = 0.0
     results: dict[str, Any] = field(default_factory=dict)
@@ -91,15 +94,34 @@ def load_network(folder: Path, height: int | None = None, width: int | None = No
             f"{folder}: no {WEIGHTS}, the run has not finished; go on with `deblurkit train --out {folder} --resume`"
         )
     network = record.network.network(height, width, batch)
+    _load(network, path, record.preset)
+    return network
+
+
+def _load(network: keras.Model, path: Path, name: str) -> None:
     try:
         network.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
-        raise BundleError(f"{path}: does not hold the weights of this {record.preset} ({error}); train again") from error
+        raise BundleError(f"{path}: does not hold the weights of this {name} ({error}); train again") from error
     if any(not np.isfinite(w).all() for w in network.get_weights()):
         raise BundleError(
             f"{path}: holds NaN or infinite weights; the training diverged, train again with a lower --learning-rate"
         )
-    return network
+
+
+def load_initial(source: str, architecture: Architecture, network: keras.Model) -> None:
+    """Load the weights of a bundle (folder or shipped name) or finished run into `network`, built from `architecture`.
+
+    Raises BundleError when there are none, UsageError when they belong to another architecture.
+    """
+    if (Path(source) / RUN_JSON).is_file():
+        config, path = read_run(Path(source)).architecture, Path(source) / WEIGHTS
+    else:
+        bundle = open_bundle(source)
+        config, path = bundle.manifest.architecture, bundle.path_of_weights()
+    if architecture_from(config, source) != architecture:
+        raise UsageError(f"--init {source}: its network is {config}, another than the preset's; choose its own --preset")
+    _load(network, path, source)
 
 
 def save_weights(folder: Path, record: RunRecord, network: keras.Model) -> None:

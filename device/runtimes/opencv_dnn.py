@@ -28,7 +28,9 @@ class OpenCVDnn:
             self._net.setInput(tensor)
             return self._net.forward()
         except cv2.error as error:
-            raise BundleError(f"{self._path}: does not take a {tensor.dtype} tensor of {tensor.shape} ({_line(error)})") from error
+            raise BundleError(
+                f"{self._path}: does not take a {tensor.dtype} tensor of {tensor.shape} ({_line(error)})"
+            ) from error
 
     def close(self) -> None:
         """See Runtime.close."""
