@@ -1,0 +1,104 @@
+"""Twelve ways a picture arrives at a restorer, the same bytes each time; or pairs that somebody wrote beforehand."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from device.degrade import (
+    add_noise,
+    convolve,
+    disk_kernel,
+    gaussian_blur,
+    gaussian_kernel,
+    jpeg,
+    moving_object,
+    shake_kernel,
+    sharpen,
+    to_float,
+    to_linear,
+    to_pixels,
+    to_srgb,
+)  # fmt: skip
+from device.errors import DataError
+from device.frame import Pixels
+from device.picture import pictures_in, read_picture
+
+CASES = (
+    "gauss-1.0", "gauss-1.6", "gauss-2.0", "gauss-3.0", "defocus-2", "defocus-4", "motion-9", "motion-17", "object-17",
+    "mixed", "sharp-in", "sharp-jpeg",
+)  # fmt: skip
+SHARP = "sharp"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One picture of a case."""
+
+    name: str
+    blurred: Pixels
+    sharp: Pixels
+
+
+def pairs(folder: Path, case: str, most: int) -> Iterator[Pair]:
+    """The pairs of one case: read from `folder`/CASE and `folder`/sharp where these exist, else blurred from its pictures.
+
+    At most `most` pictures, evenly chosen. Raises DataError where a folder is missing or sizes differ.
+    """
+    written = (folder / SHARP).is_dir()
+    paths = pictures_in(folder / SHARP if written else folder)
+    for path in (paths[i] for i in np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)):
+        sharp = read_picture(path)
+        blurred = read_picture(folder / case / path.name) if written else degrade(sharp, case, path.stem)
+        if blurred.shape != sharp.shape:
+            raise DataError(f"{folder / case / path.name}: {blurred.shape[1]}x{blurred.shape[0]}, its sharp partner differs")
+        yield Pair(path.name, blurred, sharp)
+
+
+def cases_in(folder: Path) -> tuple[str, ...]:
+    """The cases that a folder offers: those written beforehand, or all twelve."""
+    if not (folder / SHARP).is_dir():
+        return CASES
+    return tuple(case for case in CASES if (folder / case).is_dir())
+
+
+def degrade(sharp: Pixels, case: str, name: str) -> Pixels:
+    """Blur one picture as the case says; the draw depends on case and name alone.
+
+    gauss-S: Gaussian of S pixels on sRGB values, noise 2/255. defocus-R, motion-L: disk of radius R, hand-shake of L pixels,
+    in linear light, noise 1/255, JPEG 92. object-L: only an object in the middle moves. mixed: kind, severity, noise, JPEG
+    and sharpening drawn. sharp-in: untouched. sharp-jpeg: no blur, noise 1/255, JPEG 92.
+    """
+    if case == "sharp-in":
+        return sharp
+    rng = np.random.default_rng(zlib.crc32(f"{case}/{name}".encode()))
+    kind, _, text = case.partition("-")
+    if kind == "gauss":
+        return to_pixels(add_noise(gaussian_blur(to_float(sharp), float(text)), 2 / 255, rng))
+    noise, quality, sharpening, amount = 1.0, 92, 0.0, float(text) if kind in ("defocus", "motion", "object") else 0.0
+    if kind == "mixed":
+        kind = str(rng.choice(["gaussian", "defocus", "motion", "sharp"], p=[0.35, 0.25, 0.3, 0.1]))
+        amount = {"gaussian": rng.uniform(0.5, 3.5), "defocus": rng.uniform(0.8, 5), "motion": rng.uniform(4, 25)}.get(kind, 0.0)
+        noise, quality = rng.uniform(0, 3), int(rng.integers(60, 98))
+        sharpening = max(0.0, rng.uniform(-0.5, 0.5))
+    linear = to_linear(sharp)
+    match kind:
+        case "gaussian":
+            linear = convolve(linear, gaussian_kernel(amount, amount, 0))
+        case "defocus":
+            linear = convolve(linear, disk_kernel(amount))
+        case "motion":
+            linear = convolve(linear, shake_kernel(amount, rng))
+        case "object":
+            linear = moving_object(linear, _middle(*sharp.shape[:2]), shake_kernel(amount, rng))
+    srgb = add_noise(to_srgb(linear) if kind != "sharp" else to_float(sharp), noise / 255, rng)
+    return jpeg(to_pixels(sharpen(srgb, sharpening) if sharpening else srgb), quality)
+
+
+def _middle(height: int, width: int) -> np.ndarray:
+    """(height, width, 1): 1 inside an ellipse over the middle of the picture."""
+    y, x = np.mgrid[:height, :width]
+    inside = ((x - width / 2) / (width / 5)) ** 2 + ((y - height / 2) / (height / 4)) ** 2 <= 1
+    return inside.astype(np.float32)[..., None]
