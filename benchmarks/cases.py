@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from device.degrade import (
+    Kernel,
     add_noise,
     convolve,
     disk_kernel,
@@ -95,6 +96,19 @@ def degrade(sharp: Pixels, case: str, name: str) -> Pixels:
             linear = moving_object(linear, _middle(*sharp.shape[:2]), shake_kernel(amount, rng))
     srgb = add_noise(to_srgb(linear) if kind != "sharp" else to_float(sharp), noise / 255, rng)
     return jpeg(to_pixels(sharpen(srgb, sharpening) if sharpening else srgb), quality)
+
+
+def true_kernel(case: str, name: str) -> Kernel | None:
+    """The kernel that `degrade` blurs this picture with, which no camera knows; None where there is no single one."""
+    kind, _, text = case.partition("-")
+    match kind:
+        case "gauss":
+            return gaussian_kernel(float(text), float(text), 0)
+        case "defocus":
+            return disk_kernel(float(text))
+        case "motion":
+            return shake_kernel(float(text), np.random.default_rng(zlib.crc32(f"{case}/{name}".encode())))
+    return None
 
 
 def _middle(height: int, width: int) -> np.ndarray:

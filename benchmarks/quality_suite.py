@@ -1,0 +1,186 @@
+"""deblurkit bench --suite quality: what each file does to twelve kinds of arriving picture, beside the classical methods."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks import cases
+from benchmarks.baselines import BASELINES, ORACLES
+from device.bundle import Bundle
+from device.console import table
+from device.degrade import add_noise, gaussian_blur, to_float, to_pixels
+from device.frame import Pixels
+from device.quality import edge_sharpness, flicker, psnr, psnr_luma, ssim
+from device.restorer import Restorer
+from device.runtimes import formats
+from device.scene import chart, slanted_edge
+
+log = logging.getLogger(__name__)
+EDGE_DEG = 5.0
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """One method on one case: means over the pictures, and the worst of them."""
+
+    pictures: int
+    blurred_db: float
+    restored_db: float
+    gain_db: float
+    worst_gain_db: float
+    worst_picture: str
+    luma_gain_db: float
+    ssim: float
+    ssim_gain: float
+
+
+@dataclass(frozen=True)
+class Method:
+    """Something that restores: `restore(pixels, case, name)`; None where it cannot."""
+
+    name: str
+    restore: Callable[[Pixels, str, str], Pixels | None]
+
+
+def methods(bundles: list[Bundle], runtime: str, variants: list[str] | None, threads: int, oracles: bool) -> list[Method]:
+    """Baselines, oracles if wanted, and every file of the bundles that the runtime reads."""
+    found = [Method(name, lambda pixels, case, name, f=f: f(pixels)) for name, f in BASELINES.items() if name != "nothing"]
+    if oracles:
+        found += [Method(name, _told(f)) for name, f in ORACLES.items()]
+    for bundle in bundles:
+        for artifact in bundle.manifest.artifacts:
+            if artifact.format in formats(runtime) and (not variants or artifact.variant in variants):
+                restorer = Restorer(bundle, artifact.variant, runtime, threads)
+                found.append(
+                    Method(f"{bundle.name} {artifact.variant}", lambda pixels, case, name, r=restorer: r.restore(pixels))
+                )
+    return found
+
+
+def _told(oracle: Callable[..., Pixels]) -> Callable[[Pixels, str, str], Pixels | None]:
+    def restore(pixels: Pixels, case: str, name: str) -> Pixels | None:
+        kernel = cases.true_kernel(case, Path(name).stem)
+        return None if kernel is None else oracle(pixels, kernel)
+
+    return restore
+
+
+def run(folder: Path, which: list[Method], most: int) -> dict[str, Any]:
+    """Score every method on every case of `folder`, and on generated edges and still scenes; plain data."""
+    scores: dict[str, dict[str, Any]] = {method.name: {} for method in which}
+    for case in cases.cases_in(folder):
+        log.info("%s", case)
+        rows: dict[str, list[tuple[str, float, float, float, float, float]]] = {method.name: [] for method in which}
+        for pair in cases.pairs(folder, case, most):
+            before, before_luma, before_ssim = psnr(pair.blurred, pair.sharp), psnr_luma(pair.blurred, pair.sharp), 0.0
+            before_ssim = ssim(pair.blurred, pair.sharp)
+            for method in which:
+                restored = method.restore(pair.blurred, case, pair.name)
+                if restored is not None:
+                    after = psnr(restored, pair.sharp)
+                    luma_gain = psnr_luma(restored, pair.sharp) - before_luma
+                    rows[method.name].append((pair.name, before, after, luma_gain, ssim(restored, pair.sharp), before_ssim))
+        for name, of_case in rows.items():
+            if of_case:
+                scores[name][case] = asdict(_score(of_case))
+    return {
+        "schema": 1,
+        "pictures": folder.name,
+        "scores": scores,
+        "edges": {method.name: _edges(method) for method in which},
+        "flicker": {method.name: _flicker(method) for method in which},
+    }
+
+
+def _score(rows: list[tuple[str, float, float, float, float, float]]) -> CaseScore:
+    before, after, luma, similarity, similarity_before = (np.array([row[i] for row in rows]) for i in range(1, 6))
+    gains = after - before
+    worst = int(np.argmin(gains))
+    values = (before.mean(), after.mean(), gains.mean(), gains[worst])
+    blurred, restored, gain, worst_gain = (round(float(v), 3) for v in values)
+    return CaseScore(
+        len(rows), blurred, restored, gain, worst_gain, rows[worst][0], round(float(luma.mean()), 3),
+        round(float(similarity.mean()), 4), round(float((similarity - similarity_before).mean()), 4),
+    )  # fmt: skip
+
+
+def _edges(method: Method) -> dict[str, dict[str, float]]:
+    """MTF50 of a slanted edge before and after, and overshoot, by blur."""
+    found = {}
+    rng = np.random.default_rng(1)
+    for sigma in (1.0, 2.0, 3.0):
+        soft = to_pixels(add_noise(gaussian_blur(to_float(slanted_edge(256, 256, EDGE_DEG)), sigma), 1 / 255, rng))
+        sharp = method.restore(soft, f"gauss-{sigma}", "edge.png")
+        if sharp is not None:
+            before, after = edge_sharpness(soft, EDGE_DEG), edge_sharpness(sharp, EDGE_DEG)
+            found[f"gauss-{sigma}"] = {
+                "mtf50_before": round(before.mtf50, 4),
+                "mtf50_after": round(after.mtf50, 4),
+                "ratio": round(after.mtf50 / before.mtf50, 3),
+                "overshoot": round(after.overshoot, 4),
+                "overshoot_before": round(before.overshoot, 4),
+            }
+    return found
+
+
+def _flicker(method: Method, frames: int = 8) -> dict[str, dict[str, float]]:
+    """Temporal standard deviation, out over in, on flat parts and on edges of a still scene with fresh noise."""
+    found = {}
+    sharp = chart(240, 320, 5)
+    soft = gaussian_blur(to_float(sharp), 1.6)
+    steepness = np.abs(np.gradient(gaussian_blur(soft, 1.5).mean(2))).max(0)
+    flat, edge = steepness < 0.002, steepness > 0.02
+    for level in (1, 2, 3):
+        rng = np.random.default_rng(level)
+        noisy = [to_pixels(add_noise(soft, level / 255, rng)) for _ in range(frames)]
+        restored = [method.restore(frame, "gauss-1.6", "still.png") for frame in noisy]
+        done = [frame for frame in restored if frame is not None]
+        found[f"noise-{level}"] = {"flat": round(flicker(done, noisy, flat), 3), "edges": round(flicker(done, noisy, edge), 3)}
+    return found
+
+
+def as_table(result: dict[str, Any]) -> str:
+    """Gain by case for every method, then the blurred and restored PSNR, worst pictures, edges and flicker."""
+    names = list(result["scores"])
+    found = [case for case in cases.CASES if any(case in scores for scores in result["scores"].values())]
+    header = ["gain dB", *names]
+
+    def cells(case: str, key: str, form: str) -> list[str]:
+        return [form.format(result["scores"][n][case][key]) if case in result["scores"][n] else "-" for n in names]
+
+    blurred = {case: next(s[case]["blurred_db"] for s in result["scores"].values() if case in s) for case in found}
+    rows = [[f"{case} ({blurred[case]:.2f})", *cells(case, "gain_db", "{:+.2f}")] for case in found]
+    parts = [table(header, rows)]
+    parts.append(table(["restored dB", *names], [[case, *cells(case, "restored_db", "{:.2f}")] for case in found]))
+    parts.append(table(["worst picture dB", *names], [[case, *cells(case, "worst_gain_db", "{:+.2f}")] for case in found]))
+    parts.append(table(["SSIM gain", *names], [[case, *cells(case, "ssim_gain", "{:+.4f}")] for case in found]))
+    edges, still = result["edges"], result["flicker"]
+    blurs = ("gauss-1.0", "gauss-2.0", "gauss-3.0")
+    edge_rows = [[f"{b} MTF50 ratio", *(f"{edges[n][b]['ratio']:.2f}" for n in names)] for b in blurs]
+    edge_rows += [[f"{b} overshoot", *(f"{edges[n][b]['overshoot']:.1%}" for n in names)] for b in blurs]
+    levels = ("noise-1", "noise-2", "noise-3")
+    edge_rows += [[f"flicker {x}, {w}", *(f"{still[n][x][w]:.2f}" for n in names)] for x in levels for w in ("flat", "edges")]
+    parts.append(table(["generated scenes", *names], edge_rows))
+    return "\n\n".join(parts)
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Gain against severity, a panel for each kind of blur."""
+    panels = {"Gaussian, sigma px": "gauss-", "defocus, radius px": "defocus-", "motion, length px": "motion-"}
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    for axes, (title, prefix) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):
+        for name, scores in result["scores"].items():
+            points = [(float(c.removeprefix(prefix)), s["gain_db"]) for c, s in scores.items() if c.startswith(prefix)]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker="o", label=name)
+        axes.axhline(0, color="grey", linewidth=0.8)
+        axes.set(xlabel=title, title=title.split(",", maxsplit=1)[0])
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("gain in PSNR, dB")
+    figure.axes[0].legend(fontsize=7)
+    figure.savefig(path, dpi=110)
