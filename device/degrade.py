@@ -89,6 +89,11 @@ def to_pixels(picture: Plane) -> Pixels:
     return cv2.convertScaleAbs(cv2.max(picture, 0.0), alpha=255)  # type: ignore[return-value, call-overload]
 
 
+def to_luma(rgb: Plane) -> Plane:
+    """(…, 3) -> (…, 1): BT.601 luma of sRGB values, full range, as cameras and JPEG have it."""
+    return (rgb @ np.float32([0.299, 0.587, 0.114]))[..., None].astype(np.float32)
+
+
 def to_linear(pixels: Pixels) -> Plane:
     """sRGB uint8 -> linear light, 255 becomes 1.0."""
     return _LINEAR[pixels]

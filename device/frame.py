@@ -46,14 +46,17 @@ class TensorSpec:
 class PixelCodec:
     """Turns pixels into the model's input tensor and its output tensor into pixels. Holds the look-up tables of 8-bit models."""
 
-    def __init__(self, model_input: TensorSpec, model_output: TensorSpec) -> None:
+    def __init__(self, model_input: TensorSpec, model_output: TensorSpec, colour: str = "rgb") -> None:
+        self._luma = colour == "luma"
         self._input_table = None if model_input.dtype == "float32" else _table_to_tensor(model_input)
         self._output_table = None if model_output.dtype == "float32" else _table_to_pixels(model_output)
         self._input_dtype = np.dtype(model_input.dtype)
         self._output = model_output
 
     def to_tensor(self, pixels: Pixels) -> Tensor:
-        """(h, w, 3) uint8 -> (1, h, w, 3) of the model's input type."""
+        """(h, w, 3) uint8 -> (1, h, w, 3) of the model's input type, or (1, h, w, 1) for a model of luma."""
+        if self._luma:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]  # type: ignore[assignment]
         flat = _flat(pixels)
         if self._input_table is None:
             tensor = np.multiply(flat, np.float32(1 / 255), dtype=np.float32)
@@ -68,9 +71,19 @@ class PixelCodec:
             return tensor.astype(np.float32)
         return np.float32(self._output.scale) * (tensor.astype(np.float32) - np.float32(self._output.zero_point))
 
-    def to_pixels(self, tensor: Tensor) -> Pixels:
-        """(1, h, w, 3) of the model's output type -> (h, w, 3) uint8, rounded to nearest, saturated."""
-        shape = tensor.shape[1:]
+    def to_pixels(self, tensor: Tensor, before: Pixels) -> Pixels:
+        """The model's output for the picture `before` -> (h, w, 3) uint8, rounded to nearest, saturated.
+
+        Luma is put back by moving all three channels by what it changed: colour differences stay as they were.
+        """
+        restored = self._to_uint8(tensor)
+        if not self._luma:
+            return restored
+        change = cv2.subtract(restored, cv2.cvtColor(before, cv2.COLOR_RGB2GRAY), dtype=cv2.CV_16S)
+        return cv2.add(before, cv2.merge([change, change, change]), dtype=cv2.CV_8U)  # type: ignore[return-value]
+
+    def _to_uint8(self, tensor: Tensor) -> Pixels:
+        shape = tensor.shape[1:] if tensor.shape[3] == 3 else tensor.shape[1:3]
         if self._output_table is None:
             pixels = cv2.convertScaleAbs(cv2.max(_flat(tensor[0]), 0.0), alpha=255)  # type: ignore[call-overload]
         else:

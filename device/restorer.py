@@ -43,7 +43,7 @@ class Restorer:
             _default_variant(variant, self.runtime_name, bundle), formats(self.runtime_name)
         )
         self._runtime = open_runtime(self.runtime_name, bundle.path(self.artifact), self.threads)
-        self._codec = PixelCodec(self.artifact.input, self.artifact.output)
+        self._codec = PixelCodec(self.artifact.input, self.artifact.output, manifest.colour)
         self._telemetry = telemetry or Telemetry()
         self._fixed = manifest.fixed_hw is not None
         height, width = manifest.fixed_hw or (largest_window // manifest.pad_multiple * manifest.pad_multiple,) * 2
@@ -66,7 +66,7 @@ class Restorer:
         t2 = time.perf_counter()
         if restored.shape != tensor.shape:
             raise BundleError(f"{self.artifact.file}: made {restored.shape} of {tensor.shape}; a restorer keeps the size")
-        pixels = self._codec.to_pixels(restored)
+        pixels = self._codec.to_pixels(restored, window)
         self._telemetry.add("to_tensor", t1 - t0)
         self._telemetry.add("infer", t2 - t1)
         self._telemetry.add("to_pixels", time.perf_counter() - t2)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import cv2
+
 from device.console import new_parser, print_json, start_logging
 from device.degrade import BLURS
 from device.errors import OK, UsageError
@@ -50,6 +52,7 @@ def main(argv: list[str]) -> int:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
         os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("KERAS_BACKEND", _installed_backend())
+    cv2.setNumThreads(1)  # batches are made by threads of our own
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     from train import accelerator, data, fit, presets, run_folder
@@ -152,6 +155,9 @@ def main(argv: list[str]) -> int:
             steps_per_epoch=recipe.steps_per_epoch,
             seed=record.seed,
         )
+    if architecture.colour == "luma":
+        batches = data.Luma(batches)
+        validation = data.to_luma(validation[0]), data.to_luma(validation[1])
     record = fit.fit(record, out, batches, validation, options.quiet)
     found = record.results
     if not options.json:

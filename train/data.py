@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.degrade import Camera, to_float
+from device.degrade import Camera, to_float, to_luma
 from device.errors import DataError
 from device.frame import Pixels
 from device.picture import pictures_in, read_picture
@@ -167,6 +167,18 @@ class Patches:
         sharp = turn(crop_with_margin(picture.sharp, top, left, self._patch, self._patch, margin))
         inside = np.s_[margin : margin + self._patch, margin : margin + self._patch]
         return self._blur.degrade(sharp, rng, trim=margin), sharp[inside]
+
+
+class Luma:
+    """The luma of another data set's batches, for networks that restore brightness only."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+        self.steps_per_epoch = batches.steps_per_epoch
+
+    def batch(self, step: int) -> Batch:
+        blurred, sharp = self._batches.batch(step)
+        return to_luma(blurred), to_luma(sharp)
 
 
 class WholePictures:

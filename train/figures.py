@@ -40,7 +40,8 @@ def examples(blurred: np.ndarray, sharp: np.ndarray, restored: np.ndarray, path:
             grid[i], ("input", "ground truth", "restored"), (blurred[i], sharp[i], restored[i]), strict=True
         ):
             note = "" if picture is sharp[i] else f"  {psnr(picture, sharp[i], 1.0):.2f} dB"
-            axes.imshow(to_pixels(np.ascontiguousarray(picture[inside])), interpolation="nearest")
+            shown = to_pixels(np.ascontiguousarray(picture[inside]))
+            axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axes.set_title(title + note, fontsize=9)
             axes.axis("off")
     figure.savefig(path, dpi=110)

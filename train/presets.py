@@ -19,23 +19,28 @@ class UNet:
     """
 
     widths: tuple[int, ...] = (16, 32, 64)
-    """Channels of each level; level i works at 1 / (2 * 2**i) of the picture's size."""
+    """Channels of each level; level i works at 1 / (stem * 2**i) of the picture's size."""
     encoder_blocks: tuple[int, ...] = (1, 1, 2)
     """Residual blocks of each level on the way down; the last level's are the bottleneck."""
     decoder_blocks: tuple[int, ...] = (1, 1)
     """Residual blocks of each level on the way up, finest first."""
+    stem: int = 2
+    """Side of the square of pixels that the stem folds into channels."""
+    colour: str = "rgb"
+    """`rgb`, or `luma`: only brightness is restored, colour differences pass through."""
 
     @property
     def pad_multiple(self) -> int:
         """Picture sides must be multiples of this."""
-        return int(2 ** len(self.widths))
+        return int(self.stem * 2 ** (len(self.widths) - 1))
 
     fixed_hw = None
 
     def network(self, height: int | None, width: int | None, batch: int | None = None, clip: bool = True) -> keras.Model:
-        """(batch, height, width, 3) in 0..1 -> the same. Without `clip` the output may leave 0..1, as training wants."""
-        picture = keras.Input((height, width, 3), batch_size=batch, name="blurred", dtype="float32")
-        x = SpaceToDepth(name="stem_space_to_depth")(picture)
+        """(batch, height, width, 3 or 1) in 0..1 -> the same. Without `clip` the output may leave 0..1, as training wants."""
+        channels_in = 1 if self.colour == "luma" else 3
+        picture = keras.Input((height, width, channels_in), batch_size=batch, name="blurred", dtype="float32")
+        x = SpaceToDepth(self.stem, name="stem_space_to_depth")(picture)
         skips = []
         last = len(self.widths) - 1
         for level, channels in enumerate(self.widths):
@@ -48,13 +53,13 @@ class UNet:
         for level in reversed(range(last)):
             channels = self.widths[level]
             x = _conv(4 * channels, 1, f"up{level}")(x)
-            x = DepthToSpace(name=f"up{level}_depth_to_space")(x)
+            x = DepthToSpace(2, name=f"up{level}_depth_to_space")(x)
             x = layers.Add(name=f"up{level}_skip")([x, skips[level]])
             for block in range(self.decoder_blocks[level]):
                 x = _residual(x, channels, f"up{level}_block{block}")
         # The head begins at zero: an untrained network passes the picture through.
-        x = _conv(12, 3, "head", kernel_initializer="zeros")(x)
-        x = DepthToSpace(name="head_depth_to_space", dtype="float32")(x)
+        x = _conv(channels_in * self.stem**2, 3, "head", kernel_initializer="zeros")(x)
+        x = DepthToSpace(self.stem, name="head_depth_to_space", dtype="float32")(x)
         restored = layers.Add(name="picture_residual", dtype="float32")([picture, x])
         if clip:
             restored = Clip(name="restored", dtype="float32")(restored)
@@ -71,6 +76,7 @@ class Dense:
     side: int = 128
     filters: tuple[int, ...] = (64, 128, 256)
     latent: int = 256
+    colour = "rgb"
 
     @property
     def pad_multiple(self) -> int:
@@ -153,7 +159,13 @@ class Preset:
 PRESETS = {
     preset.name: preset
     for preset in (
+        Preset(
+            "nano",
+            "live video on a Raspberry Pi 4 class board",
+            UNet((24, 48), (0, 2), (0,), stem=4, colour="luma"),
+        ),
         Preset("small", "live video on a Raspberry Pi 5 class board", UNet()),
+        Preset("base", "stills, a Jetson or a workstation", UNet((32, 64, 128), (1, 1, 3), (1, 1))),
         Preset(
             "dense",
             "the tutorial's dense 256 bottleneck, kept as the baseline",
@@ -221,31 +233,38 @@ def _layer_macs(layer: keras.layers.Layer) -> int:
     return int(height * width * ops.size(layer.kernel))
 
 
-@keras.saving.register_keras_serializable("deblurkit")
 class SpaceToDepth(layers.Layer):
-    """(b, h, w, c) -> (b, h/2, w/2, 4c); one native operator in TFLite and ONNX (Keras >= 3.14)."""
+    """(b, h, w, c) -> (b, h/n, w/n, n*n*c); one native operator in TFLite and ONNX (Keras >= 3.14)."""
+
+    def __init__(self, block: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.block = block
 
     def call(self, x: Any) -> Any:
-        return ops.space_to_depth(x, 2)
+        return ops.space_to_depth(x, self.block)
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         b, h, w, c = shape
-        return b, h and h // 2, w and w // 2, None if c is None else 4 * c
+        n = self.block
+        return b, h and h // n, w and w // n, None if c is None else n * n * c
 
 
-@keras.saving.register_keras_serializable("deblurkit")
 class DepthToSpace(layers.Layer):
-    """(b, h, w, 4c) -> (b, 2h, 2w, c); one native operator in TFLite and ONNX (Keras >= 3.14)."""
+    """(b, h, w, n*n*c) -> (b, n*h, n*w, c); one native operator in TFLite and ONNX (Keras >= 3.14)."""
+
+    def __init__(self, block: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.block = block
 
     def call(self, x: Any) -> Any:
-        return ops.depth_to_space(x, 2)
+        return ops.depth_to_space(x, self.block)
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         b, h, w, c = shape
-        return b, h and 2 * h, w and 2 * w, None if c is None else c // 4
+        n = self.block
+        return b, h and n * h, w and n * w, None if c is None else c // (n * n)
 
 
-@keras.saving.register_keras_serializable("deblurkit")
 class Clip(layers.Layer):
     """Keeps the picture within 0..1, inside the graph, so that an 8-bit output spends all its codes there."""
 
