@@ -1,13 +1,15 @@
 """deblurkit bench"""
 
+import json
 import logging
 import pickle
 import shlex
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import quality, report
+from benchmarks import quality, quality_suite, report
 from benchmarks.baselines import BASELINES
 from benchmarks.environment import environment, warnings
 from benchmarks.measure import Job, Workload, measure
@@ -15,6 +17,7 @@ from device import runtimes
 from device.bundle import DEFAULT, Bundle, open_bundle
 from device.console import new_parser, print_json, start_logging
 from device.errors import OK, UsageError
+from device.picture import write_atomically
 from device.scene import chart
 
 EXAMPLE = "deblurkit bench --bundle small --bundle bundles/dense --data photos --report out/bench"
@@ -28,11 +31,19 @@ def main(argv: list[str]) -> int:
         "--bundle", action="append", help=f"a bundle's folder or a shipped bundle's name; repeatable (default: {DEFAULT})"
     )
     parser.add_argument(
+        "--suite", choices=["quick", "quality"], default="quick",
+        help="quick: every file on every runtime, timed; quality: twelve kinds of arriving picture, with classical methods",
+    )  # fmt: skip
+    parser.add_argument(
         "--data", type=Path, metavar="DIR", help="sharp pictures to measure quality on (default: generated scenes)"
     )
     parser.add_argument("--pictures", type=int, default=8, help="at most this many pictures of --data, evenly chosen")
     parser.add_argument(
         "--runtimes", nargs="+", metavar="R", help=f"some of {', '.join(runtimes.RUNTIMES)} (default: all installed)"
+    )
+    parser.add_argument("--variants", nargs="+", metavar="V", help="quality suite: some of the bundles' variants (default: all)")
+    parser.add_argument(
+        "--oracles", action="store_true", help="quality suite: Wiener and Richardson-Lucy, told the true kernel (slow)"
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads for the model (default: 1)")
     parser.add_argument("--size", default="640x480", metavar="WxH", help="size of the frame that is timed")
@@ -43,6 +54,8 @@ def main(argv: list[str]) -> int:
     width, height = _size(options.size)
     if options.threads < 1 or options.seconds <= 0 or options.pictures < 1:
         raise UsageError("--threads, --seconds and --pictures must be above 0")
+    if options.suite == "quality":
+        return _quality(options)
     bundles = [open_bundle(name) for name in options.bundle or [DEFAULT]]
     wanted = options.runtimes or [name for name in runtimes.RUNTIMES if runtimes.installed(name)]
     for name in runtimes.RUNTIMES:
@@ -86,6 +99,24 @@ def main(argv: list[str]) -> int:
         print(report.as_table(rows))
         print(f"frame {width}x{height}; quality on {result['pictures']}; gain: mean over the four blurs")
     return OK if result["complete"] else 130
+
+
+def _quality(options: Namespace) -> int:
+    if options.data is None:
+        raise UsageError("--suite quality needs --data: a folder of sharp pictures, or of pairs in CASE and sharp folders")
+    runtime = (options.runtimes or ["litert"])[0]
+    bundles = [open_bundle(name) for name in options.bundle or [DEFAULT]]
+    methods = quality_suite.methods(bundles, runtime, options.variants, options.threads, options.oracles)
+    result = quality_suite.run(options.data, methods, options.pictures)
+    if options.report:
+        write_atomically(options.report / "quality.json", json.dumps(result, indent=1).encode() + b"\n")
+        quality_suite.plot(result, options.report / "gain_severity.png")
+        log.info("%s: quality.json, gain_severity.png", options.report)
+    if options.json:
+        print_json(result)
+    else:
+        print(quality_suite.as_table(result))
+    return OK
 
 
 def _jobs(bundle: Bundle, wanted: list[str], threads: int, seconds: float) -> list[Job]:
