@@ -71,6 +71,9 @@ def main(argv: list[str]) -> int:
         )
         if not 0 <= val_share < 1:
             raise UsageError(f"--val-share {val_share}: expected a share of at least 0 and below 1")
+        fixed = preset.architecture.fixed_hw
+        if recipe.patch and fixed and recipe.patch != fixed[0]:
+            raise UsageError(f"--patch {recipe.patch}: {preset.name} takes {fixed[1]}x{fixed[0]} only; leave --patch out")
         if recipe.patch and recipe.patch % preset.architecture.pad_multiple:
             raise UsageError(f"--patch {recipe.patch}: {preset.name} needs a multiple of {preset.architecture.pad_multiple}")
         record = None
