@@ -139,7 +139,7 @@ def read_settings(options: Namespace) -> Settings:
     values |= {name: value for name in known if (value := getattr(options, name, None)) is not None}
     settings = build(Settings, values, "settings")
     for name in ("frames", "seconds", "port"):
-        if getattr(settings, name) < 0:
+        if not 0 <= getattr(settings, name) < 1e9:  # NaN too
             raise UsageError(f"{name} {getattr(settings, name)}: expected 0 or more")
     if settings.port > 65535:
         raise UsageError(f"port {settings.port}: expected 0 to 65535")

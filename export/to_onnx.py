@@ -11,9 +11,9 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
+from device.console import quiet_stdio
 from device.errors import ExportError
 from device.frame import TensorSpec
-from export.to_tflite import quiet_stdio
 
 VARIANTS = ("fp32", "fp16", "int8")
 OPSET = 18

@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from device.console import new_parser, print_json, start_logging
+from device.console import new_parser, print_json, quiet_stdio, start_logging
 from device.errors import OK, UsageError
 
 EXAMPLE = "deblurkit train --preset small --data photos --out runs/mine"
@@ -50,7 +50,8 @@ def main(argv: list[str]) -> int:
     os.environ.setdefault("KERAS_BACKEND", _installed_backend())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-    from train import accelerator, data, fit, presets, run_folder
+    with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
+        from train import accelerator, data, fit, presets, run_folder
 
     out: Path = options.out or Path("runs") / options.preset
     if not options.cpu:

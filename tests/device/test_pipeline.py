@@ -106,7 +106,7 @@ def start(*arguments: object) -> tuple[threading.Thread, list[BaseException]]:
         except BaseException as error:
             raised.append(error)
 
-    thread = threading.Thread(target=body, name="pipeline")
+    thread = threading.Thread(target=body, name="pipeline", daemon=True)
     thread.start()
     return thread, raised
 
@@ -134,7 +134,7 @@ def test_a_newer_item_replaces_one_not_yet_taken_and_is_counted() -> None:
 
 def test_without_newest_every_item_arrives_in_order_however_slow_the_taker() -> None:
     slot: Slot[int] = Slot(False, lambda: pytest.fail("dropped"), threading.Event())
-    giver = threading.Thread(target=lambda: [slot.put(i) for i in range(20)] and slot.close())
+    giver = threading.Thread(target=lambda: [slot.put(i) for i in range(20)] and slot.close(), daemon=True)
     giver.start()
     taken = []
     while (item := slot.take()) is not None:
@@ -147,7 +147,7 @@ def test_without_newest_every_item_arrives_in_order_however_slow_the_taker() -> 
 def test_put_returns_only_when_its_item_is_taken() -> None:
     slot: Slot[int] = Slot(False, lambda: None, threading.Event())
     returned = threading.Event()
-    giver = threading.Thread(target=lambda: slot.put(7) and returned.set())
+    giver = threading.Thread(target=lambda: slot.put(7) and returned.set(), daemon=True)
     giver.start()
     assert not returned.wait(0.3)
     assert slot.take() == 7
@@ -172,7 +172,7 @@ def test_close_and_stop_wake_whoever_waits(ending: str) -> None:
     stop = threading.Event()
     empty: Slot[int] = Slot(False, lambda: None, stop)
     full: Slot[int] = Slot(False, lambda: None, stop)
-    waiting = [threading.Thread(target=empty.take), threading.Thread(target=full.put, args=(1,))]
+    waiting = [threading.Thread(target=empty.take, daemon=True), threading.Thread(target=full.put, args=(1,), daemon=True)]
     for thread in waiting:
         thread.start()
     time.sleep(0.2)

@@ -228,7 +228,7 @@ def test_a_video_may_be_closed_while_another_thread_writes_to_it(tmp_path: Path)
         except RunError as error:
             ended.append(error)
 
-    writer = threading.Thread(target=write)
+    writer = threading.Thread(target=write, daemon=True)
     writer.start()
     assert written.wait(10)
     sink.close()

@@ -306,7 +306,7 @@ def test_closing_a_camera_that_hangs_leaves_the_read_alone(monkeypatch: pytest.M
     monkeypatch.setattr(v4l2.cv2, "VideoCapture", lambda *_: fake)
     camera = Camera("/dev/null")
     assert camera.fps == 30.0
-    reader = threading.Thread(target=camera.read)
+    reader = threading.Thread(target=camera.read, daemon=True)
     reader.start()
     assert fake.reading.wait(10)
     camera.close()

@@ -129,8 +129,8 @@ def test_counts_are_right_when_several_threads_count_while_others_look() -> None
         while not over.is_set():
             telemetry.snapshot()
 
-    looking = threading.Thread(target=look)
-    counting = [threading.Thread(target=count) for _ in range(4)]
+    looking = threading.Thread(target=look, daemon=True)
+    counting = [threading.Thread(target=count, daemon=True) for _ in range(4)]
     for thread in (looking, *counting):
         thread.start()
     for thread in counting:

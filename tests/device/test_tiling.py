@@ -33,12 +33,14 @@ def strided_filter(window: Pixels) -> Pixels:
     return cv2.resize(blocks, (window.shape[1], window.shape[0]), interpolation=cv2.INTER_NEAREST)
 
 
-@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize(("largest_hw", "fixed"), [((64, 96), False), ((64, 96), True), ((60, 90), False)], ids=str)
 @pytest.mark.parametrize(("halo", "multiple"), [(0, 1), (5, 1), (0, 8), (5, 8), (16, 8)])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_windows_cover_every_pixel_once_on_the_models_grid(size: tuple[int, int], halo: int, multiple: int, fixed: bool) -> None:
+def test_windows_cover_every_pixel_once_on_the_models_grid(
+    size: tuple[int, int], halo: int, multiple: int, largest_hw: tuple[int, int], fixed: bool
+) -> None:
     height, width = size
-    tiling = plan(height, width, (64, 96), halo, multiple, fixed)
+    tiling = plan(height, width, largest_hw, halo, multiple, fixed)
     written = np.zeros(tiling.padded_hw, int)
     for tile in tiling.tiles:
         assert tile.y % multiple == 0

@@ -286,7 +286,7 @@ def test_no_frame_is_encoded_twice_however_the_viewers_hurry(web: Web) -> None:
         while (grey := viewer.grey()) is not None:
             greys.append(grey)
 
-    threads = [threading.Thread(target=watch, args=pair) for pair in zip(viewers, seen, strict=True)]
+    threads = [threading.Thread(target=watch, args=pair, daemon=True) for pair in zip(viewers, seen, strict=True)]
     for thread in threads:
         thread.start()
     for i in range(100):
@@ -398,7 +398,7 @@ def test_close_at_any_moment_while_frames_come_and_viewers_watch() -> None:
                 i += 1
                 time.sleep(0.001)
 
-        feeding = threading.Thread(target=feed)
+        feeding = threading.Thread(target=feed, daemon=True)
         feeding.start()
         viewers = [Viewer(web, view) for view in ("restored", "blurred", "restored")]
         time.sleep(turn * 0.004)
