@@ -186,7 +186,22 @@ def open_bundle(name: str | Path) -> Bundle:
     if schema != SCHEMA:
         newer = "update deblurkit" if isinstance(schema, int) and schema > SCHEMA else "export the bundle again"
         raise BundleError(f"{path}: schema {schema!r}, this version reads {SCHEMA}; {newer}")
-    return Bundle(folder, build(Manifest, content, str(path), BundleError))
+    manifest = build(Manifest, content, str(path), BundleError)
+    _check(manifest, str(path))
+    return Bundle(folder, manifest)
+
+
+def _check(manifest: Manifest, where: str) -> None:
+    """Raise BundleError for values of the right type that no model can have."""
+    fixed_hw = manifest.fixed_hw
+    if manifest.pad_multiple < 1 or manifest.halo < 0 or (fixed_hw and (len(fixed_hw) != 2 or min(fixed_hw) < 1)):
+        sizes = f"pad_multiple {manifest.pad_multiple}, halo {manifest.halo}, fixed_hw {fixed_hw}"
+        raise BundleError(f"{where}: {sizes} cannot be; export or copy the bundle again")
+    for tensor in (t for a in manifest.artifacts for t in (a.input, a.output)):
+        if tensor.dtype != "float32" and (tensor.dtype not in ("uint8", "int8") or tensor.scale <= 0):
+            raise BundleError(
+                f"{where}: a tensor of {tensor.dtype}, scale {tensor.scale}; expected float32, or 8 bits with a scale"
+            )
 
 
 def shipped() -> list[str]:
@@ -236,7 +251,7 @@ def writing(out: Path, replace: bool) -> Iterator[Path]:
     """
     if out.exists() and not replace and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: exists and is not empty; choose another --out, or --replace it")
-    if replace and out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+    if replace and out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: holds something that is no bundle, so --replace will not delete it; choose another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,8 @@ def main(argv: list[str]) -> int:
 
     def on_signal(number: int, _: FrameType | None) -> None:
         received.append(number)
-        stop.set()
+        if len(received) == 1:  # a second signal may interrupt the first one's `set`, which holds a lock
+            stop.set()
 
     telemetry = Telemetry()
     with ExitStack() as opened:
@@ -138,8 +139,10 @@ def read_settings(options: Namespace) -> Settings:
     values |= {name: value for name in known if (value := getattr(options, name, None)) is not None}
     settings = build(Settings, values, "settings")
     for name in ("frames", "seconds", "port"):
-        if getattr(settings, name) < 0:
+        if not 0 <= getattr(settings, name) < 1e9:  # NaN too
             raise UsageError(f"{name} {getattr(settings, name)}: expected 0 or more")
+    if settings.port > 65535:
+        raise UsageError(f"port {settings.port}: expected 0 to 65535")
     if settings.threads is not None and settings.threads < 1:
         raise UsageError(f"threads {settings.threads}: expected at least 1")
     return settings

@@ -60,5 +60,5 @@ def _convert(hint: Any, value: Any, where: str, error: type[DeblurkitError]) -> 
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    expected = getattr(origin or hint, "__name__", str(hint))
+    expected = "a list" if origin is tuple else getattr(origin or hint, "__name__", str(hint))
     raise error(f"{where}: expected {expected}, found {value!r}")

@@ -3,7 +3,11 @@
 import argparse
 import json
 import logging
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 Parser = argparse.ArgumentParser
@@ -43,3 +47,25 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 def print_json(record: dict[str, Any]) -> None:
     """One JSON object on one line of stdout."""
     print(json.dumps(record), flush=True)
+
+
+@contextmanager
+def quiet_stdio() -> Iterator[None]:
+    """Keep what native libraries print off the terminal; it is shown when the work inside fails."""
+    saved = [(stream, os.dup(stream.fileno())) for stream in (sys.__stdout__, sys.__stderr__) if stream is not None]
+    with tempfile.TemporaryFile() as noise:
+        for stream, _ in saved:
+            stream.flush()
+            os.dup2(noise.fileno(), stream.fileno())
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            for stream, copy in saved:
+                stream.flush()
+                os.dup2(copy, stream.fileno())
+                os.close(copy)
+            if failed:
+                noise.seek(0)
+                sys.stderr.write(noise.read().decode(errors="replace"))

@@ -86,7 +86,7 @@ def to_float(pixels: Pixels) -> Plane:
 
 def to_pixels(picture: Plane) -> Pixels:
     """float32 -> uint8, rounded and saturated."""
-    return cv2.convertScaleAbs(cv2.max(picture, 0.0), alpha=255)  # type: ignore[return-value, call-overload]
+    return cv2.convertScaleAbs(np.maximum(picture, 0), alpha=255)  # type: ignore[return-value, call-overload]
 
 
 def to_luma(rgb: Plane) -> Plane:

@@ -1,6 +1,7 @@
 """Pictures from and to files, for every command: any usual format in, 8-bit R G B; written aside, synced and renamed."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -51,6 +52,8 @@ def read_picture(path: str | Path) -> Pixels:
 
 def decode_picture(data: bytes, name: str) -> Pixels:
     """Decode the bytes of a picture file; `name` is for messages. See `read_picture`."""
+    if not data:
+        raise DataError(f"{name}: the file is empty; fetch or save it again")
     if _truncated(data):
         raise DataError(f"{name}: the file ends before the picture does ({len(data)} bytes); fetch or save it again")
     buffer = np.frombuffer(data, np.uint8)
@@ -97,7 +100,8 @@ def write_atomically(path: str | Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # where there is no such folder, or no room for a name, there is nothing to remove
+            aside.unlink()
         raise RunError(f"{path}: cannot be written: {error.strerror}; free some space or choose another place") from error
 
 
@@ -114,7 +118,7 @@ def _on_white(decoded: object) -> Pixels | None:
 def _may_be_transparent(data: bytes) -> bool:
     """PNG colour types 4 and 6, or a palette with tRNS; WebP with VP8X alpha or lossless. Others decode as colour at once."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return data[25:26] in (b"\x04", b"\x06") or b"tRNS" in data[:2048]
+        return data[25:26] in (b"\x04", b"\x06") or b"tRNS" in data[: data.find(b"IDAT")]
     return data[:4] == b"RIFF" and data[12:16] in (b"VP8X", b"VP8L")
 
 

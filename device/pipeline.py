@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from device.frame import Frame, Restored
 from device.restorer import Restorer
@@ -15,41 +15,52 @@ from device.telemetry import Telemetry
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 _JOIN_S = 1.5  # a stop ends within two seconds, also when a read does not return
+_LOOK_S = 0.1  # how often a waiting thread looks whether it shall stop
 
 
 class Slot(Generic[Item]):
-    """Hands one item from thread to thread. `newest`: a newer item replaces one not yet taken; else `put` waits its turn."""
+    """Hands one item from thread to thread. `newest`: a newer item replaces one not yet taken; else `put` waits for the taking.
 
-    def __init__(self, newest: bool, dropped: Callable[[], None]) -> None:
-        self._newest, self._dropped = newest, dropped
+    `stop` ends every wait within a tenth of a second. It is looked at, because a signal handler that sets it cannot wake
+    others: it may have interrupted a thread that holds the lock.
+    """
+
+    def __init__(self, newest: bool, dropped: Callable[[], None], stop: threading.Event) -> None:
+        self._newest, self._dropped, self._stop = newest, dropped, stop
         self._changed = threading.Condition()
         self._item: Item | None = None
         self._closed = False
 
-    def put(self, item: Item) -> None:
-        """Hand over an item; returns at once when closed."""
+    def put(self, item: Item) -> bool:
+        """Hand over an item; False, and the item is not kept, when closed or stopped."""
         with self._changed:
-            if not self._newest:
-                self._changed.wait_for(lambda: self._item is None or self._closed)
-            elif self._item is not None:
+            if self._over():
+                return False
+            if self._item is not None:
                 self._dropped()
-            if not self._closed:
-                self._item = item
-                self._changed.notify_all()
+            self._item = item
+            self._changed.notify_all()
+            while not self._newest and self._item is not None and not self._over():
+                self._changed.wait(_LOOK_S)
+            return True
 
     def take(self) -> Item | None:
-        """Wait for an item; None when closed and empty."""
+        """Wait for an item; None when there is none left and the slot is closed or stopped."""
         with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self._closed)
+            while self._item is None and not self._over():
+                self._changed.wait(_LOOK_S)
             item, self._item = self._item, None
             self._changed.notify_all()
             return item
 
     def close(self) -> None:
-        """No more items: waiting takers get what is left, then None."""
+        """No more items: takers get what is left, then None."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _over(self) -> bool:
+        return self._closed or self._stop.is_set()
 
 
 def run_pipeline(
@@ -67,22 +78,21 @@ def run_pipeline(
     `pace_fps` above 0 plays a file at that rate instead of as fast as it can. An error of any thread ends the run and is
     raised here. The caller closes source, restorer and sinks.
     """
-    captured: Slot[Frame] = Slot(source.live, telemetry.drop)
-    finished: Slot[Restored] = Slot(source.live, lambda: None)
+    captured: Slot[Frame] = Slot(source.live, telemetry.drop, stop)
+    finished: Slot[Restored] = Slot(False, lambda: None, stop)
     errors: list[BaseException] = []
 
     def capture() -> None:
-        began, frames = time.monotonic(), 0
-        while not stop.is_set() and (source.live or not most_frames or frames < most_frames):
+        began, frames, going = time.monotonic(), 0, True
+        while going and not stop.is_set() and (source.live or not most_frames or frames < most_frames):
             with telemetry.stage("capture"):
                 frame = source.read()
             if frame is None:
                 break
             if pace_fps and stop.wait(max(0.0, began + frames / pace_fps - time.monotonic())):
                 break
-            captured.put(frame)
+            going = captured.put(frame)
             frames += 1
-        captured.close()
 
     def output() -> None:
         while (restored := finished.take()) is not None:
@@ -92,42 +102,39 @@ def run_pipeline(
             telemetry.shown(restored.frame.captured_s)
             progress(telemetry.frames)
 
-    def guarded(work: Callable[[], None]) -> Callable[[], None]:
+    def guarded(work: Callable[[], None], *ends: Slot[Any]) -> Callable[[], None]:
         def body() -> None:
             try:
                 work()
             except BaseException as error:
                 errors.append(error)
-                stop.set()
-                captured.close()
-                finished.close()
+            finally:
+                for slot in ends:
+                    slot.close()
 
         return body
 
-    def end_at_stop() -> None:  # a capture that does not return must not keep `take` waiting
-        stop.wait()
-        captured.close()
-
-    capturing = threading.Thread(target=guarded(capture), name="capture", daemon=True)
-    writing = threading.Thread(target=guarded(output), name="output", daemon=True)
-    watching = threading.Thread(target=end_at_stop, name="stop", daemon=True)
-    for thread in (capturing, writing, watching):
-        thread.start()
+    capturing = threading.Thread(target=guarded(capture, captured), name="capture", daemon=True)
+    writing = threading.Thread(target=guarded(output, captured, finished), name="output", daemon=True)
+    capturing.start()
+    writing.start()
     done = 0
     try:
-        while not errors and (frame := captured.take()) is not None and not stop.is_set():
+        while (frame := captured.take()) is not None and not errors and not stop.is_set():
             finished.put(Restored(frame, restorer.restore(frame.pixels)))
             done += 1
-            if most_frames and done >= most_frames:
+            if done == most_frames:
                 break
     finally:
+        captured.close()
         finished.close()
-        # Files: let the last picture be written, however long that takes. Live: a stop is a stop.
-        writing.join(None if not source.live and not errors else _JOIN_S)
-        stop.set()
-        capturing.join(_JOIN_S)
-        watching.join(_JOIN_S)
-        if capturing.is_alive():
-            log.warning("the source did not return from reading within %.1f s; left behind", _JOIN_S)
+        # What was restored gets written, however long that takes; only a live run's stop is a stop.
+        while writing.is_alive() and not (source.live and stop.is_set()):
+            writing.join(_LOOK_S)
+        give_up = time.monotonic() + _JOIN_S
+        for thread, what in ((capturing, "source"), (writing, "sink")):
+            thread.join(max(0.0, give_up - time.monotonic()))
+            if thread.is_alive():
+                log.warning("the %s did not return within %.1f s; left behind", what, _JOIN_S)
     if errors:
         raise errors[0]

@@ -35,9 +35,10 @@ def dead_leaves(height: int, width: int, seed: int = 0) -> Pixels:
     canvas = np.full((h, w, 3), 128, np.uint8)
     smallest, largest = 9.0, max(h, w) / 4
     count = int(h * w / 700)
-    # Inverse-cube law for the radii, drawn through its cumulative distribution; large shapes first would hide nothing.
+    # Inverse-cube law for the radii, drawn through its cumulative distribution.
     u = rng.random(count)
     radii = 1 / np.sqrt(u / largest**2 + (1 - u) / smallest**2)
+    radii[: count // 60] = largest  # the ground: no plain grey between the leaves
     for radius in radii:
         centre = (float(rng.uniform(0, w)), float(rng.uniform(0, h)))
         grey = rng.uniform(20, 235)

@@ -62,6 +62,8 @@ class Telemetry:
             ages, recent, now = list(self._ages), list(self._recent), time.monotonic()
             first, last, frames, dropped = self._first_s, self._last_s, self.frames, self.dropped
         fresh = [t for t in recent if now - t < 2.0]
+        if len(fresh) < 2 <= len(recent):  # below one frame a second: from the last two, or falling while none comes
+            fresh = [0.0, max(recent[-1] - recent[-2], now - recent[-1])]
         return {
             "frames": frames,
             "seconds": round(now - self._began, 3),

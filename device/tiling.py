@@ -4,7 +4,7 @@ A window carries a halo: pixels that the model needs to see but whose result is 
 receptive field the tiled picture equals the untiled one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -89,7 +89,7 @@ def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def _cuts(length: int, window: int, halo: int, multiple: int) -> Iterator[tuple[int, int, int]]:
+def _cuts(length: int, window: int, halo: int, multiple: int) -> list[tuple[int, int, int]]:
     """(window start, first kept, end of kept) along one side; the last window is moved back to end at the border."""
     kept_to, cuts = 0, []
     while kept_to < length:
@@ -98,4 +98,4 @@ def _cuts(length: int, window: int, halo: int, multiple: int) -> Iterator[tuple[
         end = length if start + window >= length else start + window - halo
         cuts.append((start, kept_to, end))
         kept_to = end
-    return iter(cuts)
+    return cuts

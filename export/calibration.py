@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from device.errors import DataError
+from device.frame import Pixels
 from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named
 from train.run_folder import RunRecord
 
@@ -32,7 +34,15 @@ def held_out_pairs(record: RunRecord, side: int, most: int = 24) -> Batch:
 
 def _pairs(record: RunRecord, pictures: list[Picture], side: int, seed: int) -> Batch:
     whole = record.network.fixed_hw is not None
+    if not whole:
+        pictures = [Picture(p.name, *(_filled(v, side) for v in (p.sharp, p.blurred) if v is not None)) for p in pictures]
     return fixed_pairs(pictures, record.blur, side=side, whole=whole, multiple=record.network.pad_multiple, seed=seed)
+
+
+def _filled(pixels: Pixels, side: int) -> Pixels:
+    """A picture smaller than `side` is mirrored at its borders until it fills it: converters want one size."""
+    below, beside = (max(0, side - length) for length in pixels.shape[:2])
+    return cv2.copyMakeBorder(pixels, 0, below, 0, beside, cv2.BORDER_REFLECT)  # type: ignore[return-value]
 
 
 def _spread(names: tuple[str, ...], most: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from device.bundle import VARIANTS, Artifact, writing
 from device.config import nearest
-from device.console import new_parser, print_json, start_logging, table
+from device.console import new_parser, print_json, quiet_stdio, start_logging, table
 from device.errors import OK, GateError, UsageError
 
 EXAMPLE = "deblurkit export runs/small --out bundles/small"
@@ -33,7 +33,8 @@ def main(argv: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
-    from export.convert import convert
+    with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
+        from export.convert import convert
 
     out: Path = options.out or Path("bundles") / options.run.resolve().name
     with writing(out, options.replace) as folder:

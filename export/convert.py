@@ -1,6 +1,7 @@
 """One run into one folder of files: convert, compare, describe."""
 
 import logging
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -65,8 +66,8 @@ def convert(run: Path, folder: Path, name: str, calibration_folder: Path | None,
     weights.write_bytes((run / run_folder.WEIGHTS).read_bytes())
     manifest = _manifest(record, name, Weights(**file_facts(weights), licence=record.data.licences), artifacts)
     bundle = Bundle(folder, manifest)
-    if architecture.fixed_hw is None and "fp32" in variants:
-        halo = parity.measure_halo(bundle, _large(pairs[0]))
+    if architecture.fixed_hw is None:
+        halo = parity.measure_halo(flexible, _large(pairs[0]), architecture.pad_multiple)
         bundle = Bundle(folder, replace(manifest, halo=halo))
 
     reference = parity.keras_outputs(concrete, pairs[0])
@@ -86,11 +87,19 @@ def _large(blurred: np.ndarray) -> np.ndarray:
     return np.stack([np.concatenate([np.concatenate(s[:2], 1), np.concatenate(s[2:], 1)], 0) for s in squares])
 
 
+def _without_folders(word: str) -> str:
+    """A word of a command line; of an absolute path its last part, since a bundle travels to other people."""
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + (Path(value).name if value.startswith("/") else value)
+
+
 def _manifest(record: RunRecord, name: str, weights: Weights, artifacts: list[Artifact]) -> Manifest:
     architecture = record.network
     folders = ", ".join(Path(f).name for f in record.data.folders) or "the scikit-image package"
     blur = {key: getattr(record.blur, key) for key in record.blur.__dataclass_fields__}
-    steps = record.recipe.epochs * max(1, record.recipe.steps_per_epoch)
+    pictures, recipe = len(record.data.train), record.recipe
+    a_pass = pictures // recipe.batch if recipe.patch else -(-pictures // recipe.batch)
+    steps = recipe.epochs * (recipe.steps_per_epoch if recipe.patch and recipe.steps_per_epoch else max(1, a_pass))
     return Manifest(
         schema=SCHEMA,
         name=name,
@@ -103,8 +112,8 @@ def _manifest(record: RunRecord, name: str, weights: Weights, artifacts: list[Ar
         macs_per_pixel=record.macs_per_pixel,
         parameters=record.parameters,
         trained=Training(
-            command=record.command,
-            pictures=len(record.data.train),
+            command=shlex.join(_without_folders(word) for word in shlex.split(record.command)),
+            pictures=pictures,
             data=f"{record.data.kind} from {folders}",
             licence=record.data.licences,
             blur=blur,

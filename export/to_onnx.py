@@ -11,9 +11,9 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
+from device.console import quiet_stdio
 from device.errors import ExportError
 from device.frame import TensorSpec
-from export.to_tflite import quiet_stdio
 
 VARIANTS = ("fp32", "fp16", "int8")
 OPSET = 18
@@ -26,10 +26,10 @@ def to_onnx_fp32(network: keras.Model) -> onnx.ModelProto:
     try:
         with quiet_stdio():
             model, _ = tf2onnx.convert.from_keras(network, input_signature=signature, opset=OPSET)
+            _rename_output(model, "restored")
+            onnx.checker.check_model(model)
     except Exception as error:  # tf2onnx raises plain exceptions of many kinds
         raise ExportError(f"ONNX fp32: tf2onnx failed: {error}") from error
-    _rename_output(model, "restored")
-    onnx.checker.check_model(model)
     return model
 
 

@@ -1,15 +1,12 @@
 """A Keras network into TFLite files, by TensorFlow's own converter and quantiser."""
 
-import os
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from device.console import quiet_stdio
 from device.errors import ExportError
 from device.frame import TensorSpec
 
@@ -49,25 +46,3 @@ def tflite_specs(model: bytes) -> tuple[TensorSpec, TensorSpec]:
 def _spec(details: dict) -> TensorSpec:
     scale, zero_point = details["quantization"]
     return TensorSpec(details["name"], np.dtype(details["dtype"]).name, float(scale), int(zero_point))
-
-
-@contextmanager
-def quiet_stdio() -> Iterator[None]:
-    """Keep what TensorFlow's C++ prints off the terminal; it is shown when the work inside fails."""
-    saved = [(stream, os.dup(stream.fileno())) for stream in (sys.__stdout__, sys.__stderr__) if stream is not None]
-    with tempfile.TemporaryFile() as noise:
-        for stream, _ in saved:
-            stream.flush()
-            os.dup2(noise.fileno(), stream.fileno())
-        failed = True
-        try:
-            yield
-            failed = False
-        finally:
-            for stream, copy in saved:
-                stream.flush()
-                os.dup2(copy, stream.fileno())
-                os.close(copy)
-            if failed:
-                noise.seek(0)
-                sys.stderr.write(noise.read().decode(errors="replace"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 
-from device.console import new_parser, print_json, start_logging
+from device.console import new_parser, print_json, quiet_stdio, start_logging
 from device.degrade import BLURS
 from device.errors import OK, UsageError
 
@@ -55,7 +55,8 @@ def main(argv: list[str]) -> int:
     cv2.setNumThreads(1)  # batches are made by threads of our own
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-    from train import accelerator, data, fit, presets, run_folder
+    with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
+        from train import accelerator, data, fit, presets, run_folder
 
     out: Path = options.out or Path("runs") / options.preset
     if not options.cpu:
@@ -76,6 +77,9 @@ def main(argv: list[str]) -> int:
         )
         if not 0 <= val_share < 1:
             raise UsageError(f"--val-share {val_share}: expected a share of at least 0 and below 1")
+        fixed = preset.architecture.fixed_hw
+        if recipe.patch and fixed and recipe.patch != fixed[0]:
+            raise UsageError(f"--patch {recipe.patch}: {preset.name} takes {fixed[1]}x{fixed[0]} only; leave --patch out")
         if recipe.patch and recipe.patch % preset.architecture.pad_multiple:
             raise UsageError(f"--patch {recipe.patch}: {preset.name} needs a multiple of {preset.architecture.pad_multiple}")
         record = None

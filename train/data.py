@@ -47,7 +47,8 @@ def load_photographs(folder: Path, smallest: int) -> list[Picture]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; --data takes a folder of sharp photographs")
-    folders = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir() and not p.name.startswith("."))]
+    below = sorted(p for p in folder.rglob("*") if p.is_dir())
+    folders = [folder, *(p for p in below if not any(part.startswith(".") for part in p.relative_to(folder).parts))]
     paths: list[Path] = []
     for place in folders:
         try:
@@ -107,6 +108,8 @@ def read_named(kind: str, folders: tuple[str, ...], names: tuple[str, ...]) -> l
     """Read the named pictures of a run's data set again; `kind` and `folders` are those of its DataRecord. Raises DataError."""
     if kind == "pairs":
         blurred, sharp = ({p.name: p for p in pictures_in(folder)} for folder in folders)
+        if len(blurred) != len(sharp) or not set(names) <= set(sharp):
+            raise DataError(f"the pairs in {' and '.join(folders)} are no longer those of the run; put them back, or train anew")
         partners = dict(zip(sorted(sharp), sorted(blurred), strict=True))
         return [Picture(name, read_picture(sharp[name]), read_picture(blurred[partners[name]])) for name in names]
     if kind == "package":

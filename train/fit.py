@@ -63,6 +63,7 @@ def _fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, q
         load_initial(record.init, record.network, network)
     if history:
         log.info("resuming after epoch %d of %d", len(history), recipe.epochs)
+        _describe(folder, history)  # the kill may have come between the checkpoint and these
     average = _AveragedWeights(network) if recipe.ema else None
     input_psnr = float(np.mean([psnr(b, s, 1.0) for b, s in zip(*validation, strict=True)]))
     for epoch in range(len(history), recipe.epochs):
@@ -76,7 +77,7 @@ def _fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, q
         for blurred, sharp in tqdm(steps, title, batches.steps_per_epoch, leave=False, unit="step", disable=quiet or None):
             losses.append(float(network.train_on_batch(blurred, sharp)))
             if not math.isfinite(losses[-1]):
-                raise DataError(f"the loss became {losses[-1]} in epoch {epoch + 1}; resume with a lower --learning-rate")
+                raise DataError(f"the loss became {losses[-1]} in epoch {epoch + 1}; train anew with a lower --learning-rate")
         train_seconds = time.monotonic() - epoch_began
         with average or nullcontext():
             restored = predict(network, validation[0])
@@ -92,8 +93,7 @@ def _fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, q
             }
         history.append(row)
         save_checkpoint(folder, network, optimizer, history)
-        write_history(folder, history)
-        figures.curves(history, folder / "curves.png")
+        _describe(folder, history)
         rate = batches.steps_per_epoch / train_seconds
         gain = row["val_psnr_db"] - input_psnr
         log.info(
@@ -153,12 +153,17 @@ def write_history(folder: Path, history: History) -> None:
     write_atomically(folder / HISTORY, text.getvalue().encode())
 
 
+def _describe(folder: Path, history: History) -> None:
+    write_history(folder, history)
+    figures.curves(history, folder / "curves.png")
+
+
 def _optimizer(recipe: Recipe, total_steps: int) -> keras.optimizers.Optimizer:
     rate: Any = recipe.learning_rate
     if recipe.schedule == "cosine":
         warm_up = max(1, total_steps // 50)
         rate = keras.optimizers.schedules.CosineDecay(
-            recipe.learning_rate / 100, total_steps - warm_up, 1e-7 / recipe.learning_rate,
+            recipe.learning_rate / 100, max(1, total_steps - warm_up), 1e-7 / recipe.learning_rate,
             warmup_target=recipe.learning_rate, warmup_steps=warm_up,
         )  # fmt: skip
     average = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}

@@ -8,7 +8,7 @@ import keras
 from keras import layers, ops
 
 from device.config import build, nearest
-from device.errors import UsageError
+from device.errors import DeblurkitError, UsageError
 
 
 @dataclass(frozen=True)
@@ -202,13 +202,13 @@ def architecture_config(architecture: Architecture) -> dict[str, Any]:
     return {"kind": kind, **asdict(architecture)}
 
 
-def architecture_from(config: dict[str, Any], where: str) -> Architecture:
-    """The architecture that `architecture_config` wrote. Raises UsageError on an unknown kind or key."""
+def architecture_from(config: dict[str, Any], where: str, error: type[DeblurkitError] = UsageError) -> Architecture:
+    """The architecture that `architecture_config` wrote. Raises `error` on an unknown kind or key."""
     values = dict(config)
     kind = str(values.pop("kind", ""))
     if kind not in _KINDS:
-        raise UsageError(f"{where}: unknown architecture kind {kind!r}; {nearest(kind, _KINDS)}")
-    return build(_KINDS[kind], values, where)
+        raise error(f"{where}: unknown architecture kind {kind!r}; {nearest(kind, _KINDS)}")
+    return build(_KINDS[kind], values, where, error)
 
 
 def macs_per_pixel(architecture: Architecture) -> float:

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -60,7 +61,7 @@ class RunRecord:
     @property
     def network(self) -> Architecture:
         """The architecture that the weights belong to."""
-        return architecture_from(self.architecture, RUN_JSON)
+        return architecture_from(self.architecture, RUN_JSON, BundleError)
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -158,7 +159,7 @@ def load_checkpoint(folder: Path, network: keras.Model, optimizer: keras.optimiz
             for i, variable in enumerate(optimizer.variables):
                 variable.assign(stored[f"optimizer/{i}"])
             history: list[dict[str, float]] = json.loads(stored["history"].tobytes())
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise DataError(f"{path}: cannot be resumed from ({error}); delete it to begin again") from error
     return history
 

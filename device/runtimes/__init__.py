@@ -4,6 +4,8 @@ import importlib.util
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from device.config import nearest
 from device.errors import BundleError, RuntimeMissing, UsageError
 from device.frame import Tensor
@@ -42,8 +44,10 @@ def formats(name: str) -> tuple[str, ...]:
 
 
 def installed(name: str) -> bool:
-    """Whether the runtime's package is installed here."""
+    """Whether the runtime's package is installed here and fits this numpy."""
     formats(name)
+    if name == "tflite_runtime" and int(np.__version__.split(".", maxsplit=1)[0]) >= 2:
+        return False  # it imports under numpy 2, and then its interpreter raises SystemError
     return importlib.util.find_spec(RUNTIMES[name][1]) is not None
 
 

@@ -26,6 +26,7 @@ class TFLiteInterpreter:
             raise BundleError(f"{self._path}: used after it was closed")
         try:
             if tensor.shape != self._shape:
+                self._shape = None  # until this size is allocated: after a refused one the next call allocates again
                 if tuple(self._interpreter.get_input_details()[0]["shape"]) != tensor.shape:
                     self._interpreter.resize_tensor_input(self._input, tensor.shape, strict=False)
                 self._interpreter.allocate_tensors()

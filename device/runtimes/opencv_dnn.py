@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from device.errors import BundleError
 from device.frame import Tensor
@@ -15,7 +16,9 @@ class OpenCVDnn:
     def __init__(self, path: Path, threads: int) -> None:
         cv2.setNumThreads(threads)
         try:
-            self._net: Any = cv2.dnn.readNetFromONNX(str(path))
+            # OpenCV 5.0's new engine computes `small` wrongly (50 grey levels off) and says nothing; its classic one is right.
+            engine = [cv2.dnn.ENGINE_CLASSIC] if hasattr(cv2.dnn, "ENGINE_CLASSIC") else []
+            self._net: Any = cv2.dnn.readNetFromONNX(str(path), *engine)
         except cv2.error as error:
             raise BundleError(f"{path}: not an ONNX model that OpenCV can load ({_line(error)}); use another runtime") from error
         self._path = path
@@ -24,6 +27,8 @@ class OpenCVDnn:
         """See Runtime.run."""
         if self._net is None:
             raise BundleError(f"{self._path}: used after it was closed")
+        if tensor.dtype != np.float32:  # the classic engine would take bytes, and compute something else of them
+            raise BundleError(f"{self._path}: does not take a {tensor.dtype} tensor of {tensor.shape}; expected float32")
         try:
             self._net.setInput(tensor)
             return self._net.forward()

@@ -1,6 +1,7 @@
 """Restored frames as a video file."""
 
 import os
+import threading
 from pathlib import Path
 
 import cv2
@@ -21,36 +22,60 @@ class VideoFile:
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
         self._frames = 0
+        self._closed = False
+        self._lock = threading.Lock()  # a stop may close while a write has not returned: OpenCV would crash
 
     def write(self, restored: Restored) -> None:
         """Append one frame. Raises RunError if it cannot be opened, or the frame has another size."""
         size_wh = (restored.pixels.shape[1], restored.pixels.shape[0])
-        if self._writer is None:
+        with self._lock:
+            if self._closed:
+                raise RunError(f"{self._path}: is closed already")
+            if self._writer is None:
+                self._writer, self._size_wh = self._open(size_wh), size_wh
+            if size_wh != self._size_wh:
+                raise RunError(
+                    f"{self._path}: frame of {size_wh} in a video of {self._size_wh}; write a folder of pictures instead"
+                )
+            self._writer.write(cv2.cvtColor(restored.pixels, cv2.COLOR_RGB2BGR))
+            self._frames += 1
+
+    def _open(self, size_wh: tuple[int, int]) -> cv2.VideoWriter:
+        try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            codec = cv2.VideoWriter.fourcc(*_CODECS.get(self._path.suffix.lower(), "mp4v"))
-            self._writer = cv2.VideoWriter(str(self._aside), cv2.CAP_FFMPEG, codec, self._fps, size_wh)
-            self._size_wh = size_wh
-            if not self._writer.isOpened():
-                self._aside.unlink(missing_ok=True)
-                raise RunError(f"{self._path}: OpenCV cannot write a {size_wh[0]}x{size_wh[1]} video here; try .mp4 or .avi")
-        if size_wh != self._size_wh:
-            raise RunError(f"{self._path}: frame of {size_wh} in a video of {self._size_wh}; write a folder of pictures instead")
-        self._writer.write(cv2.cvtColor(restored.pixels, cv2.COLOR_RGB2BGR))
-        self._frames += 1
+        except OSError as error:
+            raise RunError(f"{self._path}: its folder cannot be made: {error.strerror}; choose another --sink") from error
+        codec = cv2.VideoWriter.fourcc(*_CODECS.get(self._path.suffix.lower(), "mp4v"))
+        writer = cv2.VideoWriter(str(self._aside), cv2.CAP_FFMPEG, codec, self._fps, size_wh)
+        if not writer.isOpened():
+            self._aside.unlink(missing_ok=True)
+            raise RunError(f"{self._path}: OpenCV cannot write a {size_wh[0]}x{size_wh[1]} video here; try .mp4 or .avi")
+        return writer
 
     def close(self) -> None:
         """Finish the file and give it its name. Raises RunError if it did not become a video (a full disk does that)."""
-        if self._writer is None:
-            return
-        self._writer.release()
-        self._writer = None
-        # VideoWriter reports no error of its own: read the file back.
+        with self._lock:
+            self._closed = True
+            if self._writer is None:
+                return
+            self._writer.release()
+            self._writer = None
+        # VideoWriter reports no error of its own: read the file back. Matroska's frame count stands at its beginning, also
+        # where the end is missing; so the last frame must be there too.
         check = cv2.VideoCapture(str(self._aside), cv2.CAP_FFMPEG)
         whole = check.isOpened() and int(check.get(cv2.CAP_PROP_FRAME_COUNT)) >= self._frames
+        whole = whole and check.set(cv2.CAP_PROP_POS_FRAMES, self._frames - 1) and check.grab()
         check.release()
+        if whole and self._path.suffix.lower() == ".avi":  # half a last JPEG still decodes: compare with the length it declares
+            with open(self._aside, "rb") as file:
+                whole = int.from_bytes(file.read(8)[4:], "little") + 8 <= os.fstat(file.fileno()).st_size
         if not whole:
             self._aside.unlink(missing_ok=True)
             raise RunError(f"{self._path}: the video did not come out whole after {self._frames} frames; is the disk full?")
-        with open(self._aside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(self._aside, self._path)
+        try:
+            with open(self._aside, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(self._aside, self._path)
+        except OSError as error:
+            self._aside.unlink(missing_ok=True)
+            raise RunError(f"{self._path}: cannot be finished: {error.strerror}; choose another --sink") from error

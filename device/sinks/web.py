@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import threading
 import time
 from http import HTTPStatus
@@ -18,8 +19,10 @@ from device.telemetry import Telemetry
 log = logging.getLogger(__name__)
 PAGE = Path(__file__).with_name("page.html")
 _BOUNDARY = "deblurkit-frame"
+_PART = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
 _STREAM_QUALITY, _SNAPSHOT_QUALITY = 85, 95  # OpenCV's JPEG quality
 _MOST_STREAMS = 16
+_SEND_BUFFER = 128 * 1024  # bytes in the kernel for one viewer: a slow one shall see few old frames, not seconds of them
 
 
 class Web:
@@ -52,25 +55,33 @@ class Web:
             self._latest = restored
             self._fresh.notify_all()
 
-    def wait(self, after: int, timeout_s: float) -> Restored | None:
-        """The newest frame with an index other than `after`, or None when none came in time or the sink was closed."""
+    def wait(self, after: int | None, timeout_s: float) -> bool:
+        """Wait for a frame with an index other than `after`; False when none came in time or the sink was closed."""
         with self._fresh:
-            self._fresh.wait_for(lambda: self.closed.is_set() or (self._latest and self._latest.frame.index != after), timeout_s)
-            latest = self._latest
-        return latest if latest and latest.frame.index != after and not self.closed.is_set() else None
+            self._fresh.wait_for(lambda: self.closed.is_set() or self._newer(after), timeout_s)
+            return self._newer(after) and not self.closed.is_set()
 
-    def jpeg(self, restored: Restored, view: str, quality: int) -> bytes:
-        """The frame as JPEG, encoded once however many watch. `view` is "restored" or "blurred"."""
-        key, index = f"{view}/{quality}", restored.frame.index
+    def _newer(self, after: int | None) -> bool:
+        return self._latest is not None and self._latest.frame.index != after
+
+    def jpeg(self, view: str, quality: int) -> tuple[int, bytes] | None:
+        """Index and JPEG of the newest frame, encoded once however many watch; None before the first and when closed.
+
+        `view` is "restored" or "blurred".
+        """
+        key = f"{view}/{quality}"
         with self._encoding:
+            latest = self._latest
+            if latest is None or self.closed.is_set():
+                return None
             done = self._encoded.get(key)
-            if done is None or done[0] != index:
+            if done is None or done[0] != latest.frame.index:
                 with self.telemetry.stage("encode"):
-                    pixels = restored.pixels if view == "restored" else restored.frame.pixels
+                    pixels = latest.pixels if view == "restored" else latest.frame.pixels
                     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-                    done = (index, cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
-                self._encoded[key] = done
-            return done[1]
+                    data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+                done = self._encoded[key] = (latest.frame.index, data)
+            return done
 
     def state(self) -> dict[str, object]:
         """What `/state` answers."""
@@ -91,6 +102,8 @@ class Web:
         if self.closed.is_set():
             return
         self.closed.set()
+        with self._encoding:  # a thread that the process's end finds in OpenCV would abort it; after this none is, or gets there
+            pass
         with self._fresh:
             self._fresh.notify_all()
         self._server.shutdown()
@@ -115,6 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
     timeout = 10  # seconds that a viewer may take to send its request or to take a frame
+    disable_nagle_algorithm = True  # the end of a frame shall not wait for the viewer's acknowledgement
 
     def do_GET(self) -> None:  # the name is http.server's
         parts = urlsplit(self.path)
@@ -134,11 +148,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _snapshot(self, view: str) -> None:
         web = self.server.web
-        latest = web.wait(-1, 3.0)
-        if latest is None:
+        encoded = web.jpeg(view, _SNAPSHOT_QUALITY) if web.wait(None, 3.0) else None
+        if encoded is None:
             self._text(HTTPStatus.SERVICE_UNAVAILABLE, "no frame yet\n")
         else:
-            self._reply(HTTPStatus.OK, "image/jpeg", web.jpeg(latest, view, _SNAPSHOT_QUALITY))
+            self._reply(HTTPStatus.OK, "image/jpeg", encoded[1])
 
     def _stream(self, view: str) -> None:
         web = self.server.web
@@ -146,20 +160,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._text(HTTPStatus.SERVICE_UNAVAILABLE, f"all {_MOST_STREAMS} streams are taken\n")
             return
         try:
-            self.close_connection = True
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
             self.send_response(HTTPStatus.OK)
             self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
             self.send_header("Cache-Control", "no-store")
+            self.send_header("Connection", "close")
             self.end_headers()
-            shown = -1
+            self.wfile.write(_PART)
+            shown = None
             while not web.closed.is_set():
-                restored = web.wait(shown, 1.0)
-                if restored is None:
-                    continue
-                shown = restored.frame.index
-                data = web.jpeg(restored, view, _STREAM_QUALITY)
-                head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                self.wfile.write(head.encode() + data + b"\r\n")
+                if web.wait(shown, 1.0) and (encoded := web.jpeg(view, _STREAM_QUALITY)):
+                    shown, data = encoded
+                    # With the next part's head: Chromium shows a frame when that has come.
+                    self.wfile.write(data + b"\r\n" + _PART)
         except OSError:  # the viewer has gone, or was too slow
             pass
         finally:
@@ -176,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header(
             "Content-Security-Policy",
-            "default-src 'none'; img-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
+            "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
         )
         self.end_headers()
         self.wfile.write(data)

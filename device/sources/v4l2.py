@@ -1,5 +1,6 @@
 """A V4L2 camera (USB, or any that has a /dev/video node)."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class Camera:
 
     def __init__(self, device: str) -> None:
         self._device, self._index = device, 0
+        self._reading = threading.Lock()
         if not Path(device).exists():
             raise CameraLost(f"{device}: no such device; `ls /dev/video*` shows the cameras, --source auto takes the first")
         self._capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
@@ -44,7 +46,8 @@ class Camera:
 
     def read(self) -> Frame:
         """Wait for the next frame. Raises CameraLost when the camera stops delivering."""
-        got, bgr = self._capture.read()
+        with self._reading:
+            got, bgr = self._capture.read()
         if not got or bgr is None:
             raise CameraLost(f"{self._device}: stopped delivering frames after {self._index}; check its plug and power")
         index = self._index
@@ -52,5 +55,7 @@ class Camera:
         return Frame(index, time.monotonic(), cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))  # type: ignore[arg-type]
 
     def close(self) -> None:
-        """Release the device."""
-        self._capture.release()
+        """Release the device; while a read hangs, that is left to the end of the process: OpenCV would crash."""
+        if self._reading.acquire(blocking=False):
+            self._capture.release()
+            self._reading.release()

@@ -1,5 +1,6 @@
 """A video file, every frame in order."""
 
+import logging
 import time
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import cv2
 
 from device.errors import DataError
 from device.frame import Frame
+
+log = logging.getLogger(__name__)
 
 
 class VideoFile:
@@ -31,6 +34,8 @@ class VideoFile:
         if not got:
             if self._index == 0:
                 raise DataError(f"{self._path}: no frame of it can be decoded; fetch or convert it again")
+            if self._index < 0.99 * self.total - 1:  # some containers only estimate the number
+                log.warning("%s: ends after %d of %d frames; is it truncated?", self._path, self._index, self.total)
             return None
         index = self._index
         self._index += 1

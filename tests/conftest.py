@@ -1,0 +1,79 @@
+"""What several test files share: the shipped bundle, a generated picture, and the command line in this process."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import deblurkit
+from device.bundle import SHIPPED, Bundle, open_bundle
+from device.frame import Pixels
+from device.picture import write_picture
+from device.scene import chart, dead_leaves
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # of the tests marked keras, whatever the shell prefers
+
+
+@pytest.fixture(scope="session")
+def small() -> Bundle:
+    """The shipped bundle."""
+    return open_bundle("small")
+
+
+@pytest.fixture
+def small_copy(tmp_path: Path) -> Path:
+    """A folder with the shipped bundle's manifest and model files, to be spoiled."""
+    folder = tmp_path / "copied" / "small"
+    shutil.copytree(SHIPPED / "small", folder, ignore=shutil.ignore_patterns("*.h5"))
+    return folder
+
+
+@pytest.fixture
+def picture() -> Pixels:
+    """(97, 131, 3): a generated scene whose sides are no multiple of anything."""
+    return chart(97, 131, seed=3).copy()
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of eight generated pictures, 176 pixels wide and 144 high, to train on."""
+    folder = tmp_path_factory.mktemp("pictures") / "photographs"
+    for i in range(8):
+        write_picture(folder / f"{i}.png", dead_leaves(144, 176, i))
+    return folder
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Ended]]:
+    """`command("run", "--source", …)`: the real front door in this process, without settings from the environment."""
+    for key in [k for k in os.environ if k.startswith("DEBLURKIT_")]:
+        monkeypatch.delenv(key)
+    root = logging.getLogger()
+    handlers, level, environment = list(root.handlers), root.level, dict(os.environ)
+
+    def call(*arguments: object) -> Ended:
+        capsys.readouterr()
+        try:
+            code = deblurkit.main([str(a) for a in arguments])
+        except SystemExit as stop:  # argparse
+            code = stop.code if isinstance(stop.code, int) else 1
+        captured = capsys.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    yield call
+    root.handlers[:], root.level = handlers, level
+    os.environ.clear()  # train and export choose Keras' backend and devices there
+    os.environ.update(environment)

@@ -1,0 +1,417 @@
+"""The loop: who waits for whom, what is dropped, and how it ends. The model is the shipped one, on small frames."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from device.bundle import Bundle
+from device.errors import BundleError, CameraLost, DataError, RunError
+from device.frame import Frame, Pixels, Restored
+from device.pipeline import Slot, run_pipeline
+from device.restorer import Restorer
+from device.sinks.null import Null
+from device.sources.demo import Demo
+from device.telemetry import Telemetry
+
+pytestmark = pytest.mark.timeout(60)  # what hangs here is a deadlock
+FOREVER_S = 30.0
+
+
+class Counter:
+    """A source of small frames, as fast as they are read; frame i is grey. Fails at frame `fails_at`, if told so."""
+
+    description, fps = "counter", 0.0
+
+    def __init__(self, total: int, live: bool, fails_at: int = -1, hangs_at: int = -1, pause_s: float = 0.0) -> None:
+        self.total, self.live, self.reads, self._pause_s = total, live, 0, pause_s
+        self._fails_at, self._hangs_at = fails_at, hangs_at
+        self.ended, self.hanging, self.released = threading.Event(), threading.Event(), threading.Event()
+
+    def read(self) -> Frame | None:
+        index = self.reads
+        if index == self._hangs_at:
+            self.hanging.set()
+            self.released.wait(FOREVER_S)
+        if index == self._fails_at:
+            raise CameraLost(f"unplugged at {index}")
+        if index == self.total:
+            self.ended.set()
+            return None
+        self.reads += 1
+        time.sleep(self._pause_s)
+        return Frame(index, time.monotonic(), np.full((16, 24, 3), index % 256, np.uint8))
+
+    def close(self) -> None:
+        self.released.set()
+
+
+class Kept:
+    """A sink that keeps what it gets; from frame `holds_at` on it waits for `go`. Fails at frame `fails_at`, if told so."""
+
+    description = "kept"
+
+    def __init__(self, holds_at: int = 10**9, fails_at: int = -1, pause_s: float = 0.0) -> None:
+        self.indices: list[int] = []
+        self._holds_at, self._fails_at, self._pause_s = holds_at, fails_at, pause_s
+        self.holding, self.go = threading.Event(), threading.Event()
+
+    def write(self, restored: Restored) -> None:
+        if restored.frame.index >= self._holds_at:
+            self.holding.set()
+            self.go.wait(FOREVER_S)
+        if restored.frame.index == self._fails_at:
+            raise RunError(f"disk full at {restored.frame.index}")
+        time.sleep(self._pause_s)
+        self.indices.append(restored.frame.index)
+
+    def close(self) -> None:
+        self.go.set()
+
+
+class Held(Restorer):
+    """The shipped model, which takes its time: `restore` waits for an event, or fails."""
+
+    until: threading.Event | None = None
+    error: Exception | None = None
+
+    def restore(self, pixels: Pixels) -> Pixels:
+        if self.until is not None:
+            self.until.wait(FOREVER_S)
+        if self.error is not None:
+            raise self.error
+        return super().restore(pixels)
+
+
+@pytest.fixture
+def restorer(small: Bundle) -> Iterator[Held]:
+    with Held(small, threads=1) as opened:
+        yield opened
+
+
+def ours() -> list[str]:
+    """Names of the loop's threads that are alive."""
+    return [t.name for t in threading.enumerate() if t.name in ("capture", "output")]
+
+
+def start(*arguments: object) -> tuple[threading.Thread, list[BaseException]]:
+    """Run the pipeline in a thread, so that the test can act while it runs."""
+    raised: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            run_pipeline(*arguments)  # type: ignore[arg-type]
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=body, name="pipeline", daemon=True)
+    thread.start()
+    return thread, raised
+
+
+def until_no_thread() -> None:
+    """Wait for threads that a test has let go."""
+    end = time.monotonic() + 10
+    while ours() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not ours()
+
+
+# The slot
+
+
+def test_a_newer_item_replaces_one_not_yet_taken_and_is_counted() -> None:
+    dropped: list[int] = []
+    slot: Slot[int] = Slot(True, lambda: dropped.append(1), threading.Event())
+    assert slot.put(1)
+    assert slot.put(2)
+    assert slot.put(3)
+    assert slot.take() == 3
+    assert len(dropped) == 2
+
+
+def test_without_newest_every_item_arrives_in_order_however_slow_the_taker() -> None:
+    slot: Slot[int] = Slot(False, lambda: pytest.fail("dropped"), threading.Event())
+    giver = threading.Thread(target=lambda: [slot.put(i) for i in range(20)] and slot.close(), daemon=True)
+    giver.start()
+    taken = []
+    while (item := slot.take()) is not None:
+        taken.append(item)
+        time.sleep(0.002)
+    giver.join()
+    assert taken == list(range(20))
+
+
+def test_put_returns_only_when_its_item_is_taken() -> None:
+    slot: Slot[int] = Slot(False, lambda: None, threading.Event())
+    returned = threading.Event()
+    giver = threading.Thread(target=lambda: slot.put(7) and returned.set(), daemon=True)
+    giver.start()
+    assert not returned.wait(0.3)
+    assert slot.take() == 7
+    assert returned.wait(10)
+    giver.join()
+
+
+def test_a_closed_slot_gives_what_is_left_then_none_and_takes_nothing() -> None:
+    dropped: list[int] = []
+    slot: Slot[int] = Slot(True, lambda: dropped.append(1), threading.Event())
+    slot.put(1)
+    slot.close()
+    assert not slot.put(2)
+    assert slot.take() == 1
+    assert slot.take() is None
+    assert slot.take() is None
+    assert not dropped
+
+
+@pytest.mark.parametrize("ending", ["close", "stop"])
+def test_close_and_stop_wake_whoever_waits(ending: str) -> None:
+    stop = threading.Event()
+    empty: Slot[int] = Slot(False, lambda: None, stop)
+    full: Slot[int] = Slot(False, lambda: None, stop)
+    waiting = [threading.Thread(target=empty.take, daemon=True), threading.Thread(target=full.put, args=(1,), daemon=True)]
+    for thread in waiting:
+        thread.start()
+    time.sleep(0.2)
+    assert all(thread.is_alive() for thread in waiting)
+    if ending == "close":
+        empty.close()
+        full.close()
+    else:
+        stop.set()
+    for thread in waiting:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+# What arrives
+
+
+def test_files_lose_no_frame_and_keep_their_order_even_with_a_slow_sink(restorer: Held) -> None:
+    sink, telemetry = Kept(pause_s=0.01), Telemetry()
+    run_pipeline(Counter(30, live=False), restorer, [sink], telemetry, threading.Event())
+    assert sink.indices == list(range(30))
+    assert (telemetry.frames, telemetry.dropped) == (30, 0)
+    assert not ours()
+
+
+def test_every_sink_gets_every_frame(restorer: Held) -> None:
+    sinks = [Kept(), Kept(pause_s=0.01), Kept()]
+    run_pipeline(Counter(8, live=False), restorer, list(sinks), Telemetry(), threading.Event())
+    assert [sink.indices for sink in sinks] == [list(range(8))] * 3
+
+
+def test_a_live_source_with_a_slow_model_drops_old_frames_and_counts_them(restorer: Held) -> None:
+    source, sink, telemetry = Counter(50, live=True), Kept(), Telemetry()
+    restorer.until = source.ended
+    run_pipeline(source, restorer, [sink], telemetry, threading.Event())
+    assert sink.indices == sorted(sink.indices)
+    assert sink.indices[-1] == 49  # the newest is what is kept
+    assert telemetry.dropped >= 48
+    assert telemetry.dropped + telemetry.frames == 50 == telemetry.dropped + len(sink.indices)
+
+
+def test_a_live_source_with_a_slow_sink_loses_no_frame_uncounted(restorer: Held) -> None:
+    source, sink, telemetry = Counter(50, live=True, pause_s=0.01), Kept(holds_at=0), Telemetry()
+    sink.go = source.ended
+    run_pipeline(source, restorer, [sink], telemetry, threading.Event())
+    assert sink.indices == sorted(sink.indices)
+    assert telemetry.dropped > 0
+    assert telemetry.dropped + len(sink.indices) == 50
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_most_frames_is_exact_however_slow_the_sink(restorer: Held, live: bool) -> None:
+    source, sink, telemetry = Counter(10**9, live), Kept(pause_s=0.02), Telemetry()
+    run_pipeline(source, restorer, [sink], telemetry, threading.Event(), 7)
+    assert len(sink.indices) == telemetry.frames == 7
+    if not live:
+        assert source.reads == 7  # a frame that nobody asked for is not read: it may be the broken one
+    assert not ours()
+
+
+def test_the_real_demo_runs_and_leaves_no_thread_behind(restorer: Held) -> None:
+    before = set(threading.enumerate())
+    source, telemetry, stop = Demo(width=64, height=48, fps=60.0), Telemetry(), threading.Event()
+    run_pipeline(source, restorer, [Null()], telemetry, stop, 10)
+    assert telemetry.frames == 10
+    assert set(threading.enumerate()) <= before
+    assert not stop.is_set()  # the caller's event is the caller's
+    assert {"capture", "output"} <= set(telemetry.snapshot()["stages_ms"])
+
+
+def test_a_file_is_played_at_its_own_rate_when_asked(restorer: Held) -> None:
+    source, sink = Counter(6, live=False), Kept()
+    began = time.monotonic()
+    run_pipeline(source, restorer, [sink], Telemetry(), threading.Event(), 0, 20.0)
+    assert time.monotonic() - began >= 5 / 20
+    assert sink.indices == list(range(6))
+
+
+def test_progress_tells_the_frames_that_are_done(restorer: Held) -> None:
+    told: list[int] = []
+    run_pipeline(Counter(4, live=False), restorer, [Kept()], Telemetry(), threading.Event(), progress=told.append)
+    assert told == [1, 2, 3, 4]
+
+
+# Errors
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_error_of_the_source_ends_the_run_and_is_raised(restorer: Held, live: bool) -> None:
+    sink = Kept()
+    with pytest.raises(CameraLost, match="unplugged at 5"):
+        run_pipeline(Counter(9, live, fails_at=5), restorer, [sink], Telemetry(), threading.Event())
+    assert live or sink.indices == [0, 1, 2, 3, 4]  # what came before is written
+    assert not ours()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_error_of_a_sink_ends_the_run_and_is_raised(restorer: Held, live: bool) -> None:
+    sink = Kept(fails_at=0)
+    with pytest.raises(RunError, match="disk full at 0"):
+        run_pipeline(Counter(10**9, live), restorer, [sink], Telemetry(), threading.Event())
+    assert not ours()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_error_of_the_model_ends_the_run_and_is_raised(restorer: Held, live: bool) -> None:
+    restorer.error = BundleError("the model fails")
+    with pytest.raises(BundleError, match="the model fails"):
+        run_pipeline(Counter(10**9, live), restorer, [Kept()], Telemetry(), threading.Event())
+    assert not ours()
+
+
+def test_a_sink_that_fails_while_the_camera_hangs_still_ends_the_run(restorer: Held) -> None:
+    source, sink = Counter(10**9, live=True, hangs_at=1), Kept(holds_at=0, fails_at=0)
+    thread, raised = start(source, restorer, [sink], Telemetry(), threading.Event())
+    assert source.hanging.wait(20)
+    assert sink.holding.wait(20)
+    sink.go.set()
+    thread.join(20)
+    assert [type(error) for error in raised] == [RunError]
+    source.close()
+    until_no_thread()
+
+
+def test_a_sink_that_fails_while_a_frame_waits_for_it_ends_the_run(restorer: Held) -> None:
+    source, sink = Counter(10**9, live=False), Kept(holds_at=0, fails_at=0)
+    thread, raised = start(source, restorer, [sink], Telemetry(), threading.Event())
+    assert sink.holding.wait(20)
+    time.sleep(0.3)  # frame 1 is restored and waits to be handed over, frame 2 waits for the model
+    sink.go.set()
+    thread.join(20)
+    assert [type(error) for error in raised] == [RunError]
+    assert not ours()
+
+
+def test_an_error_that_is_no_exception_of_ours_is_raised_too(restorer: Held) -> None:
+    class Odd(Kept):
+        def write(self, restored: Restored) -> None:
+            raise SystemExit("odd")
+
+    with pytest.raises(SystemExit, match="odd"):
+        run_pipeline(Counter(3, live=False), restorer, [Odd()], Telemetry(), threading.Event())
+
+
+def test_the_frame_of_an_unreadable_file_is_named_and_the_ones_before_it_are_kept(restorer: Held) -> None:
+    class Torn(Counter):
+        def read(self) -> Frame | None:
+            if self.reads == 3:
+                raise DataError("frame-3.png: torn")
+            return super().read()
+
+    sink = Kept(pause_s=0.01)
+    with pytest.raises(DataError, match=r"frame-3\.png"):
+        run_pipeline(Torn(9, live=False), restorer, [sink], Telemetry(), threading.Event())
+    assert sink.indices == [0, 1, 2]
+
+
+# Stop
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("after", [0, 3])
+def test_stop_ends_the_run_even_when_read_never_returns(
+    restorer: Held, live: bool, after: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, stop = Counter(10**9, live, hangs_at=after), threading.Event()
+    thread, raised = start(source, restorer, [Null()], Telemetry(), stop)
+    assert source.hanging.wait(20)
+    stop.set()
+    stopped = time.monotonic()
+    thread.join(20)
+    assert time.monotonic() - stopped < 4  # the promise is two seconds; this machine may be busy
+    assert not thread.is_alive()
+    assert not raised
+    assert "the source did not return" in caplog.text
+    source.close()
+    until_no_thread()
+
+
+def test_stop_ends_a_live_run_even_when_source_and_sink_never_return(restorer: Held, caplog: pytest.LogCaptureFixture) -> None:
+    source, sink, stop = Counter(10**9, live=True, hangs_at=2), Kept(holds_at=0), threading.Event()
+    thread, raised = start(source, restorer, [sink], Telemetry(), stop)
+    assert source.hanging.wait(20)
+    assert sink.holding.wait(20)
+    stop.set()
+    stopped = time.monotonic()
+    thread.join(20)
+    assert time.monotonic() - stopped < 4
+    assert not raised
+    assert "the sink did not return" in caplog.text
+    sink.close()
+    source.close()
+    until_no_thread()
+
+
+def test_stop_of_a_file_run_waits_for_the_picture_that_is_being_written(restorer: Held) -> None:
+    source, sink, stop = Counter(10**9, live=False), Kept(holds_at=2), threading.Event()
+    thread, raised = start(source, restorer, [sink], Telemetry(), stop)
+    assert sink.holding.wait(20)
+    stop.set()
+    time.sleep(0.5)
+    assert thread.is_alive()
+    sink.go.set()
+    thread.join(20)
+    assert not raised
+    assert sink.indices[:3] == [0, 1, 2]
+    assert not ours()
+
+
+def test_stop_while_a_file_waits_for_the_model_leaves_no_thread(restorer: Held) -> None:
+    source, stop = Counter(10**9, live=False), threading.Event()
+    restorer.until = threading.Event()
+    thread, raised = start(source, restorer, [Kept()], Telemetry(), stop)
+    time.sleep(0.3)  # frame 0 is in the model, frame 1 waits to be taken
+    stop.set()
+    restorer.until.set()
+    thread.join(20)
+    assert not raised
+    assert not ours()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_run_that_is_stopped_before_it_starts_does_nothing(restorer: Held, live: bool) -> None:
+    source, sink, stop = Counter(10**9, live), Kept(), threading.Event()
+    stop.set()
+    run_pipeline(source, restorer, [sink], Telemetry(), stop)
+    assert (source.reads, sink.indices) == (0, [])
+    assert not ours()
+
+
+def test_stopping_at_any_moment_ends_the_run_in_order(restorer: Held) -> None:
+    for turn in range(40):
+        source, sink, stop, telemetry = Counter(10**9, live=turn % 2 == 0), Kept(), threading.Event(), Telemetry()
+        thread, raised = start(source, restorer, [sink], telemetry, stop)
+        time.sleep(turn * 0.0007)
+        stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
+        assert not raised
+        assert sink.indices == sorted(set(sink.indices))
+        assert telemetry.frames == len(sink.indices)
+        assert not ours()

@@ -1,0 +1,190 @@
+"""One contract for every runtime. An absent one is skipped with the line that installs it."""
+
+import importlib.util
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device import runtimes
+from device.bundle import Bundle
+from device.degrade import gaussian_blur, to_float, to_pixels
+from device.errors import BundleError, DeblurkitError, RuntimeMissing, UsageError
+from device.frame import PixelCodec, Pixels
+from device.runtimes import RUNTIMES, Runtime, formats, installed, open_runtime
+from device.scene import chart
+
+SIZES = [(64, 64), (8, 8), (48, 136), (64, 64), (136, 48)]
+
+
+def blurred(height: int, width: int) -> Pixels:
+    return to_pixels(gaussian_blur(to_float(chart(max(height, 64), max(width, 64)))[:height, :width], 1.2))
+
+
+def model_path(bundle: Bundle, name: str) -> Path:
+    return bundle.path(bundle.artifact("fp32", formats(name)))
+
+
+def opened(bundle: Bundle, name: str) -> Runtime:
+    try:
+        return open_runtime(name, model_path(bundle, name), threads=1)
+    except RuntimeMissing as error:
+        pytest.skip(str(error))
+
+
+def restore(bundle: Bundle, name: str, runtime: Runtime, pixels: Pixels) -> Pixels:
+    artifact = bundle.artifact("fp32", formats(name))
+    codec = PixelCodec(artifact.input, artifact.output)
+    return codec.to_pixels(runtime.run(codec.to_tensor(pixels)))
+
+
+@pytest.fixture(params=list(RUNTIMES))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def runtime(small: Bundle, name: str) -> Iterator[Runtime]:
+    runtime = opened(small, name)
+    yield runtime
+    runtime.close()
+
+
+def test_one_session_takes_several_sizes(runtime: Runtime) -> None:
+    for height, width in SIZES:
+        tensor = to_float(blurred(height, width))[None]
+        out = runtime.run(tensor)
+        assert out.shape == tensor.shape
+        assert out.dtype == np.float32
+        assert np.isfinite(out).all()
+
+
+def test_a_size_gives_the_same_after_other_sizes(runtime: Runtime) -> None:
+    tensors = [to_float(blurred(height, width))[None] for height, width in SIZES]
+    first = [runtime.run(tensor) for tensor in tensors]
+    for tensor, before in zip(reversed(tensors), reversed(first), strict=True):
+        assert np.array_equal(runtime.run(tensor), before)
+
+
+def test_a_result_belongs_to_the_caller(runtime: Runtime) -> None:
+    tensor = to_float(blurred(64, 64))[None]
+    out = runtime.run(tensor)
+    kept = out.copy()
+    runtime.run(1 - tensor)
+    assert np.array_equal(out, kept)
+    out[:] = 0  # and may be written to
+    assert np.array_equal(runtime.run(tensor), kept)
+
+
+def test_the_input_is_not_written_to(runtime: Runtime) -> None:
+    tensor = to_float(blurred(64, 64))[None]
+    before = tensor.copy()
+    runtime.run(tensor)
+    assert np.array_equal(tensor, before)
+
+
+def test_a_picture_goes_through_as_itself_and_not_as_noise(small: Bundle, name: str, runtime: Runtime) -> None:
+    pixels = blurred(96, 136)
+    out = restore(small, name, runtime, pixels)
+    assert np.abs(out.astype(int) - pixels).mean() < 20
+    assert np.corrcoef(out.ravel(), pixels.ravel())[0, 1] > 0.9
+
+
+def test_all_runtimes_agree_within_one_grey_level(small: Bundle) -> None:
+    outputs, pixels = {}, blurred(120, 184)
+    for name in RUNTIMES:
+        try:
+            runtime = open_runtime(name, model_path(small, name), threads=1)
+        except RuntimeMissing:
+            continue
+        outputs[name] = restore(small, name, runtime, pixels).astype(int)
+        runtime.close()
+    if len(outputs) < 2:
+        pytest.skip(f"only {', '.join(outputs)} is installed; {RUNTIMES['onnxruntime'][2]}")
+    (_, first), *others = outputs.items()
+    assert {name: int(np.abs(out - first).max()) for name, out in others if np.abs(out - first).max() > 1} == {}
+
+
+@pytest.mark.parametrize("content", ["text", "empty", "half", "missing"])
+def test_a_file_that_is_no_model_is_a_bundle_error_that_names_it(small: Bundle, name: str, content: str, tmp_path: Path) -> None:
+    opened(small, name).close()  # skips an absent runtime
+    whole = model_path(small, name).read_bytes()
+    path = tmp_path / f"broken.{formats(name)[0]}"
+    if content != "missing":
+        path.write_bytes({"text": b"no model at all", "empty": b"", "half": whole[: len(whole) // 2]}[content])
+    with pytest.raises(BundleError, match=r"broken\.") as caught:
+        open_runtime(name, path, threads=1)
+    assert not isinstance(caught.value, RuntimeMissing)
+
+
+@pytest.mark.parametrize("refused", [np.zeros((1, 64, 64, 3), np.uint8), np.zeros((64, 64, 3), np.float32)], ids=["type", "rank"])
+def test_a_tensor_that_the_model_does_not_take_is_a_bundle_error_and_the_next_one_works(
+    runtime: Runtime, refused: np.ndarray
+) -> None:
+    tensor = to_float(blurred(64, 64))[None]
+    before = runtime.run(tensor)
+    with pytest.raises(BundleError, match="does not take"):
+        runtime.run(refused)
+    assert np.array_equal(runtime.run(tensor), before)
+
+
+def test_running_after_closing_is_a_bundle_error(runtime: Runtime) -> None:
+    runtime.close()
+    with pytest.raises(BundleError, match="used after it was closed"):
+        runtime.run(np.zeros((1, 64, 64, 3), np.float32))
+
+
+def test_closing_twice_is_safe(runtime: Runtime) -> None:
+    runtime.close()
+    runtime.close()
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+    """Make packages look as if they were not installed."""
+    find = importlib.util.find_spec
+
+    def find_spec(module: str, package: str | None = None) -> ModuleSpec | None:
+        return None if module in modules else find(module, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+
+
+def test_a_missing_runtime_is_told_with_the_line_that_installs_it(
+    small: Bundle, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide(monkeypatch, RUNTIMES[name][1])
+    assert not installed(name)
+    with pytest.raises(RuntimeMissing) as caught:
+        open_runtime(name, model_path(small, name), threads=1)
+    assert f"the runtime {name} is not installed; {RUNTIMES[name][2]}" in str(caught.value)
+    assert "pip install" in str(caught.value)
+    assert caught.value.exit_code == 4
+    assert isinstance(caught.value, ImportError)
+
+
+def test_the_best_installed_runtime_is_the_first_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = list(RUNTIMES)
+    for count, name in enumerate(names):
+        monkeypatch.setattr(runtimes, "installed", lambda name, count=count: names.index(name) >= count)
+        assert runtimes.first_installed() == name
+
+
+def test_without_any_runtime_the_line_for_the_default_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    hide(monkeypatch, *(module for _, module, _ in RUNTIMES.values()))
+    with pytest.raises(RuntimeMissing, match="no inference runtime is installed; pip install ai-edge-litert"):
+        runtimes.first_installed()
+
+
+def test_an_unknown_runtime_names_the_nearest(tmp_path: Path) -> None:
+    for call in (formats, installed, lambda name: open_runtime(name, tmp_path, 1)):
+        with pytest.raises(UsageError, match="unknown runtime 'litret'; did you mean 'litert'"):
+            call("litret")
+
+
+def test_every_listed_runtime_has_an_adapter(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(runtimes, "installed", lambda name: True)
+    with pytest.raises((DeblurkitError, ImportError)) as caught:
+        open_runtime(name, tmp_path / "none", threads=1)
+    assert "no adapter" not in str(caught.value)

@@ -1,0 +1,138 @@
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+from device.errors import UsageError
+from device.frame import Pixels
+from device.tiling import plan, run_tiled
+
+SIZES = [(1, 1), (1, 700), (700, 1), (7, 9), (64, 64), (65, 63), (48, 129), (131, 257), (20, 8191), (8191, 3)]
+RADIUS = 5
+
+
+def noise(height: int, width: int) -> Pixels:
+    return np.random.default_rng(height * 10007 + width).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def identity(window: Pixels) -> Pixels:
+    return window.copy()
+
+
+def local_filter(window: Pixels) -> Pixels:
+    """Sees RADIUS pixels around each pixel, not evenly, and no further."""
+    kernel = np.random.default_rng(1).random((2 * RADIUS + 1, 2 * RADIUS + 1))
+    return cv2.filter2D(window, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
+
+
+def strided_filter(window: Pixels) -> Pixels:
+    """What a network with stride 8 does: values of each 8x8 block, spread over their neighbour blocks."""
+    blocks = cv2.resize(window, (window.shape[1] // 8, window.shape[0] // 8), interpolation=cv2.INTER_AREA)
+    blocks = cv2.blur(blocks, (3, 3), borderType=cv2.BORDER_REPLICATE)
+    return cv2.resize(blocks, (window.shape[1], window.shape[0]), interpolation=cv2.INTER_NEAREST)
+
+
+@pytest.mark.parametrize(("largest_hw", "fixed"), [((64, 96), False), ((64, 96), True), ((60, 90), False)], ids=str)
+@pytest.mark.parametrize(("halo", "multiple"), [(0, 1), (5, 1), (0, 8), (5, 8), (16, 8)])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_windows_cover_every_pixel_once_on_the_models_grid(
+    size: tuple[int, int], halo: int, multiple: int, largest_hw: tuple[int, int], fixed: bool
+) -> None:
+    height, width = size
+    tiling = plan(height, width, largest_hw, halo, multiple, fixed)
+    written = np.zeros(tiling.padded_hw, int)
+    for tile in tiling.tiles:
+        assert tile.y % multiple == 0
+        assert tile.x % multiple == 0
+        written[tile.top : tile.bottom, tile.left : tile.right] += 1
+        for start, first, end, window, length in (
+            (tile.y, tile.top, tile.bottom, tiling.window_hw[0], tiling.padded_hw[0]),
+            (tile.x, tile.left, tile.right, tiling.window_hw[1], tiling.padded_hw[1]),
+        ):
+            assert first - start >= (halo if start > 0 else 0)
+            assert start + window - end >= (halo if end < length else 0)
+    assert (written == 1).all()
+    assert tiling.padded_hw[0] >= height
+    assert tiling.padded_hw[1] >= width
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize(("halo", "multiple"), [(0, 1), (5, 8), (16, 8)])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_an_identity_gives_the_picture_back(size: tuple[int, int], halo: int, multiple: int, fixed: bool) -> None:
+    pixels = noise(*size)
+    out = run_tiled(pixels, plan(*size, (64, 64), halo, multiple, fixed), identity)
+    assert out.dtype == np.uint8
+    assert np.array_equal(out, pixels)
+
+
+@pytest.mark.parametrize(
+    ("local", "halo", "multiple"), [(local_filter, RADIUS, 1), (local_filter, RADIUS, 8), (strided_filter, 8, 8)]
+)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_tiled_equals_untiled_when_the_halo_is_what_the_filter_sees(
+    size: tuple[int, int], local: Callable[[Pixels], Pixels], halo: int, multiple: int
+) -> None:
+    pixels = noise(*size)
+    untiled = plan(*size, (10000, 10000), halo, multiple)
+    tiled = plan(*size, (48, 64), halo, multiple)
+    assert len(untiled.tiles) == 1
+    assert np.array_equal(run_tiled(pixels, tiled, local), run_tiled(pixels, untiled, local))
+
+
+def test_without_its_halo_a_filter_leaves_seams() -> None:
+    pixels = noise(131, 257)
+    seamed = run_tiled(pixels, plan(131, 257, (48, 64), 0, 8), local_filter)
+    assert not np.array_equal(seamed, run_tiled(pixels, plan(131, 257, (512, 512), 0, 8), local_filter))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_model_of_one_size_gets_windows_of_that_size_only(size: tuple[int, int]) -> None:
+    seen = set()
+
+    def restore(window: Pixels) -> Pixels:
+        seen.add(window.shape)
+        return window
+
+    run_tiled(noise(*size), plan(*size, (64, 96), 8, 8, fixed=True), restore)
+    assert seen == {(64, 96, 3)}
+
+
+def test_fixed_windows_give_what_one_window_would() -> None:
+    pixels = noise(200, 300)
+    fixed = run_tiled(pixels, plan(200, 300, (64, 96), RADIUS, 8, fixed=True), local_filter)
+    assert np.array_equal(fixed, run_tiled(pixels, plan(200, 300, (512, 512), RADIUS, 8), local_filter))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_free_windows_are_multiples_and_never_larger_than_allowed(size: tuple[int, int]) -> None:
+    def restore(window: Pixels) -> Pixels:
+        assert window.shape[0] % 8 == window.shape[1] % 8 == 0
+        assert window.shape[0] <= 64
+        assert window.shape[1] <= 96
+        return window
+
+    run_tiled(noise(*size), plan(*size, (64, 96), 8, 8), restore)
+
+
+def test_a_picture_that_fits_goes_through_in_one_window_without_waste() -> None:
+    tiling = plan(50, 60, (1024, 1024), 8, 8)
+    assert len(tiling.tiles) == 1
+    assert tiling.window_hw == (56, 64)
+
+
+def test_padding_mirrors_the_picture() -> None:
+    seen = []
+    run_tiled(noise(5, 8), plan(5, 8, (64, 64), 0, 8), lambda window: seen.append(window) or window)
+    assert np.array_equal(seen[0][5:], seen[0][1:4][::-1])
+
+
+@pytest.mark.parametrize("halo", [29, 32, 1000])
+def test_a_halo_that_leaves_nothing_of_a_window_is_refused(halo: int) -> None:
+    with pytest.raises(UsageError, match="tiles of 64 pixels leave nothing inside halos"):
+        plan(200, 50, (64, 64), halo, 8)
+
+
+def test_a_halo_does_not_matter_where_one_window_is_enough() -> None:
+    assert len(plan(64, 64, (64, 64), 1000, 8).tiles) == 1

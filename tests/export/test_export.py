@@ -1,0 +1,533 @@
+"""deblurkit export, for real: a tiny run through all converters, and what must never pass the gate."""
+
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
+    pytest.importorskip(needed)
+pytestmark = pytest.mark.keras
+
+import deblurkit  # noqa: E402
+from device.bundle import VARIANTS, Bundle, file_facts, open_bundle  # noqa: E402
+from device.degrade import to_float, to_pixels  # noqa: E402
+from device.errors import DataError, ExportError  # noqa: E402
+from device.picture import write_picture  # noqa: E402
+from device.quality import psnr  # noqa: E402
+from device.restorer import Restorer  # noqa: E402
+from device.runtimes import open_runtime  # noqa: E402
+from device.scene import chart, dead_leaves  # noqa: E402
+from device.selfcheck import TOLERANCE_DB, scenes_psnr  # noqa: E402
+from export import parity, to_onnx, to_tflite  # noqa: E402
+from export.calibration import calibration_pictures, held_out_pairs  # noqa: E402
+from train.data import load_photographs  # noqa: E402
+from train.presets import architecture_from  # noqa: E402
+from train.run_folder import load_network, read_run, save_weights, write_run  # noqa: E402
+
+Command = Callable[..., Any]
+FILES = [
+    ("fp32", "tflite"), ("fp16", "tflite"), ("dynamic", "tflite"), ("int8", "tflite"),
+    ("fp32", "onnx"), ("fp16", "onnx"), ("int8", "onnx"),
+]  # fmt: skip
+BYTES_PER_PARAMETER = {"fp32": 4, "fp16": 2, "dynamic": 1, "int8": 1}
+
+
+@pytest.fixture(scope="module")
+def pictures(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight pictures smaller than what the files are compared on, and two larger ones in a sub-folder."""
+    folder = Path(shutil.copytree(photographs, tmp_path_factory.mktemp("data") / "holiday pictures"))
+    for i in range(2):
+        write_picture(folder / "large" / f"{i}.png", dead_leaves(280, 330, 20 + i))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run. Its few steps hardly move the head from zero, so it is given one that changes pictures."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    words = ["--epochs", 2, "--steps", 3, "--batch", 2, "--patch", 32, "--precision", "float32", "--licence", "CC0"]
+    with redirect_stdout(io.StringIO()):
+        code = deblurkit.main([str(w) for w in ["train", "--data", pictures, "--out", folder, *words, "--cpu", "--quiet"]])
+    assert code == 0
+    network = load_network(folder)
+    stir(network, seed=1)
+    save_weights(folder, read_run(folder), network)
+    return folder
+
+
+def stir(network: keras.Model, seed: int) -> None:
+    head = network.get_layer("head")
+    head.kernel.assign(np.random.default_rng(seed).normal(0, 0.03, head.kernel.shape))
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The bundle of that run with all its files, and what --json printed. Not to be written to."""
+    out = tmp_path_factory.mktemp("bundles") / "tiny"
+    with redirect_stdout(io.StringIO()) as printed:
+        assert deblurkit.main(["export", str(run), "--out", str(out), "--json", "--quiet"]) == 0
+    return out, json.loads(printed.getvalue().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def bundle(exported: tuple[Path, dict[str, Any]]) -> Bundle:
+    return open_bundle(exported[0])
+
+
+@pytest.fixture
+def copied(run: Path, tmp_path: Path) -> Path:
+    """A copy of the run, to be spoiled."""
+    return Path(shutil.copytree(run, tmp_path / "copied"))
+
+
+def runtime_of(format_: str) -> str:
+    return {"tflite": "litert", "onnx": "onnxruntime"}[format_]
+
+
+# the bundle
+
+
+def test_one_command_makes_seven_files_the_weights_and_the_manifest(bundle: Bundle) -> None:
+    names = {f"tiny_{variant}.{format_}" for variant, format_ in FILES}
+    assert {p.name for p in bundle.folder.iterdir()} == names | {"tiny.weights.h5", "manifest.json"}
+    assert [(a.variant, a.format) for a in bundle.manifest.artifacts] == FILES
+
+
+def test_sizes_and_checksums_are_those_of_the_files(bundle: Bundle) -> None:
+    for held in (*bundle.manifest.artifacts, bundle.manifest.weights):
+        assert asdict(held) | file_facts(bundle.folder / held.file) == asdict(held)
+
+
+def test_the_manifest_reads_back_as_it_was_written(bundle: Bundle) -> None:
+    assert json.dumps(asdict(bundle.manifest), indent=1) + "\n" == (bundle.folder / "manifest.json").read_text()
+
+
+def test_the_manifest_says_where_the_weights_come_from(bundle: Bundle, run: Path) -> None:
+    manifest, record = bundle.manifest, read_run(run)
+    assert (manifest.name, manifest.preset, manifest.parameters, manifest.macs_per_pixel) == ("tiny", "small", 231_036, 8608)
+    assert (manifest.pad_multiple, manifest.fixed_hw) == (8, None)
+    trained = manifest.trained
+    assert (trained.pictures, trained.steps, trained.seed, trained.licence) == (8, 6, record.seed, "CC0")
+    assert trained.data == "photographs from holiday pictures"
+    assert trained.blur == json.loads(json.dumps(asdict(record.blur)))
+    assert manifest.weights.licence == "CC0"
+    assert {"deblurkit", "keras", "numpy", "onnxruntime"} <= manifest.made_with.keys()
+
+
+def test_no_file_of_the_bundle_names_a_place_on_this_machine(bundle: Bundle, run: Path, pictures: Path) -> None:
+    places = [pictures.parent, run.parent, bundle.folder.parent, Path(sys.prefix), Path(deblurkit.__file__).parent]
+    for path in bundle.folder.iterdir():
+        data = path.read_bytes()
+        assert not [place for place in places if str(place).encode() in data], path.name
+    command = "deblurkit train --data 'holiday pictures' --out tiny --epochs 2"
+    assert bundle.manifest.trained.command.startswith(command)
+
+
+def test_every_file_is_as_near_to_keras_as_its_variant_must_be(bundle: Bundle) -> None:
+    for artifact in bundle.manifest.artifacts:
+        assert artifact.parity.psnr_db >= parity.BARS_DB[artifact.variant], artifact.file
+        assert 0 <= artifact.parity.max_abs < 0.2
+
+
+def test_the_quality_in_the_manifest_adds_up(bundle: Bundle) -> None:
+    full = {a.format: a.quality.restored_psnr_db for a in bundle.manifest.artifacts if a.variant == "fp32"}
+    for artifact in bundle.manifest.artifacts:
+        quality = artifact.quality
+        assert quality.pictures == "2 validation pictures of photographs, 256x256"
+        assert quality.gain_db == pytest.approx(quality.restored_psnr_db - quality.input_psnr_db, abs=0.0011)
+        assert quality.loss_db == pytest.approx(full[artifact.format] - quality.restored_psnr_db, abs=0.0011)
+    assert len({a.quality.input_psnr_db for a in bundle.manifest.artifacts}) == 1
+
+
+def test_what_is_printed_as_json_is_what_the_manifest_holds(exported: tuple[Path, dict[str, Any]], bundle: Bundle) -> None:
+    printed = exported[1]
+    assert printed["bundle"] == str(exported[0])
+    assert printed["halo"] == bundle.manifest.halo
+    for artifact in bundle.manifest.artifacts:
+        entry = dict(printed["files"][artifact.label])
+        assert entry.pop("seconds") >= 0
+        assert entry == asdict(artifact)
+
+
+def test_8_bit_pixels_go_in_and_come_out_of_the_int8_file_as_they_are(bundle: Bundle) -> None:
+    artifact = bundle.artifact("int8", ("tflite",))
+    for spec in (artifact.input, artifact.output):
+        assert spec.dtype == "int8"
+        assert spec.scale == pytest.approx(1 / 255, abs=1e-6)
+        assert spec.zero_point == -128
+
+
+def test_all_other_files_take_and_give_float32(bundle: Bundle) -> None:
+    for artifact in bundle.manifest.artifacts:
+        if artifact.label != "int8.tflite":
+            assert artifact.input.dtype == artifact.output.dtype == "float32"
+
+
+# the weights are in the files
+
+
+def test_every_file_is_large_enough_to_hold_the_weights(bundle: Bundle) -> None:
+    for artifact in bundle.manifest.artifacts:
+        assert artifact.bytes >= BYTES_PER_PARAMETER[artifact.variant] * bundle.manifest.parameters
+
+
+@pytest.mark.parametrize("format_", ["tflite", "onnx"])
+def test_the_fp32_files_compute_what_keras_computes_at_any_size(bundle: Bundle, run: Path, format_: str) -> None:
+    network = load_network(run)
+    runtime = open_runtime(runtime_of(format_), bundle.path(bundle.artifact("fp32", (format_,))), 1)
+    for height, width in ((64, 104), (256, 256), (8, 16)):
+        blurred = to_float(dead_leaves(height, width, 3))[None]
+        expected = np.asarray(network.predict_on_batch(blurred))
+        assert np.abs(expected - blurred).max() > 0.02
+        np.testing.assert_allclose(runtime.run(blurred), expected, atol=1e-5)
+    runtime.close()
+
+
+def test_other_weights_make_another_file(bundle: Bundle, run: Path, tmp_path: Path) -> None:
+    network = load_network(run, 64, 64, batch=1)
+    stir(network, seed=2)
+    other = tmp_path / "other.tflite"
+    other.write_bytes(to_tflite.to_tflite(network, "fp32", lambda: iter(())))
+    blurred, outputs = to_float(dead_leaves(64, 64, 3))[None], []
+    for path in (other, bundle.path(bundle.artifact("fp32", ("tflite",)))):
+        runtime = open_runtime("litert", path, 1)
+        outputs.append(runtime.run(blurred))
+        runtime.close()
+    np.testing.assert_allclose(outputs[0], np.asarray(network(blurred)), atol=1e-5)
+    assert np.abs(outputs[0] - outputs[1]).max() > 0.02
+
+
+def test_the_weights_beside_the_files_fit_the_architecture_in_the_manifest(bundle: Bundle, run: Path) -> None:
+    network = architecture_from(bundle.manifest.architecture, "manifest.json").network(None, None)
+    network.load_weights(bundle.folder / bundle.manifest.weights.file)
+    for ours, theirs in zip(network.get_weights(), load_network(run).get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+# on a board
+
+
+@pytest.mark.parametrize(("variant", "format_"), FILES)
+def test_every_file_restores_a_picture_of_any_size(bundle: Bundle, run: Path, variant: str, format_: str) -> None:
+    picture = chart(130, 190, seed=2).copy()
+    with Restorer(bundle, variant, runtime_of(format_), 1) as restorer:
+        assert restorer.artifact.label == f"{variant}.{format_}"
+        restored = restorer.restore(picture)
+    assert restored.shape == picture.shape
+    assert restored.dtype == np.uint8
+    inside = np.s_[:128, :184]  # beyond it the network sees the mirrored border
+    expected = to_pixels(np.asarray(load_network(run).predict_on_batch(to_float(picture[inside])[None]))[0])
+    trusted = np.s_[:64, :120]
+    assert psnr(restored[trusted], expected[trusted]) > 30
+    assert psnr(picture[trusted], expected[trusted]) < 45
+
+
+@pytest.mark.parametrize("format_", ["tflite", "onnx"])
+def test_with_the_measured_halo_a_tiled_picture_equals_the_untiled_one(bundle: Bundle, format_: str) -> None:
+    assert bundle.manifest.halo > 0
+    assert bundle.manifest.halo % 8 == 0
+    picture = dead_leaves(420, 500, 77)
+    with Restorer(bundle, "fp32", runtime_of(format_), 1, largest_window=1024) as restorer:
+        whole = restorer.restore(picture)
+    with Restorer(bundle, "fp32", runtime_of(format_), 1, largest_window=192) as restorer:
+        tiled = restorer.restore(picture)
+    assert not np.array_equal(whole, picture)
+    assert np.abs(whole.astype(int) - tiled.astype(int)).max() <= 1
+
+
+def test_a_board_reaches_the_figure_on_the_generated_scenes(bundle: Bundle) -> None:
+    artifact = bundle.artifact("int8", ("tflite",))
+    with Restorer(bundle, "int8", "litert", 1) as restorer:
+        assert scenes_psnr(restorer) == pytest.approx(artifact.quality.scenes_psnr_db, abs=TOLERANCE_DB)
+
+
+# some of the files, and replacing
+
+
+def test_a_bundle_of_one_variant_replaces_the_old_one_and_has_the_same_halo(
+    command: Command, run: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(bundle.folder, tmp_path / "tiny"))
+    ended = command("export", run, "--out", out, "--variants", "fp16", "--replace", "--quiet")
+    assert ended.code == 0
+    assert {p.name for p in out.iterdir()} == {"tiny_fp16.tflite", "tiny_fp16.onnx", "tiny.weights.h5", "manifest.json"}
+    assert open_bundle(out).manifest.halo == bundle.manifest.halo
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_an_existing_folder_is_left_alone_without_replace(command: Command, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for words in ([], ["--replace"]):
+        ended = command("export", run, "--out", tmp_path, *words)
+        assert ended.code == 2
+        assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+    assert "holds something that is no bundle" in ended.err
+
+
+def test_an_unknown_variant_is_refused_with_the_nearest_name(command: Command, run: Path, tmp_path: Path) -> None:
+    ended = command("export", run, "--out", tmp_path / "out", "--variants", "fp32", "int6")
+    assert ended.code == 2
+    assert "unknown variant 'int6'; did you mean 'int8'?" in ended.err
+
+
+# the gate
+
+
+def all_bytes(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+@pytest.mark.parametrize("replacing", [False, True])
+def test_a_file_of_another_network_does_not_pass_and_nothing_is_written(
+    command: Command, run: Path, bundle: Bundle, small: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replacing: bool
+) -> None:
+    out, before = tmp_path / "tiny", {}
+    if replacing:
+        shutil.copytree(bundle.folder, out)
+        before = all_bytes(out)
+    variant = "int8" if replacing else "fp32"
+    other = small.path(small.artifact("fp32", ("tflite",))).read_bytes()
+    monkeypatch.setattr(to_tflite, "to_tflite", lambda *_: other)
+    ended = command("export", run, "--out", out, "--variants", variant, *(["--replace"] if replacing else []), "--quiet")
+    assert ended.code == 6
+    assert "no bundle was written, 1 failures" in ended.err
+    assert f"tiny_{variant}.tflite is " in ended.err
+    assert f"{parity.BARS_DB[variant]:.0f} dB are needed" in ended.err
+    assert f"tiny_{variant}.onnx" in ended.out
+    assert [p.name for p in tmp_path.iterdir()] == (["tiny"] if replacing else [])
+    assert not replacing or all_bytes(out) == before
+
+
+@pytest.mark.parametrize(("variant", "format_"), FILES)
+def test_the_gate_measures_the_distance_to_keras(bundle: Bundle, run: Path, variant: str, format_: str) -> None:
+    blurred = np.stack([to_float(dead_leaves(64, 64, seed)) for seed in range(2)])
+    reference = parity.keras_outputs(load_network(run), blurred)
+    artifact = bundle.artifact(variant, (format_,))
+    passed = parity.judge(bundle, artifact, (blurred, blurred), reference, "scenes")
+    assert not passed.failures
+    off = parity.judge(bundle, artifact, (blurred, blurred), reference + np.float32(0.05), "scenes")
+    assert len(off.failures) == 1
+    assert "dB from Keras" in off.failures[0]
+    assert off.artifact.parity.psnr_db == pytest.approx(26.02, abs=0.5)
+    assert off.artifact.parity.max_abs == pytest.approx(0.05, abs=passed.artifact.parity.max_abs + 1e-6)
+
+
+def test_the_gate_refuses_a_file_that_changes_the_size(bundle: Bundle) -> None:
+    blurred = np.stack([to_float(dead_leaves(64, 64, 0))])
+    artifact = bundle.artifact("fp32", ("tflite",))
+    verdict = parity.judge(bundle, artifact, (blurred, blurred), np.zeros((1, 32, 32, 3), np.float32), "scenes")
+    assert verdict.failures == ("makes (64, 64, 3) where Keras makes (32, 32, 3)",)
+
+
+def test_every_variant_has_a_bar() -> None:
+    assert set(parity.BARS_DB) == set(VARIANTS) == {variant for variant, _ in FILES}
+
+
+# runs that cannot be exported
+
+
+def spoil_unfinished(run: Path) -> None:
+    (run / "model.weights.h5").unlink()
+
+
+def spoil_nan(run: Path) -> None:
+    network = load_network(run)
+    network.get_layer("down1").bias.assign(np.full(32, np.nan))
+    save_weights(run, read_run(run), network)
+
+
+def spoil_truncated(run: Path) -> None:
+    weights = run / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:5000])
+
+
+def spoil_other_network(run: Path) -> None:
+    record = read_run(run)
+    write_run(run, replace(record, architecture=record.architecture | {"widths": [16, 32, 48]}))
+
+
+def spoil_deeper_network(run: Path) -> None:
+    record = read_run(run)
+    write_run(run, replace(record, architecture=record.architecture | {"encoder_blocks": [1, 1, 3]}))
+
+
+def spoil_architecture(run: Path) -> None:
+    record = read_run(run)
+    write_run(run, replace(record, architecture=record.architecture | {"kind": "gan"}))
+
+
+def spoil_schema(run: Path) -> None:
+    content = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(content | {"schema": 2}))
+
+
+def spoil_json(run: Path) -> None:
+    (run / "run.json").write_text('{"schema": 1, ')
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (spoil_unfinished, "has not finished; go on with `deblurkit train --out"),
+        (spoil_nan, "holds NaN or infinite weights"),
+        (spoil_truncated, "does not hold the weights of this small"),
+        (spoil_other_network, "does not hold the weights of this small"),
+        (spoil_deeper_network, "does not hold the weights of this small"),
+        (spoil_architecture, "unknown architecture kind 'gan'"),
+        (spoil_schema, "schema 2, this version reads 1; update deblurkit"),
+        (spoil_json, "not valid JSON"),
+    ],
+)
+def test_a_run_that_cannot_be_exported_ends_with_4_and_says_why(
+    command: Command, copied: Path, tmp_path: Path, spoil: Callable[[Path], None], said: str
+) -> None:
+    spoil(copied)
+    ended = command("export", copied, "--out", tmp_path / "out" / "bundle", "--quiet")
+    assert ended.code == 4
+    assert said in ended.err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_folder_that_is_no_run_ends_with_4(command: Command, pictures: Path, tmp_path: Path) -> None:
+    for folder in (pictures, tmp_path / "nowhere"):
+        ended = command("export", folder, "--out", tmp_path / "bundle")
+        assert ended.code == 4
+        assert "not a training run" in ended.err
+
+
+# calibration
+
+
+def test_calibration_begins_with_a_ramp_from_black_to_white_and_all_pictures_have_one_size(run: Path) -> None:
+    record = read_run(run)
+    given = calibration_pictures(record, None, 256)
+    assert len(given) == 1 + len(record.data.train)
+    assert {(p.shape, str(p.dtype)) for p in given} == {((1, 256, 256, 3), "float32")}
+    assert (given[0].min(), given[0].max()) == (0, 1)
+    again = calibration_pictures(record, None, 256)
+    assert all(np.array_equal(a, b) for a, b in zip(given, again, strict=True))
+
+
+def test_the_files_are_compared_on_the_validation_pictures(run: Path, pictures: Path) -> None:
+    record = read_run(run)
+    blurred, sharp = held_out_pairs(record, 128)
+    assert blurred.shape == sharp.shape == (2, 128, 128, 3)
+    by_name = {p.name: p.sharp for p in load_photographs(pictures, 32)}
+    for name, picture in zip(record.data.validation, sharp, strict=True):
+        whole = by_name[name]
+        top, left = (whole.shape[0] - 128) // 2, (whole.shape[1] - 128) // 2
+        np.testing.assert_array_equal(to_pixels(picture), whole[top : top + 128, left : left + 128])
+
+
+def test_calibration_on_a_folder_needs_no_training_picture(run: Path, photographs: Path) -> None:
+    record = read_run(run)
+    gone = replace(record, data=replace(record.data, train=("gone.png",)))
+    assert len(calibration_pictures(gone, photographs, 64)) == 9
+    assert len(held_out_pairs(gone, 64)[0]) == 2
+    with pytest.raises(DataError, match=r"the run's own pictures are needed to calibrate and to compare: .*gone\.png"):
+        calibration_pictures(gone, None, 64)
+
+
+@pytest.mark.parametrize("calibration", [False, True])
+def test_without_the_runs_pictures_there_is_no_export(
+    command: Command, copied: Path, photographs: Path, tmp_path: Path, calibration: bool
+) -> None:
+    """Not with --calibration either: the gate compares on the validation pictures."""
+    record = read_run(copied)
+    write_run(copied, replace(record, data=replace(record.data, folders=(str(tmp_path / "moved"),))))
+    words = ["--calibration", photographs] if calibration else []
+    ended = command("export", copied, "--out", tmp_path / "bundle", "--quiet", *words)
+    assert ended.code == 3
+    assert "the run's own pictures are needed" in ended.err
+    assert str(tmp_path / "moved") in ended.err
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_calibration_folder_that_is_not_there_ends_with_3(command: Command, run: Path, tmp_path: Path) -> None:
+    ended = command("export", run, "--out", tmp_path / "bundle", "--calibration", tmp_path / "nowhere", "--quiet")
+    assert ended.code == 3
+    assert "nowhere: no such folder" in ended.err
+
+
+def test_pairs_are_calibrated_and_compared_on_as_they_are(run: Path, tmp_path: Path) -> None:
+    for i in range(3):
+        write_picture(tmp_path / "soft" / f"{i}.png", 255 - dead_leaves(48, 80, i))
+        write_picture(tmp_path / "sharp" / f"{i}.png", dead_leaves(48, 80, i))
+    record = read_run(run)
+    data = replace(
+        record.data, kind="pairs", folders=(str(tmp_path / "soft"), str(tmp_path / "sharp")),
+        train=("0.png", "2.png"), validation=("1.png",),
+    )  # fmt: skip
+    paired = replace(record, data=data)
+    blurred, sharp = held_out_pairs(paired, 64)
+    assert sharp.shape == (1, 64, 64, 3)
+    np.testing.assert_allclose(blurred, 1 - sharp, atol=1e-6)
+    assert [p.shape for p in calibration_pictures(paired, None, 64)] == [(1, 64, 64, 3)] * 3
+
+
+# converters that fail
+
+
+def test_a_failing_tflite_converter_is_an_export_error(run: Path) -> None:
+    network = load_network(run, 64, 64, batch=1)
+    wrong = [np.zeros((1, 64, 64, 3), np.float32), np.zeros((1, 32, 32, 3), np.float32)]
+    with pytest.raises(ExportError, match="TFLite int8: the converter failed"):
+        to_tflite.to_tflite(network, "int8", lambda: iter(wrong))
+
+
+def test_a_failing_onnx_converter_ends_with_5_and_leaves_no_bundle(
+    command: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(to_onnx.tf2onnx.convert, "from_keras", fail)
+    ended = command("export", run, "--out", tmp_path / "bundle", "--quiet")
+    assert ended.code == 5
+    assert "ONNX fp32: tf2onnx failed: no such operator" in ended.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failing_onnx_quantiser_is_an_export_error(run: Path) -> None:
+    fp32 = to_onnx.to_onnx_fp32(load_network(run))
+    with pytest.raises(ExportError, match="ONNX int8: the converter failed"):
+        to_onnx.to_onnx(fp32, "int8", lambda: iter([np.zeros((1, 30, 30, 3), np.float32)]))
+
+
+# the baseline
+
+
+@pytest.mark.soak
+def test_the_dense_baseline_trains_for_an_epoch_and_exports_all_its_files(
+    command: Command, photographs: Path, tmp_path: Path
+) -> None:
+    run, out = tmp_path / "dense", tmp_path / "bundle"
+    try:
+        ended = command("train", "--preset", "dense", "--data", photographs, "--out", run, "--epochs", 1, "--cpu", "--quiet")
+        assert ended.code == 0
+        ended = command("export", run, "--out", out, "--quiet")
+        assert ended.code == 0, ended.err
+        made = open_bundle(out)
+        assert [(a.variant, a.format) for a in made.manifest.artifacts] == FILES
+        assert (made.manifest.fixed_hw, made.manifest.halo, made.manifest.parameters) == ((128, 128), 0, 34_951_683)
+        assert made.manifest.trained.steps == 1
+        picture = dead_leaves(150, 200, 5)
+        for variant, format_ in FILES:
+            artifact = made.artifact(variant, (format_,))
+            assert artifact.bytes >= BYTES_PER_PARAMETER[variant] * made.manifest.parameters
+            assert artifact.parity.psnr_db >= parity.BARS_DB[variant]
+            with Restorer(made, variant, runtime_of(format_), 1) as restorer:
+                assert restorer.restore(picture).shape == picture.shape
+    finally:
+        for folder in (run, out):
+            shutil.rmtree(folder, ignore_errors=True)

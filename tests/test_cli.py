@@ -1,0 +1,605 @@
+"""`deblurkit run` and `deblurkit doctor` as they are typed: exit codes, messages, settings, files in and out."""
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import device.bundle
+import device.runtimes
+from device.frame import Pixels
+from device.picture import read_picture, write_picture
+from device.scene import chart
+from device.sources.video import VideoFile
+
+Command = Callable[..., Any]
+NAMES = {"a.png": (60, 80), "b.jpg": (61, 83), "c.webp": (33, 47), "d.bmp": (1, 9), "e.tif": (64, 64)}
+
+
+def last_object(out: str) -> dict[str, Any]:
+    """The JSON object on the last line of stdout."""
+    record = json.loads(out.rstrip("\n").split("\n")[-1])
+    assert isinstance(record, dict)
+    return record
+
+
+def typed(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DEBLURKIT_")}
+    line = [sys.executable, "-m", "deblurkit", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, env=environment, **options)
+
+
+def write_video(path: Path, frames: int, width: int = 64, height: int = 48) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10, (width, height))
+    for index in range(frames):
+        writer.write(chart(height, width, index))
+    writer.release()
+    return path
+
+
+def noise(height: int = 300, width: int = 300) -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five pictures of five formats and sizes."""
+    for name, (height, width) in NAMES.items():
+        write_picture(tmp_path / "blurred" / name, chart(64, 96)[:height, :width])
+    return tmp_path / "blurred"
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB; needs root."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"a small disk cannot be mounted here ({done.stderr.strip()}); run as root")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+# Wrong usage: 2
+
+
+def test_an_unknown_command_names_the_nearest(command: Command) -> None:
+    ended = command("rnu")
+    assert ended.code == 2
+    assert "unknown command 'rnu'; did you mean 'run'" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--variant", "int9"], "unknown variant 'int9'; did you mean 'int8'"),
+        (["--runtime", "litret"], "unknown runtime 'litret'; did you mean 'litert'"),
+        (["--frames", "-1"], "frames -1: expected 0 or more"),
+        (["--seconds", "-0.5"], "seconds -0.5: expected 0 or more"),
+        (["--threads", "0"], "threads 0: expected at least 1"),
+        (["--port", "70000"], "port 70000: expected 0 to 65535"),
+        (["--threads", "many"], "invalid int value"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--varian", "int8"], "unrecognized arguments: --varian"),
+    ],
+)
+def test_a_wrong_flag_is_wrong_usage(command: Command, folder: Path, flags: list[str], words: str) -> None:
+    ended = command("run", "--source", folder, "--sink", "null", *flags)
+    assert ended.code == 2
+    assert words in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_files_without_a_sink_are_wrong_usage(command: Command, folder: Path) -> None:
+    ended = command("run", "--source", folder)
+    assert ended.code == 2
+    assert "say where restored pictures go" in ended.err
+
+
+def test_an_output_folder_that_is_not_empty_is_wrong_usage(command: Command, folder: Path, tmp_path: Path) -> None:
+    write_picture(tmp_path / "out" / "mine.png", noise(8, 8))
+    ended = command("run", "--source", folder, "--sink", tmp_path / "out")
+    assert ended.code == 2
+    assert "out: is not empty" in ended.err
+    assert os.listdir(tmp_path / "out") == ["mine.png"]
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.mp4"])
+def test_an_output_file_that_exists_is_wrong_usage_and_stays(command: Command, folder: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    ended = command("run", "--source", folder / "a.png", "--sink", tmp_path / name)
+    assert ended.code == 2
+    assert f"{name}: exists" in ended.err
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
+def test_an_output_that_is_some_other_file_is_wrong_usage(command: Command, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    ended = command("run", "--source", folder, "--sink", tmp_path / "notes", "--replace")
+    assert ended.code == 2
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+# Bad data: 3
+
+
+def test_an_unknown_source_names_the_nearest(command: Command) -> None:
+    ended = command("run", "--source", "dmeo", "--sink", "null")
+    assert ended.code == 3
+    assert "dmeo: no such file or folder, and no known source; did you mean 'demo'" in ended.err
+
+
+def test_an_empty_folder_is_bad_data(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    ended = command("run", "--source", tmp_path / "empty", "--sink", tmp_path / "out")
+    assert ended.code == 3
+    assert "empty: no picture among its 0 entries" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_one_unreadable_picture_is_bad_data_and_names_it(command: Command, folder: Path, tmp_path: Path) -> None:
+    (folder / "c2.png").write_text("not a picture")
+    ended = command("run", "--source", folder, "--sink", tmp_path / "out")
+    assert ended.code == 3
+    assert "c2.png: not a picture" in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.jpg", "c.webp"])
+def test_a_truncated_picture_is_bad_data_and_leaves_no_output(command: Command, folder: Path, tmp_path: Path, name: str) -> None:
+    os.truncate(folder / name, (folder / name).stat().st_size // 2)
+    ended = command("run", "--source", folder / name, "--sink", tmp_path / "out.png")
+    assert ended.code == 3
+    assert f"{name}: the file ends before the picture does" in ended.err
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("name", ["broken.mp4", "empty.mkv", "notes.txt"])
+def test_what_is_no_video_is_bad_data(command: Command, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"" if name.startswith("empty") else b"no video" * 100)
+    ended = command("run", "--source", tmp_path / name, "--sink", "null")
+    assert ended.code == 3
+    assert name in ended.err
+
+
+# Bad model: 4
+
+
+def test_an_unknown_bundle_names_the_nearest(command: Command) -> None:
+    ended = command("run", "--bundle", "smal", "--source", "demo", "--sink", "null")
+    assert ended.code == 4
+    assert "did you mean 'small'" in ended.err
+
+
+def test_an_altered_model_file_is_refused(command: Command, folder: Path, small_copy: Path) -> None:
+    for path in [*small_copy.glob("*.tflite"), *small_copy.glob("*.onnx")]:
+        os.truncate(path, 1000)
+    ended = command("run", "--bundle", small_copy, "--source", folder, "--sink", "null", "--variant", "fp32")
+    assert ended.code == 4
+    assert "bytes where the manifest says" in ended.err
+
+
+def test_a_variant_that_the_bundle_does_not_hold_for_the_runtime_is_a_bundle_error(command: Command, folder: Path) -> None:
+    ended = command("run", "--source", folder, "--sink", "null", "--variant", "dynamic", "--runtime", "opencv_dnn")
+    assert ended.code == 4
+    assert "holds no dynamic for onnx" in ended.err
+
+
+def test_a_runtime_that_is_not_installed_tells_the_line_that_installs_it(
+    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("device.runtimes.installed", lambda name: name != "litert")
+    ended = command("run", "--source", folder, "--sink", "null", "--runtime", "litert")
+    assert ended.code == 4
+    assert "pip install ai-edge-litert" in ended.err
+
+
+# No camera: 7
+
+
+def test_a_camera_that_is_not_there_ends_with_seven(command: Command) -> None:
+    ended = command("run", "--source", "v4l2:/dev/video-none", "--sink", "null")
+    assert ended.code == 7
+    assert "/dev/video-none: no such device" in ended.err
+
+
+@pytest.mark.skipif(any(Path("/dev").glob("video*")), reason="this machine has a camera")
+def test_no_camera_at_all_ends_with_seven_and_says_how_to_go_on(command: Command) -> None:
+    ended = command("run")
+    assert ended.code == 7
+    assert "no /dev/video node" in ended.err
+    assert "--source demo" in ended.err
+
+
+# A failure while running: 1
+
+
+def test_a_port_in_use_is_told(command: Command) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = command("run", "--source", "demo", "--sink", "web", "--port", port, "--frames", "2")
+    assert ended.code == 1
+    assert f"127.0.0.1:{port}: Address already in use" in ended.err
+    assert "--port" in ended.err
+
+
+@pytest.mark.parametrize("sink", ["out.png", "out.avi", "out.mp4", "out.mkv", "out.webm", "out"])
+def test_a_full_disk_is_told_and_leaves_no_half_file(command: Command, tmp_path: Path, tiny_disk: Path, sink: str) -> None:
+    for index in range(2):
+        write_picture(tmp_path / "noise" / f"{index}.png", noise())  # each larger than the disk, as a picture
+    ended = command("run", "--source", tmp_path / "noise", "--sink", tiny_disk / sink)
+    assert ended.code == 1
+    assert str(tiny_disk / sink) in ended.err
+    assert "Traceback" not in ended.err
+    assert [p for p in tiny_disk.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi"])
+def test_a_disk_that_fills_up_in_the_last_frame_of_a_video_is_told(
+    command: Command, tmp_path: Path, tiny_disk: Path, suffix: str
+) -> None:
+    write_picture(tmp_path / "noise.png", noise())
+    line = ("run", "--source", tmp_path / "noise.png", "--sink")
+    assert command(*line, tmp_path / f"whole{suffix}").code == 0
+    pages = (tmp_path / f"whole{suffix}").stat().st_size // 4096  # what fits is cut by less than a page
+    (tiny_disk / "ballast").write_bytes(bytes(max(0, 16 - pages) * 4096))
+    ended = command(*line, tiny_disk / f"out{suffix}")
+    assert ended.code == 1
+    assert "did not come out whole after 1 frames; is the disk full?" in ended.err
+    assert os.listdir(tiny_disk) == ["ballast"]
+
+
+@pytest.mark.parametrize("sink", ["out.png", "out"])
+def test_a_write_that_the_system_refuses_is_told_and_leaves_no_half_file(tmp_path: Path, sink: str) -> None:
+    write_picture(tmp_path / "noise.png", noise())
+    (tmp_path / "to").mkdir()
+    ended = typed(
+        *("run", "--source", tmp_path / "noise.png", "--sink", tmp_path / "to" / sink),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)),
+    )
+    assert ended.returncode == 1
+    assert "cannot be written: File too large" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert [p for p in (tmp_path / "to").rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("sink", ["file/out.png", "file/out.avi", "file/out"])
+def test_a_place_where_nothing_can_be_written_is_told(command: Command, folder: Path, tmp_path: Path, sink: str) -> None:
+    (tmp_path / "file").touch()
+    ended = command("run", "--source", folder / "a.png", "--sink", tmp_path / sink)
+    assert ended.code == 1
+    assert "Traceback" not in ended.err
+
+
+def test_pictures_of_several_sizes_do_not_fit_one_video(command: Command, folder: Path, tmp_path: Path) -> None:
+    ended = command("run", "--source", folder, "--sink", tmp_path / "out.avi")
+    assert ended.code == 1
+    assert "write a folder of pictures instead" in ended.err
+
+
+# Fine: 0
+
+
+def test_a_folder_comes_out_with_the_same_names_and_sizes(command: Command, folder: Path, tmp_path: Path) -> None:
+    ended = command("run", "--source", folder, "--sink", tmp_path / "out", "--json")
+    assert ended.code == 0
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(NAMES)
+    for name, (height, width) in NAMES.items():
+        restored = read_picture(tmp_path / "out" / name)
+        assert restored.shape == (height, width, 3)
+        if min(height, width) > 32:  # in a few pixels a model may see anything
+            assert np.abs(restored.astype(int) - read_picture(folder / name)).mean() < 25
+    record = last_object(ended.out)
+    assert record["frames"] == len(NAMES)
+    assert record["dropped"] == 0
+
+
+def test_a_picture_comes_out_as_a_picture(command: Command, folder: Path, tmp_path: Path) -> None:
+    ended = command("run", "--source", folder / "b.jpg", "--sink", tmp_path / "out.png", "--sink", tmp_path / "more")
+    assert ended.code == 0
+    assert read_picture(tmp_path / "out.png").shape == (61, 83, 3)
+    assert os.listdir(tmp_path / "more") == ["b.jpg"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mov"])
+def test_a_video_comes_out_with_the_same_number_of_frames(command: Command, tmp_path: Path, suffix: str) -> None:
+    source = write_video(tmp_path / "in.avi", frames=9)
+    ended = command("run", "--source", source, "--sink", tmp_path / f"out{suffix}", "--json")
+    assert ended.code == 0
+    assert last_object(ended.out)["frames"] == 9
+    video, seen = VideoFile(tmp_path / f"out{suffix}"), []
+    while (frame := video.read()) is not None:
+        seen.append(frame.pixels)
+    video.close()
+    assert [pixels.shape for pixels in seen] == [(48, 64, 3)] * 9
+    original = VideoFile(source)
+    assert all(np.abs(p.astype(int) - original.read().pixels).mean() < 25 for p in seen)  # type: ignore[union-attr]
+    original.close()
+    assert sorted(os.listdir(tmp_path)) == sorted({"in.avi", f"out{suffix}"})
+
+
+def test_a_video_comes_out_as_numbered_pictures(command: Command, tmp_path: Path) -> None:
+    source = write_video(tmp_path / "in.avi", frames=3)
+    assert command("run", "--source", source, "--sink", tmp_path / "out").code == 0
+    assert sorted(os.listdir(tmp_path / "out")) == [f"frame-{i:06d}.png" for i in range(3)]
+
+
+def test_a_name_with_a_dot_is_a_folder_unless_its_suffix_is_known(command: Command, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "R" / "gauss-1.6"
+    assert command("run", "--source", folder, "--sink", out).code == 0
+    assert sorted(os.listdir(out)) == sorted(NAMES)
+    assert command("run", "--source", out, "--sink", tmp_path / "again.v2").code == 0
+    assert sorted(os.listdir(tmp_path / "again.v2")) == sorted(NAMES)
+
+
+def test_replace_writes_over_and_keeps_what_else_is_there(command: Command, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_picture(out / "a.png", noise(5, 5))
+    write_picture(out / "mine.png", noise(6, 6))
+    assert command("run", "--source", folder, "--sink", out, "--replace").code == 0
+    assert sorted(os.listdir(out)) == sorted({*NAMES, "mine.png"})
+    assert read_picture(out / "a.png").shape == (60, 80, 3)
+    assert np.array_equal(read_picture(out / "mine.png"), noise(6, 6))
+    (tmp_path / "out.png").write_bytes(b"old")
+    assert command("run", "--source", folder / "a.png", "--sink", tmp_path / "out.png", "--replace").code == 0
+    assert read_picture(tmp_path / "out.png").shape == (60, 80, 3)
+
+
+@pytest.mark.parametrize("runtime", list(device.runtimes.RUNTIMES))
+def test_every_installed_runtime_runs(command: Command, folder: Path, tmp_path: Path, runtime: str) -> None:
+    ended = command("run", "--source", folder, "--sink", tmp_path / "out", "--runtime", runtime, "--variant", "fp32", "--json")
+    if ended.code == 4 and "pip install" in ended.err:
+        pytest.skip(ended.err.strip().rsplit(": ", 1)[-1])
+    assert ended.code == 0, ended.err
+    record = last_object(ended.out)
+    assert record["runtime"] == runtime
+    assert record["artifact"].startswith("fp32.")
+
+
+def test_a_bundles_folder_and_one_of_its_files_are_taken(command: Command, folder: Path, small_copy: Path) -> None:
+    for bundle, flags in ((small_copy, ["--variant", "fp16"]), (small_copy / "small_fp16.tflite", [])):
+        ended = command("run", "--bundle", bundle, "--source", folder, "--sink", "null", "--json", "--runtime", "litert", *flags)
+        if ended.code == 4 and "pip install" in ended.err:
+            pytest.skip("pip install ai-edge-litert")
+        assert ended.code == 0, ended.err
+        assert last_object(ended.out)["artifact"] == "fp16.tflite"
+
+
+def test_frames_ends_a_run_after_that_many(command: Command, folder: Path, tmp_path: Path) -> None:
+    ended = command("run", "--source", folder, "--sink", tmp_path / "out", "--frames", 2, "--json")
+    assert ended.code == 0
+    assert last_object(ended.out)["frames"] == 2
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.png", "b.jpg"]
+    ended = command("run", "--source", "demo", "--sink", "null", "--frames", 3, "--json")
+    assert (ended.code, last_object(ended.out)["frames"]) == (0, 3)
+
+
+def test_seconds_ends_a_live_run(command: Command) -> None:
+    ended = command("run", "--source", "demo", "--sink", "null", "--seconds", 0.5, "--json")
+    assert ended.code == 0  # and it ends at all
+    assert "dropped" in last_object(ended.out)
+
+
+def test_json_is_one_object_on_the_only_line_of_stdout_and_logs_go_to_stderr(folder: Path) -> None:
+    ended = typed("run", "--source", folder, "--sink", "null", "--json", "--threads", "1", "--variant", "int8")
+    assert ended.returncode == 0
+    assert ended.stdout.count("\n") == 1
+    record = last_object(ended.stdout)
+    wanted = {"frames", "seconds", "fps", "dropped", "artifact", "runtime", "threads", "stages_ms", "frame_age_ms"}
+    assert {*wanted, "peak_rss_mib"} <= set(record)
+    assert record["threads"] == 1
+    assert record["artifact"].startswith("int8.")
+    assert {"capture", "infer", "output"} <= set(record["stages_ms"])
+    for stage in (*record["stages_ms"].values(), record["frame_age_ms"]):
+        assert set(stage) == {"p50", "p95"}
+    assert record["peak_rss_mib"] > 1
+    assert str(folder) in ended.stderr
+
+
+def test_without_json_stdout_is_empty_and_quiet_silences_stderr(folder: Path) -> None:
+    ended = typed("run", "--source", folder, "--sink", "null")
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert "5 frames" in ended.stderr
+    ended = typed("run", "--source", folder, "--sink", "null", "--quiet")
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert "frames" not in ended.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_stop_by_signal_is_clean(number: signal.Signals, code: int) -> None:
+    line = [sys.executable, "-m", "deblurkit", "run", "--source", "demo", "--sink", "null", "--json"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for text in process.stderr:
+            if "nowhere (null)" in text:
+                break
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert last_object(out)["runtime"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["doctor", "--help"]])
+def test_help_explains_and_gives_an_example(command: Command, arguments: list[str]) -> None:
+    ended = command(*arguments)
+    assert ended.code == 0
+    assert "deblurkit" in ended.out
+    assert "example" in ended.out
+
+
+def test_the_version_is_told(command: Command) -> None:
+    ended = command("--version")
+    assert ended.code == 0
+    assert ended.out.startswith("deblurkit ")
+
+
+# Settings: a flag beats the environment, which beats the file
+
+
+def frames_of(ended: Any) -> int:
+    assert ended.code == 0, ended.err
+    return int(last_object(ended.out)["frames"])
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(
+    command: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.toml").write_text(f'source = "{folder}"\nsink = ["null"]\nframes = 1\nthreads = 1\n')
+    line = ("run", "--config", tmp_path / "run.toml", "--json")
+    assert frames_of(command(*line)) == 1
+    monkeypatch.setenv("DEBLURKIT_FRAMES", "2")
+    assert frames_of(command(*line)) == 2
+    assert frames_of(command(*line, "--frames", "3")) == 3
+
+
+def test_a_flag_may_turn_a_setting_back_to_its_default(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEBLURKIT_FRAMES", "2")
+    assert frames_of(command("run", "--source", folder, "--sink", "null", "--json", "--frames", 0)) == len(NAMES)
+
+
+def test_the_environment_sets_every_kind_of_value(
+    command: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_picture(tmp_path / "out" / "mine.png", noise(6, 6))
+    values = {
+        "SOURCE": folder,
+        "SINK": f"null,{tmp_path / 'out'}",
+        "VARIANT": "fp16",
+        "THREADS": 1,
+        "SECONDS": 300.5,
+        "REPLACE": "true",
+        "BUNDLE": "small",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(f"DEBLURKIT_{name}", str(value))
+    ended = command("run", "--json")
+    assert frames_of(ended) == len(NAMES)
+    assert last_object(ended.out)["artifact"].startswith("fp16.")
+    assert sorted(os.listdir(tmp_path / "out")) == sorted({*NAMES, "mine.png"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("DEBLURKIT_FRAMES", "many", "DEBLURKIT_FRAMES='many': not a value that frames can have"),
+        ("DEBLURKIT_REPLACE", "perhaps", "DEBLURKIT_REPLACE='perhaps'"),
+        ("DEBLURKIT_VARIENT", "int8", "DEBLURKIT_VARIENT: no such setting; did you mean 'variant'"),
+    ],
+)
+def test_a_wrong_environment_is_wrong_usage(
+    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    ended = command("run", "--source", folder, "--sink", "null")
+    assert ended.code == 2
+    assert words in ended.err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("variannt = 'int8'", "unknown key 'variannt'; did you mean 'variant'"),
+        ("frames = 'two'", "frames: expected int, found 'two'"),
+        ("frames = ", "not valid TOML"),
+        ("[run]\nframes = 2", "unknown key 'run'"),
+        (None, "No such file"),
+    ],
+)
+def test_a_wrong_file_of_settings_is_wrong_usage(command: Command, tmp_path: Path, text: str | None, words: str) -> None:
+    if text is not None:
+        (tmp_path / "run.toml").write_text(text)
+    ended = command("run", "--config", tmp_path / "run.toml", "--source", "demo", "--sink", "null")
+    assert ended.code == 2
+    assert words in ended.err
+    assert "run.toml" in ended.err
+
+
+# doctor
+
+
+def test_doctor_finds_this_machine_fit_and_the_shipped_bundle_well(command: Command) -> None:
+    ended = command("doctor", "--json")
+    record = last_object(ended.out)
+    assert ended.code == 0, [f for f in record["findings"] if f["state"] == "bad"]
+    assert record["ok"] is True
+    states = {finding["what"]: finding["state"] for finding in record["findings"]}
+    assert {"system", "python", "numpy", "opencv", "camera", "train", "disk", "litert"} <= set(states)
+    assert states["bundle small"] == "ok"
+    assert set(states.values()) <= {"ok", "missing"}
+    assert all(f["mend"] for f in record["findings"] if f["state"] != "ok")
+
+
+def test_doctor_prints_a_line_for_each_finding_and_how_to_mend_it(command: Command) -> None:
+    ended = command("doctor")
+    assert ended.code == 0
+    assert "bundle small" in ended.out
+    if not any(Path("/dev").glob("video*")):
+        assert "mend: plug a camera in, or use --source demo" in ended.out
+
+
+def test_doctor_ends_with_one_when_the_shipped_bundle_is_spoiled(
+    command: Command, small_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in [*small_copy.glob("*.tflite"), *small_copy.glob("*.onnx")]:
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+    monkeypatch.setattr(device.bundle, "SHIPPED", small_copy.parent)
+    ended = command("doctor", "--json")
+    assert ended.code == 1
+    (finding,) = [f for f in last_object(ended.out)["findings"] if f["state"] == "bad"]
+    assert finding["what"] == "bundle small"
+    assert "SHA-256 is not the manifest's" in finding["found"]
+    assert finding["mend"]
+
+
+def test_doctor_ends_with_one_when_the_model_restores_otherwise_than_at_export(
+    command: Command, small_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = small_copy / "manifest.json"
+    content = json.loads(manifest.read_text())
+    for artifact in content["artifacts"]:
+        artifact["quality"]["scenes_psnr_db"] += 0.2
+    manifest.write_text(json.dumps(content))
+    monkeypatch.setattr(device.bundle, "SHIPPED", small_copy.parent)
+    ended = command("doctor", "--json")
+    assert ended.code == 1
+    assert [f["what"] for f in last_object(ended.out)["findings"] if f["state"] == "bad"] == ["bundle small"]
+
+
+def test_doctor_ends_with_one_when_nothing_is_shipped(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device.bundle, "SHIPPED", tmp_path)
+    assert command("doctor", "--json").code == 1
+
+
+def test_doctor_ends_with_one_without_any_runtime_and_tells_the_line(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("device.runtimes.installed", lambda name: False)
+    ended = command("doctor", "--json")
+    assert ended.code == 1
+    findings = {f["what"]: f for f in last_object(ended.out)["findings"]}
+    assert findings["litert"]["state"] == "bad"
+    assert findings["litert"]["mend"] == "pip install ai-edge-litert"
+    assert findings["bundle small"]["state"] == "bad"
+
+
+def test_doctor_takes_no_other_flag(command: Command) -> None:
+    assert command("doctor", "--nonsense").code == 2

@@ -1,0 +1,458 @@
+"""deblurkit train, for real: tiny runs on generated pictures."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.keras
+
+from device.errors import BundleError, DataError  # noqa: E402
+from device.picture import read_picture, write_picture  # noqa: E402
+from device.quality import largest_channel_accuracy  # noqa: E402
+from device.scene import dead_leaves  # noqa: E402
+from train.fit import plateau_rate  # noqa: E402
+from train.presets import PRESETS, UNet  # noqa: E402
+from train.run_folder import load_checkpoint, load_network, read_run, save_checkpoint, write_run  # noqa: E402
+
+Command = Callable[..., Any]
+EPOCHS, STEPS = 4, 15
+TINY = ["--steps", "3", "--batch", "2", "--patch", "32", "--cpu", "--quiet"]
+LEFT = {"run.json", "checkpoint.npz", "model.weights.h5", "history.csv", "curves.png", "examples.png", "summary.txt"}
+
+
+def process(*words: object, **options: Any) -> subprocess.Popen[str]:
+    """`deblurkit …` in a process of its own, on one thread, so that sums are added in one order."""
+    environment = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    arguments = [sys.executable, "-m", "deblurkit", *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(arguments, env=environment, text=True, **pipes, **options)
+
+
+def settings(photographs: Path) -> list[object]:
+    return ["train", "--data", photographs, "--epochs", EPOCHS, "--steps", STEPS, "--batch", 4, "--patch", 32, "--cpu", "--json"]
+
+
+def trained(training: subprocess.Popen[str]) -> dict[str, Any]:
+    """What a training that is expected to succeed printed as JSON."""
+    out, err = training.communicate(timeout=300)
+    assert training.returncode == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with open(run / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_seconds(run: Path) -> list[str]:
+    """The lines of history.csv as they are, but for the last column."""
+    lines = (run / "history.csv").read_text().splitlines()
+    assert lines[0].endswith(",seconds")
+    return [line.rpartition(",")[0] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def finished(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A run that nothing interrupted, and what it printed. Not to be written to."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    return run, trained(process(*settings(photographs), "--out", run))
+
+
+@pytest.fixture
+def copied(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> Path:
+    """A copy of that run, to be spoiled."""
+    return Path(shutil.copytree(finished[0], tmp_path / "copied"))
+
+
+# what a run leaves
+
+
+def test_a_run_leaves_its_files_and_no_others(finished: tuple[Path, dict[str, Any]]) -> None:
+    assert {p.name for p in finished[0].iterdir()} == LEFT
+
+
+@pytest.mark.parametrize("name", ["curves.png", "examples.png"])
+def test_the_pictures_of_a_run_show_something(finished: tuple[Path, dict[str, Any]], name: str) -> None:
+    picture = read_picture(finished[0] / name)
+    height, width = picture.shape[:2]
+    assert min(height, width) > 200
+    for part in np.array_split(picture, 3, axis=1):  # curves and axes, or input, ground truth and restored
+        assert part.std() > 5
+
+
+def test_history_has_one_row_an_epoch(finished: tuple[Path, dict[str, Any]]) -> None:
+    history = rows(finished[0])
+    assert [int(row["epoch"]) for row in history] == list(range(1, EPOCHS + 1))
+    assert [int(row["steps"]) for row in history] == [STEPS * (i + 1) for i in range(EPOCHS)]
+    assert len({row["val_input_psnr_db"] for row in history}) == 1
+    rates = [float(row["learning_rate"]) for row in history]
+    assert rates == sorted(rates, reverse=True)
+    for row in history:
+        assert all(np.isfinite(float(value)) for value in row.values())
+
+
+def test_run_json_holds_what_is_needed_to_repeat_the_run(finished: tuple[Path, dict[str, Any]], photographs: Path) -> None:
+    record = read_run(finished[0])
+    assert record.finished
+    assert (record.preset, record.seed, record.parameters, record.macs_per_pixel) == ("small", 0, 231_036, 8608)
+    assert record.network == PRESETS["small"].architecture
+    assert record.blur == PRESETS["small"].blur
+    recipe = replace(PRESETS["small"].recipe, epochs=EPOCHS, steps_per_epoch=STEPS, batch=4, patch=32, precision="any")
+    assert replace(record.recipe, precision="any") == recipe
+    assert record.recipe.precision in ("float32", "mixed_bfloat16")
+    assert record.data.folders == (str(photographs.resolve()),)
+    assert len(record.data.validation) == 2
+    assert sorted(record.data.train + record.data.validation) == sorted(p.name for p in photographs.iterdir())
+    assert {"keras", "numpy", "deblurkit"} <= record.versions.keys()
+    assert record.command.startswith(f"deblurkit train --data {photographs}")
+    assert record.device.startswith("cpu")
+    assert record.seconds > 0
+
+
+def test_what_is_printed_is_what_run_json_and_history_hold(finished: tuple[Path, dict[str, Any]]) -> None:
+    run, printed = finished
+    results = read_run(run).results
+    assert {key: printed[key] for key in results} == results
+    assert printed["preset"] == "small"
+    assert printed["pictures"] == 2
+    last = rows(run)[-1]
+    assert printed["restored_psnr_db"] == pytest.approx(float(last["val_psnr_db"]), abs=0.001)
+    assert printed["input_psnr_db"] == pytest.approx(float(last["val_input_psnr_db"]), abs=0.001)
+    assert 0 < printed["input_accuracy"] <= 1
+
+
+def test_the_kept_weights_are_the_averaged_ones_that_were_validated(finished: tuple[Path, dict[str, Any]]) -> None:
+    run = finished[0]
+    with np.load(run / "checkpoint.npz") as checkpoint:
+        raw = [checkpoint[f"weight/{i}"] for i in range(sum(k.startswith("weight/") for k in checkpoint))]
+    kept = load_network(run).get_weights()
+    assert [k.shape for k in kept] == [r.shape for r in raw]
+    differences = [float(np.abs(k - r).max()) for k, r in zip(kept, raw, strict=True)]
+    assert 0 < max(differences) < 0.1
+
+
+# resuming
+
+
+def test_a_run_that_was_killed_and_resumed_has_the_history_of_one_that_was_not(
+    finished: tuple[Path, dict[str, Any]], photographs: Path, tmp_path: Path
+) -> None:
+    run, delay_s = tmp_path / "run", random.uniform(0, 3)
+    training = process(*settings(photographs), "--out", run, start_new_session=True)
+    deadline = time.monotonic() + 200
+    while not (run / "checkpoint.npz").exists():
+        assert training.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(delay_s)
+    training.send_signal(signal.SIGKILL)
+    training.communicate()
+    reached = len(rows(run)) if (run / "history.csv").exists() else 0
+    trained(process("train", "--out", run, "--resume", "--cpu", "--json"))
+    assert without_seconds(run) == without_seconds(finished[0]), f"killed {delay_s:.3f} s after the checkpoint, {reached} epochs"
+    assert read_run(run).results == read_run(finished[0]).results
+    for ours, theirs in zip(load_network(run).get_weights(), load_network(finished[0]).get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_resuming_a_finished_run_changes_nothing(command: Command, copied: Path) -> None:
+    before, weights = read_run(copied), load_network(copied).get_weights()
+    history, checkpoint = (copied / "history.csv").read_bytes(), (copied / "checkpoint.npz").read_bytes()
+    ended = command("train", "--out", copied, "--resume", "--cpu", "--quiet")
+    assert ended.code == 0
+    after = read_run(copied)
+    assert replace(after, results={}) == replace(before, results={})
+    assert after.results["restored_psnr_db"] == pytest.approx(before.results["restored_psnr_db"], abs=0.01)
+    assert (copied / "history.csv").read_bytes() == history
+    assert (copied / "checkpoint.npz").read_bytes() == checkpoint
+    for now, then in zip(load_network(copied).get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_a_run_killed_after_its_last_checkpoint_gets_the_rest_of_its_files_by_resuming(
+    command: Command, finished: tuple[Path, dict[str, Any]], copied: Path
+) -> None:
+    for name in LEFT - {"run.json", "checkpoint.npz", "summary.txt"}:
+        (copied / name).unlink()
+    write_run(copied, replace(read_run(copied), finished=False, results={}, seconds=0.0))
+    assert command("train", "--out", copied, "--resume", "--cpu", "--quiet").code == 0
+    assert (copied / "history.csv").read_bytes() == (finished[0] / "history.csv").read_bytes()
+    assert {p.name for p in copied.iterdir()} == LEFT
+    assert read_run(copied).finished
+
+
+def test_a_truncated_checkpoint_is_a_clear_error(command: Command, copied: Path) -> None:
+    checkpoint = copied / "checkpoint.npz"
+    checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
+    ended = command("train", "--out", copied, "--resume", "--cpu", "--quiet")
+    assert ended.code == 3
+    assert "checkpoint.npz: cannot be resumed from" in ended.err
+    assert "delete it to begin again" in ended.err
+
+
+def tiny_network() -> tuple[keras.Model, keras.optimizers.Optimizer]:
+    network = UNet(widths=(4, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)).network(None, None)
+    optimizer = keras.optimizers.AdamW(1e-3, use_ema=True)
+    optimizer.build(network.trainable_variables)
+    return network, optimizer
+
+
+def test_a_checkpoint_gives_back_weights_optimizer_and_history_to_the_last_bit(tmp_path: Path) -> None:
+    network, optimizer = tiny_network()
+    rng = np.random.default_rng(0)
+    optimizer.apply([keras.ops.convert_to_tensor(rng.random(v.shape, np.float32)) for v in network.trainable_variables])
+    history = [{"epoch": 1, "loss": 0.1 + 0.2, "val_loss": 1e-17}]
+    save_checkpoint(tmp_path, network, optimizer, history)
+    other, other_optimizer = tiny_network()
+    assert load_checkpoint(tmp_path, other, other_optimizer) == history
+    for ours, theirs in zip(
+        [*network.variables, *optimizer.variables], [*other.variables, *other_optimizer.variables], strict=True
+    ):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"",
+        lambda data: b"not a checkpoint" * 100,
+        lambda data: data[:-30],
+        lambda data: data[:4000] + bytes(b ^ 255 for b in data[4000:4400]) + data[4400:],
+    ],
+    ids=["empty", "garbage", "without-its-end", "altered"],
+)
+def test_a_spoiled_checkpoint_is_refused_and_named(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
+    network, optimizer = tiny_network()
+    save_checkpoint(tmp_path, network, optimizer, [{"epoch": 1}])
+    path = tmp_path / "checkpoint.npz"
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(DataError, match=r"checkpoint\.npz: cannot be resumed from"):
+        load_checkpoint(tmp_path, network, optimizer)
+
+
+def test_the_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    network, optimizer = tiny_network()
+    save_checkpoint(tmp_path, network, optimizer, [{"epoch": 1}])
+    other = UNet(widths=(8, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)).network(None, None)
+    with pytest.raises(DataError, match="cannot be resumed from"):
+        load_checkpoint(tmp_path, other, optimizer)
+
+
+def test_resuming_without_a_run_says_what_is_missing(command: Command, tmp_path: Path) -> None:
+    ended = command("train", "--out", tmp_path / "nothing", "--resume", "--cpu")
+    assert ended.code == 4
+    assert "not a training run" in ended.err
+
+
+def test_resuming_on_other_pictures_is_refused(command: Command, copied: Path, photographs: Path, tmp_path: Path) -> None:
+    fewer = Path(shutil.copytree(photographs, tmp_path / "fewer"))
+    (fewer / "3.png").unlink()
+    record = read_run(copied)
+    write_run(copied, replace(record, data=replace(record.data, folders=(str(fewer),))))
+    ended = command("train", "--out", copied, "--resume", "--cpu", "--quiet")
+    assert ended.code == 2
+    assert "its pictures have changed since it began (7 now)" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("schema", 2, "schema 2, this version reads 1; update deblurkit"),
+        ("sede", 1, "unknown key 'sede'; did you mean 'seed'?"),
+        ("seed", "one", "seed: expected int, found 'one'"),
+    ],
+)
+def test_a_run_json_that_does_not_fit_is_refused(copied: Path, key: str, value: object, said: str) -> None:
+    content = json.loads((copied / "run.json").read_text()) | {key: value}
+    (copied / "run.json").write_text(json.dumps(content))
+    with pytest.raises(BundleError) as caught:
+        read_run(copied)
+    assert said in str(caught.value)
+
+
+# wrong usage and bad data
+
+
+def test_an_output_folder_that_is_not_empty_is_left_alone(command: Command, photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    ended = command("train", "--data", photographs, "--out", tmp_path / "run", *TINY)
+    assert ended.code == 2
+    assert "exists and is not empty; choose another --out, or go on with --resume" in ended.err
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--patch", 36], "--patch 36: small needs a multiple of 8"),
+        (["--preset", "dense", "--patch", 256], "--patch 256: dense takes 128x128 only"),
+        (["--preset", "smal"], "did you mean 'small'?"),
+        (["--epochs", -2], "--epochs -2: expected a number above 0"),
+        (["--steps", 0], "expected a number above 0"),
+        (["--batch", -1], "--batch -1: expected a number above 0"),
+        (["--learning-rate", 0], "expected a number above 0"),
+        (["--val-share", 1], "--val-share 1.0: expected a share of at least 0 and below 1"),
+        (["--val-share", -0.1], "expected a share of at least 0 and below 1"),
+        (["--blur", "strong"], "invalid choice: 'strong'"),
+        (["--pairs", "a", "b"], "not allowed with argument"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_makes_no_folder(
+    command: Command, photographs: Path, tmp_path: Path, words: list[object], said: str
+) -> None:
+    ended = command("train", "--data", photographs, "--out", tmp_path / "run", "--cpu", *words)
+    assert ended.code == 2
+    assert said in ended.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("data", ["nowhere", "empty", "one"])
+def test_a_folder_that_cannot_be_trained_on_ends_with_3_and_makes_no_run(
+    command: Command, photographs: Path, tmp_path: Path, data: str
+) -> None:
+    if data != "nowhere":
+        (tmp_path / data).mkdir()
+    if data == "one":
+        shutil.copy(photographs / "0.png", tmp_path / "one")
+    ended = command("train", "--data", tmp_path / data, "--out", tmp_path / "run", *TINY)
+    assert ended.code == 3
+    assert str(tmp_path / data) in ended.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_3(command: Command, photographs: Path, tmp_path: Path) -> None:
+    words = [*TINY, "--steps", 12, "--epochs", 1, "--learning-rate", 1e30]
+    ended = command("train", "--data", photographs, "--out", tmp_path / "run", *words)
+    assert ended.code == 3
+    assert "the loss became" in ended.err
+    assert "in epoch 1" in ended.err
+    assert "lower --learning-rate" in ended.err
+    assert not (tmp_path / "run" / "model.weights.h5").exists()
+
+
+def test_validating_on_the_training_pictures_is_warned_about(command: Command, photographs: Path, tmp_path: Path) -> None:
+    words = [*TINY, "--epochs", 1, "--val-share", 0]
+    ended = command("train", "--data", photographs, "--out", tmp_path / "run", *words)
+    assert ended.code == 0
+    assert "--val-share 0: validated on the training pictures" in ended.err
+    record = read_run(tmp_path / "run")
+    assert record.data.train == record.data.validation
+    assert record.results["pictures"] == 8
+
+
+def test_training_on_pairs_learns_what_was_done_to_them(command: Command, tmp_path: Path) -> None:
+    for i in range(5):
+        sharp = dead_leaves(64, 64, i)
+        write_picture(tmp_path / "clear" / f"{i}.png", sharp)
+        write_picture(tmp_path / "dark" / f"{i}.png", sharp // 3)
+    run = tmp_path / "run"
+    words = ["--epochs", 3, "--steps", 25, "--batch", 4, "--patch", 32, "--learning-rate", 3e-3, "--cpu", "--quiet"]
+    ended = command("train", "--pairs", tmp_path / "dark", tmp_path / "clear", "--out", run, *words)
+    assert ended.code == 0
+    history = rows(run)
+    assert float(history[-1]["loss"]) < 0.7 * float(history[0]["loss"])
+    assert float(history[-1]["val_loss"]) < float(history[0]["val_loss"])
+    record = read_run(run)
+    assert record.data.kind == "pairs"
+    assert record.data.folders == (str(tmp_path / "dark"), str(tmp_path / "clear"))
+    assert record.results["restored_psnr_db"] > record.results["input_psnr_db"]
+
+
+# other backends
+
+
+UNDER_JAX = """
+import sys, numpy as np, deblurkit
+from pathlib import Path
+folder, *words = sys.argv[1:]
+code = deblurkit.main(["train", "--out", folder + "/run", *words])
+from train.run_folder import load_network
+if code == 0:
+    np.save(folder + "/restored.npy", load_network(Path(folder, "run")).predict_on_batch(np.load(folder + "/blurred.npy")))
+sys.exit(code)
+"""
+
+
+def test_weights_trained_under_jax_load_under_tensorflow(photographs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    blurred = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    np.save(tmp_path / "blurred.npy", blurred)
+    words = ["--data", photographs, "--epochs", 1, *TINY, "--learning-rate", 1e-2, "--precision", "float32"]
+    arguments = [sys.executable, "-c", UNDER_JAX, str(tmp_path), *map(str, words)]
+    ended = subprocess.run(
+        arguments, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert read_run(tmp_path / "run").device.endswith("(jax)")
+    under_jax = np.load(tmp_path / "restored.npy")
+    under_tensorflow = np.asarray(load_network(tmp_path / "run").predict_on_batch(blurred))
+    assert np.abs(under_jax - blurred).max() > 1e-3
+    np.testing.assert_allclose(under_tensorflow, under_jax, atol=1e-5)
+
+
+# what stands in for Keras' own
+
+
+def callback_rates(losses: list[float], peak: float) -> list[float]:
+    """The learning rate of each epoch as the tutorial's callback sets it, and that of the epoch after the last."""
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    network.compile(keras.optimizers.SGD(peak), "mse")
+    callback = keras.callbacks.ReduceLROnPlateau(factor=np.sqrt(0.1), cooldown=0, patience=5, min_lr=0.5e-6)
+    callback.set_model(network)
+    callback.on_train_begin()
+    rates = [float(keras.ops.convert_to_numpy(network.optimizer.learning_rate))]
+    for epoch, loss in enumerate(losses):
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+        rates.append(float(keras.ops.convert_to_numpy(network.optimizer.learning_rate)))
+    return rates
+
+
+def test_the_plateau_rate_decides_as_the_callback_of_keras_does() -> None:
+    epochs, reduced = np.arange(90), []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        kinds = [
+            0.02 * np.exp(-epochs / 20) + 0.01 + rng.normal(0, 10.0 ** rng.integers(-5, -2), 90),
+            0.01 + 2e-4 * np.round(rng.random(90), 1),  # ties, and steps near Keras' smallest change of 1e-4
+            np.repeat(rng.random(15), 6),
+            1 - 1.5e-5 * epochs * rng.integers(1, 8),  # creeps downwards
+        ]
+        losses = [float(loss) for loss in kinds[seed % 4]]
+        rates = [plateau_rate(1e-3, losses[:epoch]) for epoch in range(91)]
+        np.testing.assert_allclose(rates, callback_rates(losses, 1e-3), rtol=1e-5)
+        reduced.append(len(set(rates)) > 1)
+    assert sum(reduced) >= 9
+
+
+def test_the_plateau_rate_stops_at_its_floor_as_the_callback_does() -> None:
+    losses = [1.0] * 80
+    assert plateau_rate(1e-3, losses) == 0.5e-6
+    assert callback_rates(losses, 1e-3)[-1] == pytest.approx(0.5e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_the_largest_channel_accuracy_is_the_categorical_accuracy_of_keras(dtype: type) -> None:
+    rng = np.random.default_rng(5)
+    for levels in (3, 8, 256):  # few levels make many ties
+        restored, sharp = (rng.integers(0, levels, (2, 20, 30, 3)).astype(dtype) for _ in range(2))
+        metric = keras.metrics.CategoricalAccuracy()
+        metric.update_state(sharp, restored)
+        accuracy = largest_channel_accuracy(restored, sharp)
+        assert accuracy == pytest.approx(float(metric.result()), abs=1e-6)
+        assert 0.2 < accuracy < 0.8
