@@ -49,17 +49,19 @@ class Method:
 
 def methods(bundles: list[Bundle], runtime: str, variants: list[str] | None, threads: int, oracles: bool) -> list[Method]:
     """Baselines, oracles if wanted, and every file of the bundles that the runtime reads."""
-    found = [Method(name, lambda pixels, case, name, f=f: f(pixels)) for name, f in BASELINES.items() if name != "nothing"]
+    found = [Method(name, _blind(f)) for name, f in BASELINES.items() if name != "nothing"]
     if oracles:
         found += [Method(name, _told(f)) for name, f in ORACLES.items()]
     for bundle in bundles:
         for artifact in bundle.manifest.artifacts:
             if artifact.format in formats(runtime) and (not variants or artifact.variant in variants):
                 restorer = Restorer(bundle, artifact.variant, runtime, threads)
-                found.append(
-                    Method(f"{bundle.name} {artifact.variant}", lambda pixels, case, name, r=restorer: r.restore(pixels))
-                )
+                found.append(Method(f"{bundle.name} {artifact.variant}", _blind(restorer.restore)))
     return found
+
+
+def _blind(restore: Callable[[Pixels], Pixels]) -> Callable[[Pixels, str, str], Pixels | None]:
+    return lambda pixels, case, name: restore(pixels)
 
 
 def _told(oracle: Callable[..., Pixels]) -> Callable[[Pixels, str, str], Pixels | None]:

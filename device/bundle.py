@@ -108,7 +108,7 @@ class Manifest:
     preset: str
     architecture: dict[str, Any]
     colour: str
-    """`rgb`: three channels in, three out."""
+    """`rgb`: three channels in, three out; `luma`: one, and colour differences pass through."""
     pad_multiple: int
     """Sides of a window must be multiples of this, pixels."""
     halo: int
@@ -197,6 +197,8 @@ def _check(manifest: Manifest, where: str) -> None:
     if manifest.pad_multiple < 1 or manifest.halo < 0 or (fixed_hw and (len(fixed_hw) != 2 or min(fixed_hw) < 1)):
         sizes = f"pad_multiple {manifest.pad_multiple}, halo {manifest.halo}, fixed_hw {fixed_hw}"
         raise BundleError(f"{where}: {sizes} cannot be; export or copy the bundle again")
+    if manifest.colour not in ("rgb", "luma"):
+        raise BundleError(f"{where}: colour {manifest.colour!r}; this version knows rgb and luma, update deblurkit")
     for tensor in (t for a in manifest.artifacts for t in (a.input, a.output)):
         if tensor.dtype != "float32" and (tensor.dtype not in ("uint8", "int8") or tensor.scale <= 0):
             raise BundleError(

@@ -68,7 +68,7 @@ def shake_kernel(length: float, rng: np.random.Generator) -> Kernel:
 
 def convolve(picture: Plane, kernel: Kernel) -> Plane:
     """Convolve every channel; borders are mirrored (edge pixel repeated)."""
-    return cv2.filter2D(picture, cv2.CV_32F, kernel[::-1, ::-1].astype(np.float32), borderType=cv2.BORDER_REFLECT)
+    return cv2.filter2D(picture, cv2.CV_32F, kernel[::-1, ::-1].astype(np.float32), borderType=cv2.BORDER_REFLECT)  # type: ignore[return-value]
 
 
 def gaussian_blur(picture: Plane, sigma: float) -> Plane:
@@ -91,7 +91,7 @@ def to_pixels(picture: Plane) -> Pixels:
 
 def to_luma(rgb: Plane) -> Plane:
     """(…, 3) -> (…, 1): BT.601 luma of sRGB values, full range, as cameras and JPEG have it."""
-    return (rgb @ np.float32([0.299, 0.587, 0.114]))[..., None].astype(np.float32)
+    return (rgb @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
 
 
 def to_linear(pixels: Pixels) -> Plane:

@@ -5,8 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from device.degrade import to_pixels
 from device.errors import DataError
-from device.frame import Pixels
+from device.frame import PixelCodec, Pixels, TensorSpec
 from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named
 from train.run_folder import RunRecord
 
@@ -14,7 +15,7 @@ CALIBRATION_PICTURES = 48  # min-max ranges of `small` no longer move beyond abo
 
 
 def calibration_pictures(record: RunRecord, folder: Path | None, side: int) -> list[np.ndarray]:
-    """(1, side, side, 3) float32 blurred pictures, from `folder` or the run's training pictures; never its validation ones.
+    """(1, side, side, 3 or 1) float32, blurred: from `folder` or the run's training pictures; never its validation ones.
 
     A ramp from black to white comes first, so that input and output span exactly 0..1 and their scale is 1/255.
     """
@@ -24,12 +25,18 @@ def calibration_pictures(record: RunRecord, folder: Path | None, side: int) -> l
         pictures = _read(record, _spread(record.data.train, CALIBRATION_PICTURES))
     blurred, _ = _pairs(record, pictures[:CALIBRATION_PICTURES], side, seed=record.seed + 7)
     ramp = np.linspace(0, 1, side, dtype=np.float32)[None, :, None] * np.ones((side, 1, 3), np.float32)
-    return [ramp[None], *(picture[None] for picture in blurred)]
+    return [network_input(picture, record.network.colour) for picture in (ramp, *blurred)]
 
 
 def held_out_pairs(record: RunRecord, side: int, most: int = 24) -> Batch:
     """Blurred and sharp pictures that training never saw, as uint8-exact floats (n, side, side, 3)."""
     return _pairs(record, _read(record, _spread(record.data.validation, most)), side, seed=record.seed)
+
+
+def network_input(picture: np.ndarray, colour: str) -> np.ndarray:
+    """(h, w, 3) in 0..1 -> (1, h, w, 3 or 1) float32, through the codec that the board uses."""
+    plain = TensorSpec("", "float32")
+    return PixelCodec(plain, plain, colour).to_tensor(to_pixels(picture))
 
 
 def _pairs(record: RunRecord, pictures: list[Picture], side: int, seed: int) -> Batch:

@@ -12,7 +12,7 @@ import numpy as np
 
 from device.bundle import SCHEMA, Artifact, Bundle, Manifest, Training, Weights, file_facts, write_manifest
 from export import parity, to_onnx, to_tflite
-from export.calibration import calibration_pictures, held_out_pairs
+from export.calibration import calibration_pictures, held_out_pairs, network_input
 from train import run_folder
 from train.run_folder import RunRecord
 
@@ -66,11 +66,12 @@ def convert(run: Path, folder: Path, name: str, calibration_folder: Path | None,
     weights.write_bytes((run / run_folder.WEIGHTS).read_bytes())
     manifest = _manifest(record, name, Weights(**file_facts(weights), licence=record.data.licences), artifacts)
     bundle = Bundle(folder, manifest)
+    inputs = np.concatenate([network_input(blurred, architecture.colour) for blurred in pairs[0]])
     if architecture.fixed_hw is None:
-        halo = parity.measure_halo(flexible, _large(pairs[0]), architecture.pad_multiple)
+        halo = parity.measure_halo(flexible, _large(inputs), architecture.pad_multiple)
         bundle = Bundle(folder, replace(manifest, halo=halo))
 
-    reference = parity.keras_outputs(concrete, pairs[0])
+    reference = parity.keras_outputs(concrete, inputs)
     described = f"{len(pairs[0])} validation pictures of {record.data.kind}, {width}x{height}"
     verdicts = [parity.judge(bundle, artifact, pairs, reference, described) for artifact in artifacts]
     judged = parity.with_losses([v.artifact for v in verdicts])
@@ -105,7 +106,7 @@ def _manifest(record: RunRecord, name: str, weights: Weights, artifacts: list[Ar
         name=name,
         preset=record.preset,
         architecture=record.architecture,
-        colour="rgb",
+        colour=architecture.colour,
         pad_multiple=architecture.pad_multiple,
         halo=0,
         fixed_hw=architecture.fixed_hw,

@@ -36,7 +36,7 @@ def keras_outputs(network: keras.Model, blurred: np.ndarray) -> np.ndarray:
 def judge(bundle: Bundle, artifact: Artifact, pairs: Batch, reference: np.ndarray, pictures: str) -> Verdict:
     """Compare one file of a bundle with Keras' outputs `reference` on `pairs`; measure its quality on the same pairs."""
     failures = []
-    codec = PixelCodec(artifact.input, artifact.output)
+    codec = PixelCodec(artifact.input, artifact.output, bundle.manifest.colour)
     runtime = open_runtime(RUNTIME[artifact.format], bundle.path(artifact), THREADS)
     outputs = np.concatenate([codec.to_values(runtime.run(codec.to_tensor(to_pixels(b)))) for b in pairs[0]])
     runtime.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 
 from device.console import new_parser, print_json, quiet_stdio, start_logging
-from device.degrade import BLURS
+from device.degrade import BLURS, to_luma
 from device.errors import OK, UsageError
 
 EXAMPLE = "deblurkit train --preset small --data photos --out runs/mine"
@@ -161,7 +161,7 @@ def main(argv: list[str]) -> int:
         )
     if architecture.colour == "luma":
         batches = data.Luma(batches)
-        validation = data.to_luma(validation[0]), data.to_luma(validation[1])
+        validation = to_luma(validation[0]), to_luma(validation[1])
     record = fit.fit(record, out, batches, validation, options.quiet)
     found = record.results
     if not options.json:

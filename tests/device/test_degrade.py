@@ -4,11 +4,38 @@ import numpy as np
 import pytest
 
 from device import degrade
-from device.degrade import GaussianCamera, add_noise, gaussian_blur, gaussian_taps, jpeg, to_float, to_pixels
+from device.degrade import (
+    BLURS,
+    KINDS,
+    Camera,
+    add_noise,
+    convolve,
+    disk_kernel,
+    gaussian_blur,
+    gaussian_kernel,
+    gaussian_taps,
+    jpeg,
+    moving_object,
+    shake_kernel,
+    sharpen,
+    to_float,
+    to_linear,
+    to_luma,
+    to_pixels,
+    to_srgb,
+)
 from device.frame import Pixels
 from device.scene import chart
 
-QUIET = GaussianCamera(sharp_share=0.0, noise=(0.0, 0.0), jpeg_share=0.0)
+
+def only(kind: str, **settings: Any) -> Camera:
+    """A camera that blurs in one way and adds nothing else."""
+    odds = tuple(float(k == kind) for k in KINDS)
+    quiet: dict[str, Any] = {"noise": (0.0, 0.0), "sharpening": (0.0, 0.0), "jpeg_share": 0.0, "highlight_share": 0.0}
+    return Camera(odds=odds, **(quiet | settings))
+
+
+QUIET = only("literature")
 
 
 @pytest.mark.parametrize("sigma", [0.3, 0.7, 1.0, 1.6, 4.0])
@@ -62,7 +89,7 @@ def test_the_same_seed_gives_the_same_pictures_and_another_seed_others() -> None
 
     def draw(seed: int) -> list[Pixels]:
         rng = np.random.default_rng(seed)
-        return [GaussianCamera().degrade(sharp, rng) for _ in range(5)]
+        return [Camera().degrade(sharp, rng) for _ in range(5)]
 
     assert all(np.array_equal(a, b) for a, b in zip(draw(7), draw(7), strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(draw(7), draw(8), strict=True))
@@ -70,13 +97,13 @@ def test_the_same_seed_gives_the_same_pictures_and_another_seed_others() -> None
 
 def test_the_sharp_picture_is_not_written_to(picture: Pixels) -> None:
     before = picture.copy()
-    GaussianCamera().degrade(picture, np.random.default_rng(0), trim=4)
+    Camera().degrade(picture, np.random.default_rng(0), trim=4)
     assert np.array_equal(picture, before)
 
 
 def test_a_crop_with_its_margin_is_blurred_as_in_the_whole_picture() -> None:
     whole, margin, sigma = chart(160, 200), QUIET.margin_px, 4.0
-    camera = GaussianCamera((sigma, sigma), 0.0, (0.0, 0.0), 0.0)
+    camera = only("literature", sigma_px=(sigma, sigma))
     crop = whole[40 - margin : 104 + margin, 50 - margin : 130 + margin]
     got = camera.degrade(crop, np.random.default_rng(0), trim=margin)
     assert got.shape == (64, 80, 3)
@@ -85,14 +112,17 @@ def test_a_crop_with_its_margin_is_blurred_as_in_the_whole_picture() -> None:
 
 
 def test_only_sharp_pictures_pass_unharmed(picture: Pixels) -> None:
-    always = GaussianCamera(sharp_share=1.0, noise=(0.0, 0.0), jpeg_share=0.0)
+    always = only("sharp")
     assert np.array_equal(always.degrade(picture, np.random.default_rng(0)), picture)
     assert not np.array_equal(QUIET.degrade(picture, np.random.default_rng(0)), picture)
 
 
+LISTENED = Camera((0.15, 0.0, 0.85, 0.0, 0.0, 0.0, 0.0, 0.0), sharpening=(0.0, 0.0))
+
+
 @pytest.fixture(scope="module")
 def draws() -> dict[str, np.ndarray]:
-    """What 6000 draws of the default camera asked for. Only listens: the real functions do the work."""
+    """What 6000 draws of a camera asked for. Only listens: the real functions do the work."""
     heard: list[dict[str, Any]] = []
     real = {name: getattr(degrade, name) for name in ("gaussian_blur", "add_noise", "jpeg")}
     asked = {"gaussian_blur": "blur", "add_noise": "noise", "jpeg": "quality"}
@@ -104,7 +134,7 @@ def draws() -> dict[str, np.ndarray]:
 
         return call
 
-    sharp, rng, camera = chart(16, 16)[:8, :8], np.random.default_rng(0), GaussianCamera()
+    sharp, rng, camera = chart(16, 16)[:8, :8], np.random.default_rng(0), LISTENED
     with pytest.MonkeyPatch.context() as patch:
         for name in real:
             patch.setattr(degrade, name, listen(name))
@@ -131,9 +161,9 @@ def test_noise_and_jpeg_are_drawn_independently_of_the_blur(draws: dict[str, np.
 
 
 def test_shares_and_ranges_are_those_of_the_camera(draws: dict[str, np.ndarray]) -> None:
-    camera = GaussianCamera()
+    camera = LISTENED
     blurred, noisy, through = draws["blur"][draws["blur"] > 0], draws["noise"][draws["noise"] > 0], draws["quality"] > 0
-    assert np.mean(draws["blur"] == 0) == pytest.approx(camera.sharp_share, abs=0.02)
+    assert np.mean(draws["blur"] == 0) == pytest.approx(camera.odds[0], abs=0.02)
     assert np.mean(draws["noise"] == 0) == pytest.approx(1 / 3, abs=0.025)
     assert np.mean(through) == pytest.approx(camera.jpeg_share, abs=0.025)
     for values, (low, high) in (
@@ -149,8 +179,116 @@ def test_shares_and_ranges_are_those_of_the_camera(draws: dict[str, np.ndarray])
 def test_a_blur_is_seen_by_its_sigma_in_the_degraded_picture() -> None:
     edge = np.repeat((np.arange(64) >= 32)[None, :, None] * np.uint8(200) + np.uint8(20), 3, 2).repeat(16, 0)
     for sigma in (1.0, 2.0, 4.0):
-        camera = GaussianCamera((sigma, sigma), 0.0, (0.0, 0.0), 0.0)
+        camera = only("literature", sigma_px=(sigma, sigma))
         row = camera.degrade(edge, np.random.default_rng(0))[8, :, 0].astype(float)
         slope = np.diff(row)
         x = np.arange(63) - 31
         assert np.sqrt((slope * x**2).sum() / slope.sum()) == pytest.approx(sigma, rel=0.03)
+
+
+@pytest.mark.parametrize("radius", [2.0, 3.3, 4.0, 6.0])
+def test_a_defocus_disk_has_its_radius_and_sums_to_one(radius: float) -> None:
+    kernel = disk_kernel(radius)
+    y, x = np.mgrid[: kernel.shape[0], : kernel.shape[1]] - kernel.shape[0] // 2
+    assert kernel.sum() == pytest.approx(1)
+    # The second moment of a disk is radius² / 4 along each axis; a pixel's own extent adds 1/12.
+    assert (kernel * x**2).sum() == pytest.approx(radius**2 / 4 + 1 / 12, rel=0.05)
+    assert (kernel * y**2).sum() == pytest.approx(radius**2 / 4 + 1 / 12, rel=0.05)
+    assert kernel[np.hypot(y, x) > radius + 1].sum() == 0
+
+
+@pytest.mark.parametrize("length", [3, 9, 17, 35])
+def test_a_shake_is_centred_sums_to_one_and_stays_within_its_length(length: int) -> None:
+    for seed in range(20):
+        kernel = shake_kernel(length, np.random.default_rng(seed))
+        y, x = np.mgrid[: kernel.shape[0], : kernel.shape[1]] - kernel.shape[0] // 2
+        assert kernel.min() >= 0
+        assert kernel.sum() == pytest.approx(1)
+        assert abs((kernel * x).sum()) < 1e-9
+        assert abs((kernel * y).sum()) < 1e-9
+        assert np.hypot(y, x)[kernel > 0].max() <= length + 1.5
+
+
+def test_an_anisotropic_gaussian_is_long_along_its_angle() -> None:
+    kernel = gaussian_kernel(3.0, 1.0, 0.0)
+    y, x = np.mgrid[: kernel.shape[0], : kernel.shape[1]] - kernel.shape[0] // 2
+    assert (kernel * x**2).sum() == pytest.approx(9, rel=0.02)
+    assert (kernel * y**2).sum() == pytest.approx(1, rel=0.02)
+    assert np.allclose(gaussian_kernel(3.0, 1.0, np.pi / 2), kernel.T)
+
+
+def test_a_convolution_is_not_a_correlation() -> None:
+    point, kernel = np.zeros((9, 9, 3), np.float32), np.zeros((3, 3))
+    point[4, 4], kernel[0, 2] = 1, 1
+    assert convolve(point, kernel)[3, 5, 0] == 1
+
+
+def test_linear_light_and_back_is_exact_for_every_level() -> None:
+    levels = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, 2)
+    assert np.array_equal(to_pixels(to_srgb(to_linear(levels))), levels)
+    assert to_linear(levels)[0, 188, 0] == pytest.approx(0.5029, abs=1e-3)
+
+
+def test_luma_is_that_of_jpeg(picture: Pixels) -> None:
+    import cv2
+
+    expected = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    assert np.abs(to_luma(to_float(picture))[..., 0] * 255 - expected).max() <= 0.51
+
+
+def test_a_moving_object_leaves_the_background_alone() -> None:
+    picture = to_linear(chart(60, 80))
+    mask = np.zeros((60, 80, 1), np.float32)
+    mask[20:40, 30:50] = 1
+    moved = moving_object(picture, mask, shake_kernel(9, np.random.default_rng(1)))
+    assert np.allclose(moved[:, :15], picture[:, :15], atol=1e-6)
+    assert np.abs(moved[22:38, 32:48] - picture[22:38, 32:48]).mean() > 0.01
+
+
+def test_sharpening_lifts_an_edge_and_leaves_flat_parts() -> None:
+    edge = np.full((8, 40, 3), 0.3, np.float32)
+    edge[:, 20:] = 0.6
+    sharp = sharpen(edge, 0.5)
+    assert sharp.max() > 0.62
+    assert np.allclose(sharp[:, :10], 0.3, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", BLURS)
+def test_every_mixture_is_a_chance_of_every_kind(name: str) -> None:
+    camera = BLURS[name]
+    assert len(camera.odds) == len(KINDS)
+    assert sum(camera.odds) == pytest.approx(1)
+    pixels = chart(80, 80)
+    for seed in range(20):
+        assert camera.degrade(pixels, np.random.default_rng(seed), trim=8).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "sharp"])
+def test_every_kind_but_sharp_blurs(kind: str) -> None:
+    pixels = chart(96, 96)
+    steepness = [
+        np.abs(np.diff(only(kind).degrade(pixels, np.random.default_rng(seed)).astype(int), axis=1)).mean() for seed in range(12)
+    ]
+    assert np.mean(steepness) < 0.9 * np.abs(np.diff(pixels.astype(int), axis=1)).mean()
+
+
+def test_noise_sharpening_and_jpeg_do_not_depend_on_the_kind() -> None:
+    """The same seed draws the same noise, sharpening and JPEG quality whatever the kind is."""
+    heard: dict[str, list[tuple[str, float]]] = {}
+    for kind in ("sharp", "literature", "defocus", "motion", "rolling"):
+        calls: list[tuple[str, float]] = []
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("add_noise", "sharpen", "jpeg"):
+                real = getattr(degrade, name)
+
+                def call(pixels: Any, amount: float, *rest: Any, name: str = name, real: Any = real, calls: Any = calls) -> Any:
+                    calls.append((name, amount))
+                    return real(pixels, amount, *rest)
+
+                patch.setattr(degrade, name, call)
+            camera = Camera(odds=tuple(float(k == kind) for k in KINDS), sensor_share=0.0)
+            for seed in range(200):
+                camera.degrade(chart(16, 16)[:8, :8], np.random.default_rng(seed))
+        heard[kind] = calls
+    assert len(heard["sharp"]) > 200
+    assert all(calls == heard["sharp"] for calls in heard.values())

@@ -2,12 +2,13 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from device.degrade import GaussianCamera, to_float
+from device.degrade import KINDS, Camera, to_float
 from device.errors import DataError
 from device.picture import write_picture
 from device.scene import dead_leaves
@@ -25,8 +26,15 @@ from train.data import (
     split,
 )
 
-CLEAR = GaussianCamera(sharp_share=1.0, noise=(0.0, 0.0), jpeg_share=0.0)
-CAMERA = GaussianCamera()
+
+def only(kind: str, **settings: Any) -> Camera:
+    """A camera that blurs in one way and adds nothing else."""
+    odds = tuple(float(k == kind) for k in KINDS)
+    return Camera(odds=odds, noise=(0.0, 0.0), sharpening=(0.0, 0.0), jpeg_share=0.0, **settings)
+
+
+CLEAR = only("sharp")
+CAMERA = Camera()
 
 
 def leaves(count: int, height: int = 72, width: int = 90) -> list[Picture]:
@@ -39,7 +47,7 @@ def fill(folder: Path, count: int, height: int = 72, width: int = 90, first_seed
     return folder
 
 
-def patches(pictures: list[Picture], blur: GaussianCamera = CAMERA, seed: int = 0) -> Patches:
+def patches(pictures: list[Picture], blur: Camera = CAMERA, seed: int = 0) -> Patches:
     return Patches(pictures, blur, patch=32, batch=6, steps_per_epoch=5, seed=seed)
 
 
@@ -123,7 +131,7 @@ def test_without_blur_noise_and_jpeg_both_sides_of_a_pair_are_equal() -> None:
 
 
 def test_a_blurred_patch_lies_on_its_sharp_one() -> None:
-    soft = GaussianCamera(sigma_px=(1.5, 1.5), sharp_share=0.0, noise=(0.0, 0.0), jpeg_share=0.0)
+    soft = only("literature", sigma_px=(1.5, 1.5))
     for blurred, sharp in zip(*patches(leaves(3), soft).batch(0), strict=True):
         expected = cv2.GaussianBlur(sharp, (0, 0), 1.5)[8:-8, 8:-8]
         here = np.abs(blurred[8:-8, 8:-8] - expected).mean()
@@ -136,7 +144,7 @@ def test_the_pixels_round_a_patch_are_blurred_into_it() -> None:
     """A border that is mirrored where the picture goes on would teach the network a world with walls."""
     sharp = np.zeros((96, 96, 3), np.uint8)
     sharp[:, 48:] = 255
-    soft = GaussianCamera(sigma_px=(3.0, 3.0), sharp_share=0.0, noise=(0.0, 0.0), jpeg_share=0.0)
+    soft = only("literature", sigma_px=(3.0, 3.0))
     dark_beside_bright = 0
     for blurred, clear in zip(
         *Patches([Picture("a", sharp)], soft, patch=16, batch=64, steps_per_epoch=1, seed=0).batch(0), strict=True

@@ -21,6 +21,7 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
+from device.degrade import BLURS  # noqa: E402
 from device.errors import BundleError, DataError  # noqa: E402
 from device.picture import read_picture, write_picture  # noqa: E402
 from device.quality import largest_channel_accuracy  # noqa: E402
@@ -111,7 +112,7 @@ def test_run_json_holds_what_is_needed_to_repeat_the_run(finished: tuple[Path, d
     assert record.finished
     assert (record.preset, record.seed, record.parameters, record.macs_per_pixel) == ("small", 0, 231_036, 8608)
     assert record.network == PRESETS["small"].architecture
-    assert record.blur == PRESETS["small"].blur
+    assert record.blur == BLURS[PRESETS["small"].blur]
     recipe = replace(PRESETS["small"].recipe, epochs=EPOCHS, steps_per_epoch=STEPS, batch=4, patch=32, precision="any")
     assert replace(record.recipe, precision="any") == recipe
     assert record.recipe.precision in ("float32", "mixed_bfloat16")
