@@ -99,11 +99,12 @@ def _steady_ms(restore: Callable[[Pixels], Pixels], frame: Pixels, seconds: floa
     samples: list[tuple[float, float]] = []
     began = time.perf_counter()
     warm, end = began + seconds / 3, began + seconds * 4 / 3
-    while (now := time.perf_counter()) < end or len(samples) < _LEAST_FRAMES:
+    patience = began + 10 * seconds  # a model that needs seconds for a frame shall not hold up the rest
+    while (now := time.perf_counter()) < end or (len(samples) < _LEAST_FRAMES and now < patience):
         restore(frame)
         samples.append((now, 1000 * (time.perf_counter() - now)))
     steady = [ms for at, ms in samples if at >= warm]
-    return steady if len(steady) >= _LEAST_FRAMES // 2 else [ms for _, ms in samples[_LEAST_FRAMES // 4 :]]
+    return steady if len(steady) >= _LEAST_FRAMES // 2 else [ms for _, ms in samples[len(samples) // 4 :]]
 
 
 def _judge(restore: Callable[[Pixels], Pixels], case: Case) -> dict[str, float]:

@@ -60,17 +60,25 @@ def write(folder: Path, result: dict[str, Any]) -> None:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Gain against the median latency of a frame, one mark for each file on each runtime."""
-    rows = [row for row in result["rows"] if "error" not in row]
+    rows = sorted((row for row in result["rows"] if "error" not in row), key=lambda row: row["p50_ms"])
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
+    line = {"arrowstyle": "-", "color": "grey", "linewidth": 0.5}
     markers = {"litert": "o", "onnxruntime": "s", "opencv_dnn": "^", "tflite_runtime": "D", None: "*"}
     names = list(dict.fromkeys(row["name"] for row in rows))
-    for row in rows:
+    for i, row in enumerate(rows):
         colour = f"C{names.index(row['name'])}"
-        latency_ms = max(row["p50_ms"], 1e-2)
+        latency_ms = max(row["p50_ms"], 0.5)  # doing nothing has no place on a log axis
         axes.scatter(latency_ms, row["gain_db"], marker=markers.get(row["runtime"], "x"), color=colour, s=60, zorder=3)
         label = f"{row['name']} {row['variant'] or ''}".strip()
-        axes.annotate(label, (latency_ms, row["gain_db"]), fontsize=7.5, xytext=(5, 4), textcoords="offset points")
+        axes.annotate(
+            label,
+            (latency_ms, row["gain_db"]),
+            fontsize=7.5,
+            xytext=(-14, -22 - 13 * (i % 5)),
+            textcoords="offset points",
+            arrowprops=line,
+        )
     for runtime in dict.fromkeys(row["runtime"] for row in rows):
         axes.scatter([], [], marker=markers.get(runtime, "x"), color="grey", label=runtime or "no network")
     axes.axhline(0, color="grey", linewidth=0.8)
@@ -79,8 +87,9 @@ def plot(result: dict[str, Any], path: Path) -> None:
         xscale="log",
         xlabel=f"median ms of a {width}x{height} frame, {result['threads']} thread(s), {result['environment']['cpu']}",
         ylabel="mean gain in PSNR, dB",
-        title=f"Quality against latency: {result['pictures']}",
     )
+    axes.set_title(f"Quality against latency\n{result['pictures']}", fontsize=9)
+    axes.margins(x=0.08, y=0.1)
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="best", fontsize=8)
     figure.savefig(path, dpi=110)

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+import deblurkit as front_door
 import device.bundle
 import device.runtimes
 from device.frame import Pixels
@@ -603,3 +604,12 @@ def test_doctor_ends_with_one_without_any_runtime_and_tells_the_line(command: Co
 
 def test_doctor_takes_no_other_flag(command: Command) -> None:
     assert command("doctor", "--nonsense").code == 2
+
+
+@pytest.mark.parametrize(("source", "sink"), [(".", "."), ("a.png", "."), ("a.png", "a.png")])
+def test_restored_pictures_never_replace_their_originals(tmp_path: Path, picture: Pixels, source: str, sink: str) -> None:
+    write_picture(tmp_path / "a.png", picture)
+    before = (tmp_path / "a.png").read_bytes()
+    words = ["run", "--quiet", "--source", str(tmp_path / source), "--sink", str(tmp_path / sink), "--replace"]
+    assert front_door.main(words) == 2
+    assert (tmp_path / "a.png").read_bytes() == before

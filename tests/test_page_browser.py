@@ -264,9 +264,10 @@ def test_the_page_recovers_when_its_streams_end_and_the_figures_never_fail(web: 
         again = Web(web.telemetry, "a test", port)  # at once: the page's next look at the figures succeeds
         again.facts.update(web.facts)
         for i in range(1, 80):
-            show(again, i, 30 + 2 * i)
+            grey = 60 + 2 * i
+            show(again, i, grey)
             watched.page.wait_for_timeout(250)
-            if watched.page.evaluate(GREY, ["restored", 30 + 2 * i]) and watched.page.evaluate(GREY, ["blurred", 30 + 2 * i]):
+            if watched.page.evaluate(GREY, ["restored", grey]) and watched.page.evaluate(GREY, ["blurred", grey]):
                 break
         else:
             pytest.fail("the pictures stand still")

@@ -36,6 +36,8 @@ def open_sink(spec: str, source: Source, telemetry: Telemetry, *, port: int, rep
 
         return Web(telemetry, source.description, port)
     path = Path(spec)
+    if path.exists() and source.origin is not None and path.resolve() in (source.origin, source.origin.parent):
+        raise UsageError(f"{path}: is where the pictures come from; choose another --sink, so that no original is lost")
     if (is_picture(path) or is_video(path)) and not path.is_dir():
         if path.exists() and not replace:
             raise UsageError(f"{path}: exists; choose another --sink, or --replace it")

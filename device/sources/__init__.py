@@ -19,6 +19,8 @@ class Source(Protocol):
     """Nominal frames per second; 0.0 where there is no such thing."""
     total: int
     """Number of frames, 0 when unknown."""
+    origin: Path | None
+    """The file or folder it reads, resolved; None for a camera."""
 
     def read(self) -> Frame | None:
         """Wait for the next frame; None at the end. Raises CameraLost for a camera that has gone, DataError for a bad file."""

@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,7 @@ class Demo:
 
     live = True
     total = 0
+    origin: Path | None = None
 
     def __init__(self, width: int = 640, height: int = 480, fps: float = 30.0, seed: int = 0) -> None:
         self.fps = fps

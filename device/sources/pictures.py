@@ -17,6 +17,7 @@ class Pictures:
         self._paths = pictures_in(path) if path.is_dir() else [path]
         self.total = len(self._paths)
         self.description = f"{path}, {self.total} picture{'s' if self.total != 1 else ''}"
+        self.origin: Path | None = path.resolve()
         self._index = 0
 
     def read(self) -> Frame | None:

@@ -28,6 +28,7 @@ class Camera:
 
     live = True
     total = 0
+    origin: Path | None = None
 
     def __init__(self, device: str) -> None:
         self._device, self._index = device, 0

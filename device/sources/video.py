@@ -25,6 +25,7 @@ class VideoFile:
         self.total = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         width, height = (int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         self.description = f"{path}, video of {width}x{height} at {self.fps:.4g} fps"
+        self.origin: Path | None = path.resolve()
         self._path, self._index = path, 0
 
     def read(self) -> Frame | None:

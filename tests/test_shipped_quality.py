@@ -1,0 +1,51 @@
+"""What the shipped files do to photographs that their training never saw: those of the scikit-image package."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device.bundle import open_bundle, shipped
+from device.degrade import add_noise, gaussian_blur, to_float, to_pixels
+from device.frame import Pixels
+from device.picture import read_picture
+from device.quality import psnr, ssim
+from device.restorer import Restorer
+
+skimage_data = pytest.importorskip("skimage.data")
+PHOTOGRAPHS = ("astronaut.png", "coffee.png", "chelsea.png")
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[Pixels]:
+    folder = Path(skimage_data.__file__).parent
+    return [read_picture(folder / name) for name in PHOTOGRAPHS]
+
+
+@pytest.fixture(
+    scope="module", params=[(name, variant) for name in shipped() for variant in ("fp32", "dynamic", "int8")], ids="-".join
+)
+def restorer(request: pytest.FixtureRequest) -> Restorer:
+    name, variant = request.param
+    return Restorer(open_bundle(name), variant, "litert", 2)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.6, 2.0, 3.0])
+def test_every_blurred_photograph_gains(restorer: Restorer, photographs: list[Pixels], sigma: float) -> None:
+    rng = np.random.default_rng(0)
+    for sharp in photographs:
+        blurred = to_pixels(add_noise(gaussian_blur(to_float(sharp), sigma), 2 / 255, rng))
+        restored = restorer.restore(blurred)
+        assert psnr(restored, sharp) > psnr(blurred, sharp) + 0.3
+        assert ssim(restored, sharp) > ssim(blurred, sharp)
+
+
+def test_a_sharp_photograph_is_left_nearly_alone(restorer: Restorer, photographs: list[Pixels]) -> None:
+    assert np.mean([psnr(restorer.restore(sharp), sharp) for sharp in photographs]) > 38
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_a_flat_picture_stays_flat(restorer: Restorer, level: int) -> None:
+    flat = np.full((96, 128, 3), level, np.uint8)
+    limit = 20 if restorer.artifact.variant == "int8" else 3  # plain calibration leaves a texture on flat parts
+    assert np.abs(restorer.restore(flat).astype(int) - level).max() <= limit
