@@ -37,7 +37,7 @@ def opened(bundle: Bundle, name: str) -> Runtime:
 def restore(bundle: Bundle, name: str, runtime: Runtime, pixels: Pixels) -> Pixels:
     artifact = bundle.artifact("fp32", formats(name))
     codec = PixelCodec(artifact.input, artifact.output)
-    return codec.to_pixels(runtime.run(codec.to_tensor(pixels)))
+    return codec.to_pixels(runtime.run(codec.to_tensor(pixels)), pixels)
 
 
 @pytest.fixture(params=list(RUNTIMES))

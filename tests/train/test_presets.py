@@ -10,6 +10,7 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
+from device.degrade import BLURS, KINDS  # noqa: E402
 from device.errors import BundleError, UsageError  # noqa: E402
 from train.presets import (  # noqa: E402
     PRESETS,
@@ -153,17 +154,27 @@ def test_dense_takes_its_own_size_only() -> None:
 
 
 def test_dense_is_trained_as_the_tutorial_trains_it() -> None:
-    recipe, blur = PRESETS["dense"].recipe, PRESETS["dense"].blur
+    recipe, blur = PRESETS["dense"].recipe, BLURS[PRESETS["dense"].blur]
     assert (recipe.optimizer, recipe.learning_rate, recipe.loss, recipe.schedule) == ("adam", 1e-3, "mse", "plateau")
     assert (recipe.batch, recipe.epochs, recipe.patch, recipe.ema, recipe.precision) == (32, 100, 0, 0.0, "float32")
-    assert (blur.sharp_share, blur.noise, blur.jpeg_share) == (0.0, (0.0, 0.0), 0.0)
+    assert (dict(zip(KINDS, blur.odds, strict=True))["literature"], blur.noise, blur.jpeg_share) == (1.0, (0.0, 0.0), 0.0)
 
 
 # names and configurations
 
 
+@pytest.mark.parametrize(("name", "budget"), [("nano", 2000), ("small", 9000), ("base", 40000)])
+def test_every_preset_keeps_its_budget_and_passes_pictures_through_untrained(name: str, budget: int) -> None:
+    architecture = PRESETS[name].architecture
+    assert macs_per_pixel(architecture) <= budget
+    channels = 1 if architecture.colour == "luma" else 3
+    side = 3 * architecture.pad_multiple
+    picture = np.random.default_rng(0).random((1, side, 2 * side, channels), np.float32)
+    np.testing.assert_array_equal(np.asarray(architecture.network(None, None)(picture)), picture)
+
+
 def test_an_unknown_preset_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(UsageError, match=r"unknown preset 'smal'; did you mean 'small'\? Known: dense, small"):
+    with pytest.raises(UsageError, match=r"unknown preset 'smal'; did you mean 'small'\? Known: base, dense, nano, small"):
         find_preset("smal")
 
 

@@ -1,0 +1,61 @@
+"""A network of luma, from training to a restored colour picture."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from device.bundle import open_bundle
+from device.frame import Pixels
+from device.restorer import Restorer
+
+pytestmark = pytest.mark.keras
+pytest.importorskip("tensorflow")
+
+
+def deblurkit(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "deblurkit", *map(str, words)], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
+    folder = tmp_path_factory.mktemp("luma")
+    words = ["--preset", "nano", "--data", photographs, "--epochs", "1", "--steps", "4", "--batch", "4", "--cpu"]
+    trained = deblurkit("train", *words, "--out", folder / "run")
+    assert trained.returncode == 0, trained.stderr
+    exported = deblurkit("export", folder / "run", "--out", folder / "nano", "--json")
+    assert exported.returncode == 0, exported.stderr + exported.stdout
+    assert len(json.loads(exported.stdout.splitlines()[-1])["files"]) == 7
+    return folder / "nano"
+
+
+@pytest.mark.parametrize("variant", ["fp32", "fp16", "dynamic", "int8"])
+def test_every_variant_restores_brightness_and_passes_colour_through(bundle: Path, picture: Pixels, variant: str) -> None:
+    opened = open_bundle(bundle)
+    assert opened.manifest.colour == "luma"
+    with Restorer(opened, variant, "litert", 1) as restorer:
+        restored = restorer.restore(picture)
+    assert restored.shape == picture.shape
+    inside = (picture.min(2) > 40) & (picture.max(2) < 215)  # where nothing saturates
+    before, after = picture.astype(int), restored.astype(int)
+    assert np.array_equal((after[..., 0] - after[..., 1])[inside], (before[..., 0] - before[..., 1])[inside])
+
+
+def test_onnx_and_tflite_agree(bundle: Path, picture: Pixels) -> None:
+    with (
+        Restorer(open_bundle(bundle), "fp32", "litert", 1) as one,
+        Restorer(open_bundle(bundle), "fp32", "onnxruntime", 1) as other,
+    ):
+        assert np.abs(one.restore(picture).astype(int) - other.restore(picture)).max() <= 1
+
+
+def test_a_grey_picture_stays_grey(bundle: Path, picture: Pixels) -> None:
+    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    with Restorer(open_bundle(bundle), "int8", "litert", 1) as restorer:
+        restored = restorer.restore(grey)  # type: ignore[arg-type]
+    assert (restored[..., 0] == restored[..., 1]).all()
+    assert (restored[..., 1] == restored[..., 2]).all()
