@@ -1,5 +1,6 @@
 """Picture quality in NumPy: the only source of reported numbers."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,14 @@ def psnr(a: NDArray[np.generic], b: NDArray[np.generic], peak: float = 255.0) ->
     """Peak signal-to-noise ratio in dB over all values, no border cropped; 99.0 for equal arrays."""
     mse = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
     return 99.0 if mse == 0 else float(10 * np.log10(peak**2 / mse))
+
+
+def mean_psnr(a: Iterable[NDArray[np.generic]], b: Iterable[NDArray[np.generic]], peak: float = 255.0) -> float:
+    """Mean of the PSNRs of a mixed set of pictures in dB, each counted as 50 dB at most.
+
+    Above that nobody sees a difference; uncapped, one picture that was sharp already (99 dB) would outweigh all the others.
+    """
+    return float(np.mean([min(psnr(x, y, peak), 50.0) for x, y in zip(a, b, strict=True)]))
 
 
 def ssim(a: Pixels, b: Pixels) -> float:

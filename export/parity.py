@@ -8,7 +8,7 @@ import numpy as np
 from device.bundle import Artifact, Bundle, Parity, Quality
 from device.degrade import to_pixels
 from device.frame import PixelCodec
-from device.quality import psnr
+from device.quality import mean_psnr, psnr
 from device.restorer import Restorer
 from device.runtimes import open_runtime
 from device.selfcheck import scenes_psnr
@@ -54,8 +54,8 @@ def judge(bundle: Bundle, artifact: Artifact, pairs: Batch, reference: np.ndarra
         )
     with Restorer(bundle, artifact.variant, RUNTIME[artifact.format], THREADS) as restorer:
         blurred, sharp = ([to_pixels(p) for p in side] for side in pairs)
-        before = float(np.mean([psnr(b, s) for b, s in zip(blurred, sharp, strict=True)]))
-        after = float(np.mean([psnr(restorer.restore(b), s) for b, s in zip(blurred, sharp, strict=True)]))
+        before = mean_psnr(blurred, sharp)
+        after = mean_psnr([restorer.restore(b) for b in blurred], sharp)
         scenes = scenes_psnr(restorer)
     quality = Quality(pictures, round(before, 3), round(after, 3), round(after - before, 3), 0.0, round(scenes, 3))
     return Verdict(replace(artifact, parity=parity, quality=quality), tuple(failures))

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from device.errors import DataError
 from device.picture import write_atomically
-from device.quality import largest_channel_accuracy, psnr
+from device.quality import largest_channel_accuracy, mean_psnr
 from train import figures
 from train.data import Batch, Batches, prefetched
 from train.presets import Recipe
@@ -65,7 +65,7 @@ def _fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, q
         log.info("resuming after epoch %d of %d", len(history), recipe.epochs)
         _describe(folder, history)  # the kill may have come between the checkpoint and these
     average = _AveragedWeights(network) if recipe.ema else None
-    input_psnr = float(np.mean([psnr(b, s, 1.0) for b, s in zip(*validation, strict=True)]))
+    input_psnr = mean_psnr(*validation, 1.0)
     for epoch in range(len(history), recipe.epochs):
         if recipe.schedule == "plateau":
             optimizer.learning_rate.assign(plateau_rate(recipe.learning_rate, [row["val_loss"] for row in history]))
@@ -87,7 +87,7 @@ def _fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, q
                 "learning_rate": float(ops.convert_to_numpy(optimizer.learning_rate)),
                 "loss": float(np.mean(losses)),
                 "val_loss": float(ops.convert_to_numpy(LOSSES[recipe.loss](validation[1], restored))),
-                "val_psnr_db": float(np.mean([psnr(r, s, 1.0) for r, s in zip(restored, validation[1], strict=True)])),
+                "val_psnr_db": mean_psnr(restored, validation[1], 1.0),
                 "val_input_psnr_db": input_psnr,
                 "seconds": time.monotonic() - epoch_began,
             }
@@ -116,8 +116,8 @@ def results(pairs: Batch, restored: np.ndarray) -> dict[str, Any]:
     blurred, sharp = pairs
     return {
         "pictures": len(sharp),
-        "input_psnr_db": round(float(np.mean([psnr(b, s, 1.0) for b, s in zip(blurred, sharp, strict=True)])), 3),
-        "restored_psnr_db": round(float(np.mean([psnr(r, s, 1.0) for r, s in zip(restored, sharp, strict=True)])), 3),
+        "input_psnr_db": round(mean_psnr(blurred, sharp, 1.0), 3),
+        "restored_psnr_db": round(mean_psnr(restored, sharp, 1.0), 3),
         "input_accuracy": round(largest_channel_accuracy(blurred, sharp), 4),
         "restored_accuracy": round(largest_channel_accuracy(restored, sharp), 4),
     }

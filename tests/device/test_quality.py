@@ -3,7 +3,7 @@ import pytest
 
 from device.degrade import gaussian_blur, jpeg, to_float, to_pixels
 from device.frame import Pixels
-from device.quality import largest_channel_accuracy, psnr, ssim
+from device.quality import largest_channel_accuracy, mean_psnr, psnr, ssim
 
 
 def spoiled(picture: Pixels) -> dict[str, Pixels]:
@@ -64,3 +64,10 @@ def test_the_share_of_right_largest_channels_counts_ties_for_the_first() -> None
     sharp = np.array([[[9, 1, 1], [1, 9, 1], [1, 1, 9], [5, 5, 5]]], np.uint8)
     restored = np.array([[[8, 2, 2], [9, 1, 1], [1, 1, 7], [4, 4, 3]]], np.uint8)
     assert largest_channel_accuracy(restored, sharp) == 0.75
+
+
+def test_in_a_mean_one_perfect_picture_does_not_outweigh_the_others() -> None:
+    rng = np.random.default_rng(0)
+    sharp = [rng.integers(0, 256, (16, 16, 3), np.uint8) for _ in range(2)]
+    soft = np.clip(sharp[1].astype(int) + rng.integers(-20, 21, sharp[1].shape), 0, 255).astype(np.uint8)
+    assert mean_psnr(sharp, [sharp[0], soft]) == pytest.approx((50 + psnr(sharp[1], soft)) / 2)
