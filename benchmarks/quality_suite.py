@@ -14,6 +14,7 @@ from benchmarks.baselines import BASELINES, ORACLES
 from device.bundle import Bundle
 from device.console import table
 from device.degrade import add_noise, gaussian_blur, to_float, to_pixels
+from device.errors import UsageError
 from device.frame import Pixels
 from device.quality import edge_sharpness, flicker, psnr, psnr_luma, ssim
 from device.restorer import Restorer
@@ -52,6 +53,8 @@ def methods(bundles: list[Bundle], runtime: str, variants: list[str] | None, thr
     found = [Method(name, _blind(f)) for name, f in BASELINES.items() if name != "nothing"]
     if oracles:
         found += [Method(name, _told(f)) for name, f in ORACLES.items()]
+    if len({bundle.name for bundle in bundles}) < len(bundles):
+        raise UsageError("two of the bundles have the same name; export one of them under another name")
     for bundle in bundles:
         for artifact in bundle.manifest.artifacts:
             if artifact.format in formats(runtime) and (not variants or artifact.variant in variants):

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Train the shipped bundle again and export it into the package. Resumes where it was stopped.
+# Train the shipped bundles again and export them into the package. Resumes where it was stopped.
 #   scripts/models.sh ../shared/data/train
 set -eu
 cd "$(dirname "$0")/.."
@@ -15,6 +15,7 @@ train() { # train OUT OPTIONS…: begin the run, or go on with it
     fi
 }
 # First the plain Gaussian, which is learned quickly; then everything a camera does, from there.
-train runs/small-gaussian --blur gaussian --epochs 80 --steps 1000
-train runs/small --init runs/small-gaussian --epochs 60 --steps 1000 --learning-rate 0.0007
+train runs/small --blur gaussian --epochs 80 --steps 1000
 .venv/bin/deblurkit export runs/small --out device/bundles/small --replace
+train runs/small-camera --init device/bundles/small --epochs 60 --steps 1000 --learning-rate 0.0007
+.venv/bin/deblurkit export runs/small-camera --out device/bundles/small-camera --replace

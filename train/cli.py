@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def main(argv: list[str]) -> int:
     """Train a preset; the run folder holds weights, curves, examples and what is needed to repeat it."""
     parser = new_parser("train", "Train a network on sharp photographs (blurred as they are read) or on pairs.", EXAMPLE)
-    parser.add_argument("--preset", default="small", help="the network: nano, small (default), base, or dense (the tutorial's baseline)")
+    parser.add_argument("--preset", default="small", help="nano, small (default), base, or dense (the tutorial's baseline)")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", type=Path, metavar="DIR", help="sharp photographs, sub-folders too (default: scikit-image's)")
     source.add_argument("--pairs", type=Path, nargs=2, metavar=("BLURRED", "SHARP"), help="two folders, matched by sorted name")
