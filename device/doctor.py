@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     else:
         for f in findings:
             if not (options.quiet and f.state == "ok"):
-                print(f"{f.state:8}{f.what:16}{f.found}" + (f"\n{'':24}mend: {f.mend}" if f.mend else ""))
+                print(f"{f.state:8}{f.what:22}{f.found}" + (f"\n{'':30}mend: {f.mend}" if f.mend else ""))
     return 1 if bad else OK
 
 
