@@ -9,8 +9,8 @@ from device.degrade import Kernel, to_float, to_pixels
 from device.frame import Pixels
 
 UNSHARP_SIGMA_PX, UNSHARP_AMOUNT = 2.0, 0.8  # the best of a small grid on the val photographs at sigma 1.0 to 3.0
-_WIENER_BALANCE = 0.02  # the best of 0.005 to 0.1 on the val photographs with noise 2/255
-_RICHARDSON_LUCY_ROUNDS = 12  # the best of 5 to 30 there; more rounds amplify the noise
+_WIENER_BALANCE = 0.02  # a plausible value for noise of 2/255, not tuned
+_RICHARDSON_LUCY_ROUNDS = 12  # a plausible value, not tuned; more rounds amplify the noise
 
 
 def nothing(pixels: Pixels) -> Pixels:

@@ -186,7 +186,7 @@ class Camera:
             srgb = srgb[inside]
         else:
             linear = self._optics(to_linear(sharp), kind, bright, rng)[inside]
-            if of_sensor and noise:  # a mid-grey of 0.18 then has about the same noise on sRGB values
+            if of_sensor and noise:  # a mid-grey of 0.18 then has about half of it on sRGB values
                 linear = add_sensor_noise(linear, 0.7 * noise**2, 0.2 * noise, rng)
                 noise = 0.0
             srgb = to_srgb(linear)

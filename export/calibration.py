@@ -11,7 +11,7 @@ from device.frame import PixelCodec, Pixels, TensorSpec
 from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named
 from train.run_folder import RunRecord
 
-CALIBRATION_PICTURES = 48  # min-max ranges of `small` no longer move beyond about 40
+CALIBRATION_PICTURES = 48  # a choice, not measured: how many are enough is still to be found
 
 
 def calibration_pictures(record: RunRecord, folder: Path | None, side: int) -> list[np.ndarray]:

@@ -18,7 +18,8 @@ def training_device() -> str:
 def best_precision() -> str:
     """`mixed_bfloat16` on an accelerator and on CPUs with bfloat16 instructions, where it is faster; else `float32`.
 
-    Measured with `small`, TensorFlow, two cores: a CPU with AVX512-BF16 63 against 51 steps a second; one without 13 against 33.
+    Measured with `small`, TensorFlow, two cores: 13 against 33 steps a second without such instructions; 63 against 51 is
+    reported in the project's design notes for a machine that has them.
     """
     if not training_device().startswith("cpu"):
         return "mixed_bfloat16"
