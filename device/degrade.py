@@ -144,7 +144,7 @@ class Camera:
     If noise and compression depended on the blur, a model would learn to tell the cases by their noise.
     """
 
-    odds: tuple[float, ...] = (0.13, 0.12, 0.2, 0.17, 0.22, 0.06, 0.07, 0.03)
+    odds: tuple[float, ...] = (0.13, 0.1, 0.18, 0.17, 0.25, 0.08, 0.06, 0.03)
     """Chance of each of KINDS: sharp; Gaussian in linear light (half of them anisotropic); Gaussian on sRGB values, as the
     classical literature has it; defocus; hand-shake; hand-shake on defocus; an object that moves before a still
     background; a shake that changes from row to row, as a rolling shutter shows it."""

@@ -4,6 +4,8 @@ A batch depends on (seed, step) alone, so a resumed run sees the batches that th
 """
 
 import logging
+import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,8 +23,10 @@ from device.picture import pictures_in, read_picture
 
 log = logging.getLogger(__name__)
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]  # blurred, sharp: (n, height, width, 3) in 0..1
-_AHEAD = 16  # batches prepared in advance; 16 patches of 64x64 take about 20 ms with every kind of blur
-_WORKERS = 2
+_AHEAD = 16  # batches prepared in advance
+_WORKERS = os.cpu_count() or 1
+_CROP_PX = 256
+_WINDOW = 64
 
 # The photographs that the scikit-image wheel carries, with what its documentation says of their origin.
 SKIMAGE_PHOTOGRAPHS = (
@@ -138,7 +142,11 @@ class Batches(Protocol):
 
 
 class Patches:
-    """Random patches of the pictures, flipped and turned, blurred as they are drawn."""
+    """Random patches of the pictures, flipped and turned; the blurring is shared by several patches.
+
+    A patch alone would be mostly margin: 64 pixels need 102 to blur from. So a stream of crops of at most `_CROP_PX` is
+    blurred, each serves twice the patches that fit into it, and every step draws from the `_WINDOW` crops that are current.
+    """
 
     def __init__(self, pictures: list[Picture], blur: Camera, *, patch: int, batch: int, steps_per_epoch: int, seed: int) -> None:
         self.steps_per_epoch = steps_per_epoch or max(1, len(pictures) // batch)
@@ -146,30 +154,56 @@ class Patches:
         areas = np.array([p.sharp.shape[0] * p.sharp.shape[1] for p in pictures], np.float64)
         # Large pictures hold more to learn from, but not in proportion: their square root.
         self._odds = np.sqrt(areas) / np.sqrt(areas).sum()
+        self._patches_per_crop = 2 * max(1, (_CROP_PX // patch) ** 2)  # each place twice, turned differently
+        self._window = max(_WINDOW, batch)
+        self._crops: dict[int, Future[tuple[Pixels, Pixels]]] = {}
+        self._lock = threading.Lock()
 
     def batch(self, step: int) -> Batch:
         rng = np.random.default_rng([self._seed, step])
-        chosen = rng.choice(len(self._pictures), self._batch, p=self._odds)
-        pairs = [self._draw(self._pictures[i], rng) for i in chosen]
+        oldest = step * self._batch // self._patches_per_crop
+        chosen = oldest + rng.choice(self._window, self._batch, replace=False)
+        pairs = [self._draw(*self._crop(int(i), oldest), rng) for i in chosen]
         return np.stack([to_float(b) for b, _ in pairs]), np.stack([to_float(s) for _, s in pairs])
 
-    def _draw(self, picture: Picture, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-        height, width = picture.sharp.shape[:2]
-        top = int(rng.integers(0, height - self._patch + 1))
-        left = int(rng.integers(0, width - self._patch + 1))
+    def _crop(self, index: int, oldest: int) -> tuple[Pixels, Pixels]:
+        """The crop of this place in the stream, made by the first thread that asks and kept while it is current."""
+        with self._lock:
+            for old in [i for i in self._crops if i < oldest - 2 * self._window]:
+                del self._crops[old]
+            making = index not in self._crops
+            future = self._crops.setdefault(index, Future())
+        if making:
+            try:
+                future.set_result(self._make_crop(index))
+            except BaseException as error:
+                future.set_exception(error)
+        return future.result()
+
+    def _make_crop(self, index: int) -> tuple[Pixels, Pixels]:
+        rng = np.random.default_rng([self._seed, index, 1])
+        picture = self._pictures[int(rng.choice(len(self._pictures), p=self._odds))]
+        height, width = (max(self._patch, min(_CROP_PX, side)) for side in picture.sharp.shape[:2])
+        top = int(rng.integers(0, picture.sharp.shape[0] - height + 1))
+        left = int(rng.integers(0, picture.sharp.shape[1] - width + 1))
+        if picture.blurred is not None:
+            inside = np.s_[top : top + height, left : left + width]
+            return picture.blurred[inside], picture.sharp[inside]
+        margin = self._blur.margin_px
+        sharp = crop_with_margin(picture.sharp, top, left, height, width, margin)
+        return self._blur.degrade(sharp, rng, trim=margin), sharp[margin : margin + height, margin : margin + width]
+
+    def _draw(self, blurred: Pixels, sharp: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+        top = int(rng.integers(0, sharp.shape[0] - self._patch + 1))
+        left = int(rng.integers(0, sharp.shape[1] - self._patch + 1))
         turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
+        inside = np.s_[top : top + self._patch, left : left + self._patch]
 
         def turn(pixels: Pixels) -> Pixels:
-            turned = np.rot90(pixels, turns)
-            return np.ascontiguousarray(turned[:, ::-1] if mirror else turned)
+            turned = np.rot90(pixels[inside], turns)
+            return turned[:, ::-1] if mirror else turned
 
-        if picture.blurred is not None:
-            inside = np.s_[top : top + self._patch, left : left + self._patch]
-            return turn(picture.blurred[inside]), turn(picture.sharp[inside])
-        margin = self._blur.margin_px
-        sharp = turn(crop_with_margin(picture.sharp, top, left, self._patch, self._patch, margin))
-        inside = np.s_[margin : margin + self._patch, margin : margin + self._patch]
-        return self._blur.degrade(sharp, rng, trim=margin), sharp[inside]
+        return turn(blurred), turn(sharp)
 
 
 class Luma:

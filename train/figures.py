@@ -16,7 +16,9 @@ def curves(history: list[dict[str, float]], path: Path) -> None:
     loss, quality = figure.subplots(1, 2)
     loss.plot(epochs, [row["loss"] for row in history], label="training")
     loss.plot(epochs, [row["val_loss"] for row in history], label="validation")
-    loss.set(xlabel="epoch", ylabel="loss", yscale="log", title="Loss")
+    loss.set(xlabel="epoch", ylabel="loss", title="Loss")
+    if min(row["loss"] for row in history) > 0:  # the logarithm of an error may be negative
+        loss.set(yscale="log")
     loss.legend()
     quality.plot(epochs, [row["val_psnr_db"] for row in history], label="restored")
     quality.axhline(history[0]["val_input_psnr_db"], color="grey", linestyle="--", label="blurred input")

@@ -131,12 +131,13 @@ class Recipe:
     """Peak rate. `cosine` warms up over the first 2 % of the steps and falls to 1e-7."""
     schedule: str = "cosine"
     """`cosine`, or `plateau`: ReduceLROnPlateau with factor sqrt(0.1), patience 5, floor 0.5e-6."""
-    loss: str = "charbonnier"
+    loss: str = "log_mse"
+    """`log_mse`, `charbonnier` or `mse`."""
     batch: int = 16
-    patch: int = 64
+    patch: int = 96
     """Side of a training patch, pixels; 0 takes whole pictures resized to the network's fixed size."""
-    epochs: int = 30
-    steps_per_epoch: int = 500
+    epochs: int = 75
+    steps_per_epoch: int = 2000
     """Steps of an epoch; 0 makes it one pass over the pictures."""
     ema: float = 0.999
     """Decay of the moving average of the weights, which is what is validated and kept; 0 switches it off."""
