@@ -17,5 +17,5 @@ train() { # train OUT OPTIONS…: begin the run, or go on with it
 # First the plain Gaussian, which is learned quickly; then everything a camera does, from there.
 train runs/small --blur gaussian --epochs 80 --steps 1000
 .venv/bin/deblurkit export runs/small --out device/bundles/small --replace
-train runs/small-camera --init device/bundles/small --epochs 60 --steps 1000 --learning-rate 0.0007
+train runs/small-camera --init device/bundles/small --epochs 50 --steps 2000 --learning-rate 0.0007
 .venv/bin/deblurkit export runs/small-camera --out device/bundles/small-camera --replace
