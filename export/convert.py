@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from device.bundle import SCHEMA, Artifact, Bundle, Manifest, Training, Weights, file_facts, write_manifest
+from device.errors import ExportError
 from export import parity, to_onnx, to_tflite
 from export.calibration import calibration_pictures, held_out_pairs, network_input
 from train import run_folder
+from train.nafnet import NAFNet
 from train.run_folder import RunRecord
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,11 @@ def convert(run: Path, folder: Path, name: str, calibration_folder: Path | None,
     """
     record = run_folder.read_run(run)
     architecture = record.network
+    if isinstance(architecture, NAFNet):
+        raise ExportError(
+            f"{run}: a {record.preset} is not exported: it scales its channels by means over the whole picture, so windows of a "
+            f"picture would come out otherwise than the picture; teach a small one with `deblurkit train --teacher {run}`"
+        )
     height, width = architecture.fixed_hw or (_SIDE, _SIDE)
     concrete = run_folder.load_network(run, height, width, batch=1)
     flexible = concrete if architecture.fixed_hw else run_folder.load_network(run)

@@ -21,12 +21,14 @@ log = logging.getLogger(__name__)
 def main(argv: list[str]) -> int:
     """Train a preset; the run folder holds weights, curves, examples and what is needed to repeat it."""
     parser = new_parser("train", "Train a network on sharp photographs (blurred as they are read) or on pairs.", EXAMPLE)
-    parser.add_argument("--preset", default="small", help="nano, small (default), base, or dense (the tutorial's baseline)")
+    parser.add_argument("--preset", default="small", help="nano, small (default), base, teacher, or dense (baseline)")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", type=Path, metavar="DIR", help="sharp photographs, sub-folders too (default: scikit-image's)")
     source.add_argument("--pairs", type=Path, nargs=2, metavar=("BLURRED", "SHARP"), help="two folders, matched by sorted name")
     parser.add_argument("--blur", choices=list(BLURS), help="how photographs are blurred (default: the preset's)")
     parser.add_argument("--init", metavar="BUNDLE", help="begin with the weights of a bundle or finished run, to fine-tune them")
+    parser.add_argument("--teacher", type=Path, metavar="RUN", help="a finished run to learn from, beside the sharp pictures")
+    parser.add_argument("--teacher-weight", type=float, help="weight of the loss against the teacher's (default: the preset's)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/PRESET)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out; its own settings apply")
     parser.add_argument(
@@ -39,6 +41,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--steps", type=int, help="steps an epoch (default: the preset's)")
     parser.add_argument("--batch", type=int, help="patches in a step (default: the preset's)")
     parser.add_argument("--patch", type=int, help="side of a training patch, pixels (default: the preset's)")
+    parser.add_argument(
+        "--grow", type=int, nargs="+", metavar="SIDE", help="sides of larger patches, each for an equal share of the epochs"
+    )
+    parser.add_argument("--fft-weight", type=float, help="weight of the error in the frequencies (default: the preset's)")
     parser.add_argument("--learning-rate", type=float, help="peak learning rate (default: the preset's)")
     parser.add_argument(
         "--precision", choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"], help="default: the preset's"
@@ -56,7 +62,7 @@ def main(argv: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
-        from train import accelerator, data, fit, presets, run_folder
+        from train import accelerator, data, distil, fit, nafnet, presets, run_folder
 
     out: Path = options.out or Path("runs") / options.preset
     if not options.cpu:
@@ -80,11 +86,25 @@ def main(argv: list[str]) -> int:
         fixed = preset.architecture.fixed_hw
         if recipe.patch and fixed and recipe.patch != fixed[0]:
             raise UsageError(f"--patch {recipe.patch}: {preset.name} takes {fixed[1]}x{fixed[0]} only; leave --patch out")
-        if recipe.patch and recipe.patch % preset.architecture.pad_multiple:
-            raise UsageError(f"--patch {recipe.patch}: {preset.name} needs a multiple of {preset.architecture.pad_multiple}")
+        if recipe.grow and (fixed or not recipe.patch or sorted({recipe.patch, *recipe.grow}) != [recipe.patch, *recipe.grow]):
+            raise UsageError(
+                f"--grow {recipe.grow}: expected rising sides above --patch {recipe.patch}; {preset.name} must take patches"
+            )
+        for side, option in [(recipe.patch, "--patch"), *((side, "--grow") for side in recipe.grow)]:
+            if side % preset.architecture.pad_multiple:
+                raise UsageError(f"{option} {side}: {preset.name} needs a multiple of {preset.architecture.pad_multiple}")
+        teacher = options.teacher.resolve() if options.teacher else None
+        teacher_sha256 = distil.teacher_sha256(teacher) if teacher else ""
+        if teacher:
+            distil.require_fitting(teacher, preset.architecture, tuple(side for side, _ in recipe.stages) or fixed or ())
+        elif options.teacher_weight is not None:
+            raise UsageError("--teacher-weight: there is no teacher; name its run with --teacher")
         record = None
 
-    smallest = (record.recipe if record else recipe).patch or 32
+    stages = (record.recipe if record else recipe).stages
+    for _, batch in stages:
+        accelerator.require_divisible(batch, accelerator.several_accelerators())
+    smallest = max((side for side, _ in stages), default=32)
     if kind == "photographs":
         pictures = data.load_photographs(folders[0], smallest)
     elif kind == "pairs":
@@ -106,6 +126,8 @@ def main(argv: list[str]) -> int:
             recipe=recipe,
             blur=BLURS[options.blur or preset.blur],
             init=options.init or "",
+            teacher=str(teacher or ""),
+            teacher_sha256=teacher_sha256,
             data=run_folder.DataRecord(
                 kind,
                 tuple(map(str, folders)),
@@ -151,16 +173,21 @@ def main(argv: list[str]) -> int:
         )  # fmt: skip
         batches = data.WholePictures(pairs, batch=recipe.batch, seed=record.seed)
     else:
-        batches = data.Patches(
-            train_pictures,
-            record.blur,
-            patch=recipe.patch,
-            batch=recipe.batch,
-            steps_per_epoch=recipe.steps_per_epoch,
-            seed=record.seed,
-        )
+        patches: list[data.Batches] = [
+            data.Patches(
+                train_pictures,
+                record.blur,
+                patch=patch,
+                batch=batch,
+                steps_per_epoch=recipe.steps_per_epoch,
+                seed=record.seed,
+            )
+            for patch, batch in recipe.stages
+        ]
+        batches = data.Growing(patches, recipe.epochs) if recipe.grow else patches[0]
     if architecture.colour == "luma":
-        batches = data.Luma(batches)
+        if not record.teacher:  # a teacher wants rgb and hands on luma
+            batches = data.Luma(batches)
         validation = to_luma(validation[0]), to_luma(validation[1])
     record = fit.fit(record, out, batches, validation, options.quiet)
     found = record.results
@@ -169,7 +196,8 @@ def main(argv: list[str]) -> int:
               f"restored {found['restored_psnr_db']:.2f} dB")  # fmt: skip
         print(f"share of pixels whose largest channel is right: blurred input {found['input_accuracy']:.1%}, "
               f"restored {found['restored_accuracy']:.1%}")  # fmt: skip
-        print(f"{out}: weights, curves.png, examples.png, history.csv, run.json; next: deblurkit export {out}")
+        then = f"train --teacher {out}" if isinstance(architecture, nafnet.NAFNet) else f"export {out}"
+        print(f"{out}: weights, curves.png, examples.png, history.csv, run.json; next: deblurkit {then}")
     else:
         print_json({"run": str(out), "preset": record.preset, "seconds": record.seconds, **found})
     return OK
@@ -181,11 +209,14 @@ def _changed(recipe, options):  # type: ignore[no-untyped-def]
         "steps_per_epoch": options.steps,
         "batch": options.batch,
         "patch": options.patch,
+        "grow": tuple(options.grow) if options.grow else None,
+        "fft_weight": options.fft_weight,
+        "teacher_weight": options.teacher_weight,
         "learning_rate": options.learning_rate,
         "precision": options.precision,
     }
     for name, value in given.items():
-        if value is not None and not isinstance(value, str) and value <= 0:
+        if value is not None and not isinstance(value, str | tuple) and value <= 0:
             raise UsageError(f"--{name.replace('_', '-')} {value}: expected a number above 0")
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 

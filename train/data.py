@@ -218,6 +218,18 @@ class Luma:
         return to_luma(blurred), to_luma(sharp)
 
 
+class Growing:
+    """Data sets of growing patches, one after the other: each serves an equal share of the epochs."""
+
+    def __init__(self, stages: list[Batches], epochs: int) -> None:
+        self._stages, self._epochs = stages, epochs
+        self.steps_per_epoch = stages[0].steps_per_epoch
+
+    def batch(self, step: int) -> Batch:
+        epoch = step // self.steps_per_epoch
+        return self._stages[epoch * len(self._stages) // self._epochs].batch(step)
+
+
 class WholePictures:
     """Every picture resized to the network's only size and blurred once, as the tutorial does; shuffled each epoch."""
 

@@ -5,7 +5,6 @@ import io
 import logging
 import math
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +18,10 @@ from tqdm import tqdm
 from device.errors import DataError
 from device.picture import write_atomically
 from device.quality import largest_channel_accuracy, mean_psnr
-from train import figures
+from train import accelerator, figures
 from train.data import Batch, Batches, prefetched
+from train.distil import Teacher
+from train.losses import picture_loss, taught_loss
 from train.presets import Recipe
 from train.run_folder import HISTORY, RunRecord, load_checkpoint, load_initial, save_checkpoint, save_weights, write_run
 
@@ -28,24 +29,6 @@ log = logging.getLogger(__name__)
 History = list[dict[str, float]]
 
 
-def charbonnier(sharp: Any, restored: Any) -> Any:
-    """Mean of sqrt(difference² + 0.001²): an L1 that is smooth at zero (Charbonnier et al., 1994)."""
-    return ops.mean(ops.sqrt(ops.square(restored - sharp) + 1e-6))
-
-
-def mean_log_error(sharp: Any, restored: Any) -> Any:
-    """Mean over the pictures of log(mean squared error + 1e-4): what mean PSNR rewards, flattened beyond 40 dB.
-
-    Without the constant, pictures that were almost right would outweigh the blurred ones.
-    """
-    return ops.mean(ops.log(ops.mean(ops.square(restored - sharp), axis=(1, 2, 3)) + 1e-4))
-
-
-LOSSES: dict[str, Callable[[Any, Any], Any]] = {
-    "log_mse": mean_log_error,
-    "charbonnier": charbonnier,
-    "mse": keras.losses.MeanSquaredError(),
-}
 OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam}
 
 
@@ -58,17 +41,22 @@ def fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, qu
     keras.utils.set_random_seed(record.seed)
     keras.config.set_dtype_policy(recipe.precision)
     try:
-        return _fit(record, folder, batches, validation, quiet)
+        with accelerator.spread_over(accelerator.several_accelerators() if recipe.patch else []) as devices:
+            return _fit(record, folder, batches, validation, quiet, devices)
     finally:
         keras.config.set_dtype_policy("float32")
 
 
-def _fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, quiet: bool) -> RunRecord:
+def _fit(
+    record: RunRecord, folder: Path, batches: Batches, validation: Batch, quiet: bool, devices: accelerator.Devices
+) -> RunRecord:
     recipe, began = record.recipe, time.monotonic()
     height, width = record.network.fixed_hw or (None, None)
     network = record.network.network(height, width, clip=False)
     optimizer = _optimizer(recipe, recipe.epochs * batches.steps_per_epoch)
-    network.compile(optimizer, LOSSES[recipe.loss])
+    loss = picture_loss(recipe)
+    teacher = Teacher(Path(record.teacher), record.teacher_sha256, record.network) if record.teacher else None
+    network.compile(optimizer, taught_loss(recipe) if teacher else loss)
     optimizer.build(network.trainable_variables)
     history = load_checkpoint(folder, network, optimizer)
     if record.init and not history:
@@ -86,19 +74,20 @@ def _fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, q
         losses = []
         steps = prefetched(batches, first, first + batches.steps_per_epoch)
         title = f"epoch {epoch + 1}/{recipe.epochs}"
-        for blurred, sharp in tqdm(steps, title, batches.steps_per_epoch, leave=False, unit="step", disable=quiet or None):
-            losses.append(float(network.train_on_batch(blurred, sharp)))
+        for drawn in tqdm(steps, title, batches.steps_per_epoch, leave=False, unit="step", disable=quiet or None):
+            blurred, sharp = teacher.show(drawn, devices) if teacher else drawn
+            losses.append(devices.train(network, blurred, sharp))
             if not math.isfinite(losses[-1]):
                 raise DataError(f"the loss became {losses[-1]} in epoch {epoch + 1}; train anew with a lower --learning-rate")
         train_seconds = time.monotonic() - epoch_began
         with average or nullcontext():
-            restored = predict(network, validation[0])
+            restored = predict(network, validation[0], devices)
             row = {
                 "epoch": epoch + 1,
                 "steps": first + batches.steps_per_epoch,
                 "learning_rate": float(ops.convert_to_numpy(optimizer.learning_rate)),
                 "loss": float(np.mean(losses)),
-                "val_loss": float(ops.convert_to_numpy(LOSSES[recipe.loss](validation[1], restored))),
+                "val_loss": float(np.mean(ops.convert_to_numpy(loss(validation[1], restored)))),
                 "val_psnr_db": mean_psnr(restored, validation[1], 1.0),
                 "val_input_psnr_db": input_psnr,
                 "seconds": time.monotonic() - epoch_began,
@@ -114,7 +103,7 @@ def _fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, q
         )  # fmt: skip
     with average or nullcontext():
         save_weights(folder, record, network)
-        restored = predict(network, validation[0])
+        restored = predict(network, validation[0], devices)
     figures.examples(validation[0], validation[1], restored, folder / "examples.png")
     seconds = sum(row["seconds"] for row in history)
     log.info("trained in %.0f s (%.0f s in this sitting)", seconds, time.monotonic() - began)
@@ -135,10 +124,10 @@ def results(pairs: Batch, restored: np.ndarray) -> dict[str, Any]:
     }
 
 
-def predict(network: keras.Model, blurred: np.ndarray) -> np.ndarray:
+def predict(network: keras.Model, blurred: np.ndarray, devices: accelerator.Devices) -> np.ndarray:
     """Restore (n, height, width, 3) in small batches, clipped to 0..1."""
-    parts = [network.predict_on_batch(blurred[i : i + 8]) for i in range(0, len(blurred), 8)]
-    return np.clip(np.concatenate(parts).astype(np.float32), 0, 1)
+    parts = [devices.predict(network, blurred[i : i + 8]) for i in range(0, len(blurred), 8)]
+    return np.clip(np.concatenate(parts), 0, 1)
 
 
 def plateau_rate(

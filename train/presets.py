@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from device.config import build, nearest
 from device.errors import DeblurkitError, UsageError
+from train.nafnet import NAFNet
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Dense:
         return keras.Model(picture, decoder(encoder(picture)), name="autoencoder")
 
 
-Architecture = UNet | Dense
+Architecture = UNet | Dense | NAFNet
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,17 @@ class Recipe:
     """Decay of the moving average of the weights, which is what is validated and kept; 0 switches it off."""
     precision: str = "auto"
     """`float32`, `mixed_bfloat16`, `mixed_float16`; `auto` is bfloat16 where the device computes in it, else float32."""
+    grow: tuple[int, ...] = ()
+    """Sides of the larger patches that follow `patch`, for an equal share of the epochs each; a step keeps its pixels."""
+    fft_weight: float = 0.0
+    """Weight of the error in the frequencies (`train.losses.frequency_error`) beside `loss`."""
+    teacher_weight: float = 0.5
+    """With a teacher: weight of the same loss against its picture, beside the loss against the sharp one."""
+
+    @property
+    def stages(self) -> tuple[tuple[int, int], ...]:
+        """(patch, batch) of every stage of the training: larger patches come in smaller batches."""
+        return tuple((side, max(1, round(self.batch * self.patch**2 / side**2))) for side in (self.patch, *self.grow) if side)
 
 
 @dataclass(frozen=True)
@@ -168,6 +180,12 @@ PRESETS = {
         Preset("small", "live video on a Raspberry Pi 5 class board", UNet()),
         Preset("base", "stills, a Jetson or a workstation", UNet((32, 64, 128), (1, 1, 3), (1, 1))),
         Preset(
+            "teacher",
+            "the yardstick, and what --teacher teaches from; it is not exported",
+            NAFNet(),
+            Recipe(patch=256),
+        ),
+        Preset(
             "dense",
             "the tutorial's dense 256 bottleneck, kept as the baseline",
             Dense(),
@@ -187,7 +205,7 @@ PRESETS = {
         ),
     )
 }
-_KINDS: dict[str, type[Architecture]] = {"unet": UNet, "dense": Dense}
+_KINDS: dict[str, type[Architecture]] = {"unet": UNet, "dense": Dense, "nafnet": NAFNet}
 
 
 def find_preset(name: str) -> Preset:
@@ -225,7 +243,7 @@ def _leaves(model: keras.Model) -> list[keras.layers.Layer]:
 def _layer_macs(layer: keras.layers.Layer) -> int:
     if isinstance(layer, layers.Conv2DTranspose):  # every input value meets the whole kernel
         _, height, width, _ = layer.input.shape
-    elif isinstance(layer, layers.Conv2D):
+    elif isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
         _, height, width, _ = layer.output.shape
     elif isinstance(layer, layers.Dense):
         height = width = 1

@@ -54,6 +54,9 @@ class RunRecord:
     device: str
     init: str = ""
     """The bundle or run whose weights it began with."""
+    teacher: str = ""
+    """The finished run that taught it, and the hash of that run's weights."""
+    teacher_sha256: str = ""
     finished: bool = False
     seconds: float = 0.0
     results: dict[str, Any] = field(default_factory=dict)

@@ -1,9 +1,15 @@
 """A GPU that the driver shows and Keras does not see must not pass unnoticed."""
 
+import importlib.util
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("keras")
@@ -77,3 +83,43 @@ def test_a_cpu_is_named_with_the_backend(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(accelerator.keras.distribution, "list_devices", lambda: ["CPU:0"])
     assert accelerator.training_device() == "cpu:0 (tensorflow)"
     assert accelerator.best_precision() in ("float32", "mixed_bfloat16")
+
+
+# several devices
+
+
+def test_one_accelerator_is_nothing_to_spread_over_and_two_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    for found, expected in ((["CPU:0"], []), (["cpu:0", "gpu:0"], []), (["cpu:0", "gpu:0", "gpu:1"], ["gpu:0", "gpu:1"])):
+        monkeypatch.setattr(accelerator.keras.distribution, "list_devices", lambda found=found: found)
+        assert accelerator.several_accelerators() == expected
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused_before_anything_is_written(
+    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerator, "several_accelerators", lambda: ["gpu:0", "gpu:1", "gpu:2"])
+    ended = command("train", "--data", photographs, "--out", tmp_path / "run", "--batch", 16, "--cpu")
+    assert ended.code == 2
+    assert "a batch of 16 patches cannot be shared by 3 devices; choose a multiple with --batch" in ended.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_four_devices_train_as_one_does(backend: str, tmp_path: Path) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    environment = os.environ | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
+    checkpoints = []
+    for count in (1, 4):  # one first: it leaves the teacher
+        words = [sys.executable, Path(__file__).with_name("spread_training.py"), count, tmp_path]
+        done = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True, check=False, timeout=200)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1]) == {"devices": [count]}
+        with np.load(tmp_path / str(count) / "checkpoint.npz") as stored:
+            checkpoints.append({name: stored[name] for name in stored})
+    one, four = checkpoints
+    losses = [[row["loss"] for row in json.loads(c.pop("history").tobytes())] for c in checkpoints]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert any(name.startswith("optimizer/") for name in one)  # whose moments show a gradient of the wrong scale
+    for name in one:
+        np.testing.assert_allclose(four[name], one[name], rtol=1e-3, atol=1e-5, err_msg=name)

@@ -13,6 +13,7 @@ from device.errors import DataError
 from device.picture import write_picture
 from device.scene import dead_leaves
 from train.data import (
+    Growing,
     Patches,
     Picture,
     WholePictures,
@@ -362,3 +363,15 @@ def test_the_photographs_of_the_package_load_offline() -> None:
         assert picture.sharp.ndim == 3
         assert min(picture.sharp.shape[:2]) >= 256
         assert picture.sharp.std() > 5
+
+
+# growing patches
+
+
+def test_growing_patches_serve_an_equal_share_of_the_epochs_each() -> None:
+    sizes = ((16, 8), (32, 2))
+    stages = [Patches(leaves(2), CLEAR, patch=p, batch=b, steps_per_epoch=3, seed=0) for p, b in sizes]
+    growing = Growing(stages, epochs=4)
+    assert growing.steps_per_epoch == 3
+    assert [growing.batch(step)[1].shape for step in (0, 5, 6, 11)] == [(8, 16, 16, 3)] * 2 + [(2, 32, 32, 3)] * 2
+    np.testing.assert_array_equal(growing.batch(7)[0], stages[1].batch(7)[0])

@@ -1,7 +1,9 @@
 """The networks."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from device.errors import BundleError, UsageError  # noqa: E402
 from train.presets import (  # noqa: E402
     PRESETS,
     Dense,
+    Recipe,
     UNet,
     architecture_config,
     architecture_from,
@@ -160,10 +163,30 @@ def test_dense_is_trained_as_the_tutorial_trains_it() -> None:
     assert (dict(zip(KINDS, blur.odds, strict=True))["literature"], blur.noise, blur.jpeg_share) == (1.0, (0.0, 0.0), 0.0)
 
 
+# recipes
+
+
+def test_larger_patches_come_in_batches_of_about_as_many_pixels() -> None:
+    assert Recipe(patch=96, batch=16, grow=(192, 384)).stages == ((96, 16), (192, 4), (384, 1))
+    assert Recipe(patch=0).stages == ()
+
+
+@pytest.mark.parametrize(
+    "words", [["--grow", 32], ["--grow", 128, 112], ["--patch", 64, "--grow", 70], ["--preset", "dense", "--grow", 256]]
+)
+def test_sides_that_do_not_grow_or_do_not_fit_are_refused(
+    command: Callable[..., Any], words: list[object], tmp_path: Path
+) -> None:
+    ended = command("train", "--out", tmp_path / "run", "--cpu", *words)
+    assert ended.code == 2
+    assert "--grow" in ended.err
+    assert not (tmp_path / "run").exists()
+
+
 # names and configurations
 
 
-@pytest.mark.parametrize(("name", "budget"), [("nano", 2000), ("small", 9000), ("base", 40000)])
+@pytest.mark.parametrize(("name", "budget"), [("nano", 2000), ("small", 9000), ("base", 40000), ("teacher", 65000)])
 def test_every_preset_keeps_its_budget_and_passes_pictures_through_untrained(name: str, budget: int) -> None:
     architecture = PRESETS[name].architecture
     assert macs_per_pixel(architecture) <= budget
@@ -174,7 +197,9 @@ def test_every_preset_keeps_its_budget_and_passes_pictures_through_untrained(nam
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(UsageError, match=r"unknown preset 'smal'; did you mean 'small'\? Known: base, dense, nano, small"):
+    with pytest.raises(
+        UsageError, match=r"unknown preset 'smal'; did you mean 'small'\? Known: base, dense, nano, small, teacher"
+    ):
         find_preset("smal")
 
 
@@ -196,7 +221,7 @@ def test_a_configuration_with_an_unknown_key_names_the_place_and_the_nearest_key
 
 @pytest.mark.parametrize("config", [{"kind": "unett"}, {"widths": [16]}])
 def test_a_configuration_of_an_unknown_kind_is_refused(config: dict) -> None:
-    with pytest.raises(UsageError, match=r"run.json: unknown architecture kind .*Known: dense, unet"):
+    with pytest.raises(UsageError, match=r"run.json: unknown architecture kind .*Known: dense, nafnet, unet"):
         architecture_from(config, "run.json")
 
 

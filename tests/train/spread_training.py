@@ -1,0 +1,72 @@
+"""Run by test_accelerator.py in a process of its own: a few steps over N virtual CPU devices; prints how many held the weights.
+
+With a teacher, the moving average, and validation pictures that cannot be shared out evenly.
+"""
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+count, folder = int(sys.argv[1]), Path(sys.argv[2])
+if os.environ["KERAS_BACKEND"] == "jax":
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count} --xla_cpu_multi_thread_eigen=false"
+else:
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+from device.degrade import BLURS  # noqa: E402
+from train import accelerator, fit, run_folder  # noqa: E402
+from train.distil import teacher_sha256  # noqa: E402
+from train.presets import Recipe, UNet, architecture_config  # noqa: E402
+
+
+class Noise:
+    """Batches of noise, and of twice that noise as what is sharp."""
+
+    steps_per_epoch = 4
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        blurred = np.random.default_rng(step).random((8, 16, 16, 3), np.float32) / 2
+        return blurred, 2 * blurred
+
+
+devices = keras.distribution.list_devices("cpu")
+assert len(devices) == count
+accelerator.several_accelerators = lambda: devices if count > 1 else []
+used = set()
+predict = accelerator.Devices.predict
+
+
+def noting_predict(self: accelerator.Devices, network: keras.Model, batch: np.ndarray) -> np.ndarray:
+    """Devices.predict, which notes on how many devices the network's weights lie."""
+    value = network.weights[0].value
+    if os.environ["KERAS_BACKEND"] == "jax":
+        used.add(len(value.sharding.device_set))
+    else:
+        used.add(len(getattr(value, "values", [value])))
+    return predict(self, network, batch)
+
+
+accelerator.Devices.predict = noting_predict
+tiny = UNet((8, 16), (0, 1), (0,), stem=2)
+recipe = Recipe(batch=8, patch=16, epochs=2, steps_per_epoch=4, ema=0.9, precision="float32", fft_weight=0.1)
+record = run_folder.RunRecord(
+    1, "small", architecture_config(tiny), recipe, BLURS["camera"], run_folder.DataRecord("package", (), (), (), 0.0),
+    0, 0, 0.0, "", {}, "", finished=True,
+)  # fmt: skip
+validation = Noise().batch(99)[0][:3], Noise().batch(99)[1][:3]
+if count == 1:  # it leaves the teacher for the others
+    (folder / "teacher").mkdir()
+    fit.fit(record, folder / "teacher", Noise(), validation, True)
+record = replace(record, teacher=str(folder / "teacher"), teacher_sha256=teacher_sha256(folder / "teacher"))
+out = folder / str(count)
+out.mkdir()
+fit.fit(record, out, Noise(), validation, True)
+print(json.dumps({"devices": sorted(used)}))

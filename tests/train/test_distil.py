@@ -1,0 +1,142 @@
+"""deblurkit train --teacher."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.keras
+
+from device.degrade import BLURS, to_luma  # noqa: E402
+from device.errors import BundleError, UsageError  # noqa: E402
+from train.accelerator import Devices  # noqa: E402
+from train.distil import Teacher, require_fitting, teacher_sha256  # noqa: E402
+from train.nafnet import NAFNet  # noqa: E402
+from train.presets import Recipe, UNet, architecture_config  # noqa: E402
+from train.run_folder import SCHEMA, DataRecord, RunRecord, load_network, read_run, save_weights, write_run  # noqa: E402
+
+Command = Callable[..., Any]
+RGB, LUMA = UNet((8, 16), (0, 1), (0,), stem=2), UNet((8, 16), (0, 1), (0,), stem=2, colour="luma")
+SHORT = ["--epochs", 2, "--steps", 3, "--batch", 2, "--patch", 32, "--precision", "float32", "--cpu", "--quiet"]
+STOPPED = """
+import sys
+from train import fit
+import deblurkit
+
+describe = fit._describe
+def once(folder, history):
+    describe(folder, history)
+    sys.exit(9)
+fit._describe = once
+deblurkit.main(sys.argv[1:])
+"""
+
+
+def process(*words: object) -> int:
+    """A Python process of its own, on one thread, so that sums are added in one order."""
+    environment = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    return subprocess.run([sys.executable, *map(str, words)], env=environment, check=False, timeout=200).returncode
+
+
+def finished(folder: Path, architecture: UNet | NAFNet, seed: int = 0) -> Path:
+    """A finished run that restores nothing in particular."""
+    folder.mkdir()
+    record = RunRecord(
+        SCHEMA, "small", architecture_config(architecture), Recipe(), BLURS["camera"],
+        DataRecord("package", (), (), (), 0.2), 0, 1, 1.0, "", {}, "cpu:0", finished=True,
+    )  # fmt: skip
+    network = architecture.network(None, None)
+    rng = np.random.default_rng(seed)
+    network.set_weights([rng.normal(0, 0.1, w.shape).astype(np.float32) for w in network.get_weights()])
+    save_weights(folder, record, network)
+    write_run(folder, record)
+    return folder
+
+
+@pytest.mark.parametrize(("of", "to"), [(RGB, RGB), (RGB, LUMA), (LUMA, LUMA)])
+def test_a_teacher_shows_the_student_its_picture_in_the_students_colour(of: UNet, to: UNet, tmp_path: Path) -> None:
+    folder = finished(tmp_path / "teacher", of)
+    drawn = tuple(np.random.default_rng(i).random((2, 16, 16, 3), np.float32) for i in range(2))
+    blurred, both = Teacher(folder, teacher_sha256(folder), to).show(drawn, Devices())
+    sharp, taught = np.split(both, 2, axis=-1)
+    expected = load_network(folder).predict_on_batch(to_luma(drawn[0]) if of is LUMA else drawn[0])
+    if to is LUMA:
+        drawn = to_luma(drawn[0]), to_luma(drawn[1])
+        expected = expected if of is LUMA else to_luma(expected)
+    np.testing.assert_array_equal(blurred, drawn[0])
+    np.testing.assert_array_equal(sharp, drawn[1])
+    np.testing.assert_allclose(taught, expected, atol=1e-6)
+    assert np.abs(taught - blurred).max() > 1e-3
+
+
+def test_a_taught_run_ends_otherwise_than_an_untaught_one_and_says_who_taught_it(
+    command: Command, photographs: Path, tmp_path: Path
+) -> None:
+    teacher = finished(tmp_path / "teacher", RGB)
+    for name, more in (("taught", ["--teacher", teacher]), ("untaught", [])):
+        ended = command("train", "--preset", "nano", "--data", photographs, "--out", tmp_path / name, *more, *SHORT)
+        assert ended.code == 0, ended.err
+    record = read_run(tmp_path / "taught")
+    assert (record.teacher, record.teacher_sha256) == (str(teacher), teacher_sha256(teacher))
+    assert record.recipe.teacher_weight == 0.5
+    taught, untaught = (load_network(tmp_path / name).get_weights() for name in ("taught", "untaught"))
+    assert any(np.abs(a - b).max() > 1e-6 for a, b in zip(taught, untaught, strict=True))
+
+
+def test_a_taught_run_that_was_stopped_goes_on_exactly(photographs: Path, tmp_path: Path) -> None:
+    teacher = finished(tmp_path / "teacher", NAFNet(4, (1, 1), 1, (1, 1)))
+    words = ["train", "--preset", "nano", "--data", photographs, "--teacher", teacher, "--grow", 64, *SHORT]
+    assert process("-m", "deblurkit", *words, "--out", tmp_path / "whole") == 0
+    assert process("-c", STOPPED, *words, "--out", tmp_path / "stopped") == 9
+    assert not read_run(tmp_path / "stopped").finished
+    assert process("-m", "deblurkit", "train", "--out", tmp_path / "stopped", "--resume", "--cpu", "--quiet") == 0
+    for one, other in zip(*(load_network(tmp_path / name).get_weights() for name in ("whole", "stopped")), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_teacher_that_has_changed_since_stops_the_run(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "teacher", RGB)
+    sha256 = teacher_sha256(folder)
+    (folder / "model.weights.h5").write_bytes((finished(tmp_path / "other", RGB, 1) / "model.weights.h5").read_bytes())
+    with pytest.raises(BundleError, match="the teacher's weights have changed since this run began"):
+        Teacher(folder, sha256, LUMA)
+
+
+def test_a_missing_or_unfinished_teacher_is_named_before_anything_is_written(
+    command: Command, photographs: Path, tmp_path: Path
+) -> None:
+    words = ["train", "--data", photographs, "--out", tmp_path / "run", *SHORT]
+    ended = command(*words, "--teacher", tmp_path / "none")
+    assert ended.code == 4
+    assert f"--teacher: {tmp_path / 'none'}: not a training run" in ended.err
+    folder = finished(tmp_path / "teacher", RGB)
+    content = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(content | {"finished": False}))
+    ended = command(*words, "--teacher", folder)
+    assert ended.code == 4
+    assert f"the run has not finished; go on with `deblurkit train --out {folder} --resume`" in ended.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_weight_without_a_teacher_is_refused(command: Command, photographs: Path, tmp_path: Path) -> None:
+    ended = command("train", "--data", photographs, "--out", tmp_path / "run", "--teacher-weight", 1, *SHORT)
+    assert ended.code == 2
+    assert "name its run with --teacher" in ended.err
+
+
+def test_a_teacher_that_does_not_fit_the_student_is_refused(tmp_path: Path) -> None:
+    luma, deep = finished(tmp_path / "luma", LUMA), finished(tmp_path / "deep", replace(RGB, stem=16))
+    with pytest.raises(UsageError, match="it restores brightness only, the student colours too"):
+        require_fitting(luma, RGB, (32,))
+    with pytest.raises(UsageError, match="it needs patches of a multiple of 32 pixels, not 48"):
+        require_fitting(deep, RGB, (32, 48))
+    require_fitting(deep, LUMA, (32, 64))
