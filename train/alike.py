@@ -65,8 +65,8 @@ def groups(count: int, pairs: list[Pair]) -> list[list[int]]:
 def _coarse(small: Thumbnail) -> NDArray[np.float32]:
     """(63,) float32 of length 1: the lowest frequencies but the mean; zeros for a plain picture."""
     waves = cv2.dct(cv2.resize(small, (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA).astype(np.float32))
-    low = waves[:8, :8].ravel()[1:]
-    return low / max(float(np.linalg.norm(low)), 1.0)
+    low: NDArray[np.float32] = np.asarray(waves, np.float32)[:8, :8].ravel()[1:]
+    return low / np.float32(max(float(np.linalg.norm(low)), 1.0))
 
 
 def _fine(small: Thumbnail) -> NDArray[np.float32]:

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from device.errors import DataError
 from device.frame import Pixels
 from device.picture import read_picture
+from train.alike import Thumbnail
 
 _UNKNOWN_MEMORY = 4 << 30  # bytes, where the system does not say what it has
 
@@ -29,15 +27,22 @@ class Photograph(Protocol):
     @property
     def name(self) -> str:
         """Unique within its data set."""
+
     @property
     def size_hw(self) -> tuple[int, int]:
         """Height and width, known without decoding it."""
+
     @property
     def sharp(self) -> Pixels:
         """The sharp picture; may decode a file each time, so ask once."""
+
     @property
     def blurred(self) -> Pixels | None:
         """Its blurred partner, of the same size; None in a data set of photographs."""
+
+    @property
+    def thumbnail(self) -> Thumbnail:
+        """What `train.alike` compares."""
 
 
 class PixelCache:
@@ -48,7 +53,7 @@ class PixelCache:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self.held_bytes = self.peak_bytes = self.decoded = 0
+        self.held_bytes = self.peak_bytes = self.decoded = self.evicted = 0
         self._held: OrderedDict[Path, Pixels] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -61,8 +66,11 @@ class PixelCache:
         pixels = read_picture(path)
         with self._lock:
             self.decoded += 1
-            if path not in self._held and pixels.nbytes <= self.limit_bytes:
+            if pixels.nbytes > self.limit_bytes:
+                self.evicted += 1
+            elif path not in self._held:
                 while self.held_bytes + pixels.nbytes > self.limit_bytes:
+                    self.evicted += 1
                     self.held_bytes -= self._held.popitem(last=False)[1].nbytes
                 self._held[path] = pixels
                 self.held_bytes += pixels.nbytes
@@ -78,8 +86,7 @@ class FilePicture:
     path: Path
     size_hw: tuple[int, int]
     cache: PixelCache
-    thumbnail: NDArray[np.uint8]
-    """What `train.alike` compares."""
+    thumbnail: Thumbnail
     blurred_path: Path | None = None
 
     @property
