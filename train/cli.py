@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
-        from train import accelerator, data, distil, fit, nafnet, presets, run_folder, store
+        from train import accelerator, data, distil, fit, nafnet, presets, profile, run_folder, store
 
     out: Path = options.out or Path("runs") / options.preset
     if not options.cpu:

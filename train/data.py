@@ -6,7 +6,7 @@ A batch depends on (seed, step) alone, so a resumed run sees the batches that th
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,7 @@ class Picture:
 
 
 AnyPicture = TypeVar("AnyPicture", bound=Photograph)
+Item = TypeVar("Item")
 
 
 def load_photographs(folder: Path, smallest: int, cache: PixelCache | None = None) -> list[FilePicture]:
@@ -159,8 +160,8 @@ def read_named(kind: str, folders: tuple[str, ...], names: tuple[str, ...]) -> l
 
 
 def split(
-    pictures: Sequence[AnyPicture], val_share: float, seed: int, groups: Sequence[Sequence[int]] = ()
-) -> tuple[list[AnyPicture], list[AnyPicture]]:
+    pictures: Sequence[Item], val_share: float, seed: int, groups: Sequence[Sequence[int]] = ()
+) -> tuple[list[Item], list[Item]]:
     """Split by picture into (training, validation). A share of 0 validates on the training pictures, as tutorials do.
 
     `groups` are indices of pictures that belong on one side (`train.alike.groups`); whoever is in none, or alone, is drawn
@@ -369,7 +370,7 @@ def in_threads(work: Callable[[Given], Made], items: Sequence[Given]) -> Iterato
         pool.shutdown(cancel_futures=True)
 
 
-def prefetched(batches: Batches, first: int, last: int) -> Iterator[Batch]:
+def prefetched(batches: Batches, first: int, last: int) -> Generator[Batch, None, None]:
     """The batches of steps first..last-1, in order, prepared by threads while the accelerator works."""
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="batches") as pool:
         waiting: list[Future[Batch]] = [pool.submit(batches.batch, s) for s in range(first, min(first + AHEAD, last))]

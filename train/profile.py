@@ -120,5 +120,5 @@ def _advice(record: RunRecord, cache: PixelCache) -> str:
         "- on the CPU, network and input share the cores; a GPU frees them",
     ]
     if record.recipe.patch:
-        lines.append("- a smaller --patch (more patches come from one blurred crop), or --blur gaussian, which is blurred faster")
+        lines.append("- --patch 64 or 128, which use more of each blurred crop of 256, or --blur gaussian, which is made faster")
     return "\n".join(lines)
