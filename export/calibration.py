@@ -1,5 +1,6 @@
 """Pictures for the quantiser and for the gate: the run's own, through the run's own degradations."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ from device.errors import DataError
 from device.frame import PixelCodec, Pixels, TensorSpec
 from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named
 from train.run_folder import RunRecord
+from train.store import Photograph
 
 CALIBRATION_PICTURES = 48  # a choice, not measured: how many are enough is still to be found
 
@@ -20,7 +22,7 @@ def calibration_pictures(record: RunRecord, folder: Path | None, side: int) -> l
     A ramp from black to white comes first, so that input and output span exactly 0..1 and their scale is 1/255.
     """
     if folder is not None:
-        pictures = load_photographs(folder, 32)
+        pictures: Sequence[Photograph] = load_photographs(folder, 32)
     else:
         pictures = _read(record, _spread(record.data.train, CALIBRATION_PICTURES))
     blurred, _ = _pairs(record, pictures[:CALIBRATION_PICTURES], side, seed=record.seed + 7)
@@ -39,7 +41,7 @@ def network_input(picture: np.ndarray, colour: str) -> np.ndarray:
     return PixelCodec(plain, plain, colour).to_tensor(to_pixels(picture))
 
 
-def _pairs(record: RunRecord, pictures: list[Picture], side: int, seed: int) -> Batch:
+def _pairs(record: RunRecord, pictures: Sequence[Photograph], side: int, seed: int) -> Batch:
     whole = record.network.fixed_hw is not None
     if not whole:
         pictures = [Picture(p.name, *(_filled(v, side) for v in (p.sharp, p.blurred) if v is not None)) for p in pictures]

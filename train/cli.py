@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -51,9 +52,25 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of split, weights, patches and blur")
     parser.add_argument("--licence", default="", help="licence of the pictures, for the manifest of what is exported")
+    parser.add_argument(
+        "--cache",
+        type=int,
+        metavar="MIB",
+        help="memory for decoded pictures (default: half of what is free)",
+    )
+    parser.add_argument("--profile", action="store_true", help="measure steps a second with and without the input, then stop")
+    parser.add_argument("--check", type=Path, metavar="DIR", help="look over a folder of photographs, then stop")
     parser.add_argument("--cpu", action="store_true", help="train on the CPU even where the driver shows a GPU")
     options = parser.parse_args(argv)
     start_logging(options.quiet)
+    if options.cache is not None and options.cache < 0:
+        raise UsageError(f"--cache {options.cache}: expected MiB, at least 0")
+    if not 0 <= options.val_share < 1:
+        raise UsageError(f"--val-share {options.val_share}: expected a share of at least 0 and below 1")
+    if options.check:
+        from train import check
+
+        return check.run(options)
     if options.cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
         os.environ["JAX_PLATFORMS"] = "cpu"
@@ -62,7 +79,7 @@ def main(argv: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
-        from train import accelerator, data, distil, fit, nafnet, presets, run_folder
+        from train import accelerator, data, distil, fit, nafnet, presets, profile, run_folder, store
 
     out: Path = options.out or Path("runs") / options.preset
     if not options.cpu:
@@ -81,8 +98,6 @@ def main(argv: list[str]) -> int:
             [p.resolve() for p in options.pairs or ([options.data] if options.data else [])],
             options.val_share,
         )
-        if not 0 <= val_share < 1:
-            raise UsageError(f"--val-share {val_share}: expected a share of at least 0 and below 1")
         fixed = preset.architecture.fixed_hw
         if recipe.patch and fixed and recipe.patch != fixed[0]:
             raise UsageError(f"--patch {recipe.patch}: {preset.name} takes {fixed[1]}x{fixed[0]} only; leave --patch out")
@@ -105,16 +120,22 @@ def main(argv: list[str]) -> int:
     for _, batch in stages:
         accelerator.require_divisible(batch, accelerator.several_accelerators())
     smallest = max((side for side, _ in stages), default=32)
+    cache = store.PixelCache(store.default_cache_bytes() if options.cache is None else options.cache << 20)
+    pictures: Sequence[store.Photograph]
     if kind == "photographs":
-        pictures = data.load_photographs(folders[0], smallest)
+        pictures = data.load_photographs(folders[0], smallest, cache)
     elif kind == "pairs":
-        pictures = data.load_pairs(folders[0], folders[1], smallest)
+        pictures = data.load_pairs(folders[0], folders[1], smallest, cache)
     else:
         pictures = data.package_photographs()
-    train_pictures, val_pictures = data.split(pictures, val_share, record.seed if record else options.seed)
+    if record:
+        train_pictures, val_pictures = data.split_as_before(pictures, record.data.train, record.data.validation, out)
+    else:
+        train_pictures, val_pictures = data.split(pictures, val_share, options.seed, data.side_by_side(pictures))
 
     if record is None:
-        run_folder.fresh_folder(out)
+        if not options.profile:
+            run_folder.fresh_folder(out)
         architecture = preset.architecture
         network = architecture.network(*(architecture.fixed_hw or (None, None)))
         if options.init:
@@ -143,10 +164,9 @@ def main(argv: list[str]) -> int:
             versions=_versions(),
             device=accelerator.training_device(),
         )
-        run_folder.write_run(out, record)
-        (out / "summary.txt").write_text(presets.summary(architecture))
-    elif record.data.train != tuple(p.name for p in train_pictures):
-        raise UsageError(f"{out}: its pictures have changed since it began ({len(pictures)} now); train anew with another --out")
+        if not options.profile:
+            run_folder.write_run(out, record)
+            (out / "summary.txt").write_text(presets.summary(architecture))
     architecture, recipe = record.network, record.recipe
     log.info(
         "%s: %s parameters, %.0f MAC per pixel; %d pictures to train on, %d to validate on; training on %s",
@@ -189,6 +209,8 @@ def main(argv: list[str]) -> int:
         if not record.teacher:  # a teacher wants rgb and hands on luma
             batches = data.Luma(batches)
         validation = to_luma(validation[0]), to_luma(validation[1])
+    if options.profile:
+        return profile.run(record, batches, cache, options.json)
     record = fit.fit(record, out, batches, validation, options.quiet)
     found = record.results
     if not options.json:

@@ -1,4 +1,4 @@
-"""Pictures into training batches: read once, split by picture, cropped and blurred as they are needed.
+"""Pictures into training batches: split by picture, decoded, cropped and blurred as they are needed.
 
 A batch depends on (seed, step) alone, so a resumed run sees the batches that the uninterrupted one would have seen.
 """
@@ -6,24 +6,26 @@ A batch depends on (seed, step) alone, so a resumed run sees the batches that th
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from device.degrade import Camera, to_float, to_luma
-from device.errors import DataError
+from device.errors import DataError, UsageError
 from device.frame import Pixels
 from device.picture import pictures_in, read_picture
+from train import alike
+from train.store import FilePicture, Photograph, PixelCache, default_cache_bytes
 
 log = logging.getLogger(__name__)
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]  # blurred, sharp: (n, height, width, 3) in 0..1
-_AHEAD = 16  # batches prepared in advance
+AHEAD = 16  # batches prepared in advance
 _WORKERS = os.cpu_count() or 1
 _CROP_PX = 256
 _WINDOW = 64
@@ -37,40 +39,52 @@ SKIMAGE_PHOTOGRAPHS = (
 
 @dataclass(frozen=True)
 class Picture:
-    """A sharp photograph, and its real blurred partner where the data set has pairs. (height, width, 3) uint8."""
+    """A `Photograph` in memory. (height, width, 3) uint8."""
 
     name: str
     sharp: Pixels
     blurred: Pixels | None = None
 
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.sharp.shape[0], self.sharp.shape[1]
 
-def load_photographs(folder: Path, smallest: int) -> list[Picture]:
+    @property
+    def thumbnail(self) -> alike.Thumbnail:
+        """What `train.alike` compares."""
+        return alike.thumbnail(self.sharp)
+
+
+AnyPicture = TypeVar("AnyPicture", bound=Photograph)
+Item = TypeVar("Item")
+
+
+def load_photographs(folder: Path, smallest: int, cache: PixelCache | None = None) -> list[FilePicture]:
     """Every readable picture under `folder` and its sub-folders, at least `smallest` pixels wide and high.
 
-    Others are named and skipped, with a count. Raises DataError when none is left.
+    Each is decoded once here; afterwards `cache` decides what stays (default: half of the memory that is free). Others are
+    named and skipped, with a count. Raises DataError when none is left.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; --data takes a folder of sharp photographs")
-    below = sorted(p for p in folder.rglob("*") if p.is_dir())
-    folders = [folder, *(p for p in below if not any(part.startswith(".") for part in p.relative_to(folder).parts))]
-    paths: list[Path] = []
-    for place in folders:
-        try:
-            paths += pictures_in(place)
-        except DataError:
-            continue
+    cache = cache or PixelCache(default_cache_bytes())
+    paths = photographs_in(folder)
     pictures, skipped = [], []
-    for path in paths:
-        name = path.relative_to(folder).as_posix()
+
+    def load(path: Path) -> FilePicture | str:
         try:
-            pixels = read_picture(path)
+            pixels = cache.read(path)
         except DataError as error:
-            skipped.append(str(error))
-            continue
+            return str(error)
         if min(pixels.shape[:2]) < smallest:
-            skipped.append(f"{path}: {pixels.shape[1]}x{pixels.shape[0]} is smaller than the patch of {smallest} pixels")
+            return f"{path}: {pixels.shape[1]}x{pixels.shape[0]} is smaller than the patch of {smallest} pixels"
+        name = path.relative_to(folder).as_posix()
+        return FilePicture(name, path, pixels.shape[:2], cache, alike.thumbnail(pixels))
+
+    for loaded in in_threads(load, paths):
+        if isinstance(loaded, str):
+            skipped.append(loaded)
         else:
-            pictures.append(Picture(name, pixels))
+            pictures.append(loaded)
     for reason in skipped:
         log.warning("skipped %s", reason)
     if skipped:
@@ -81,23 +95,45 @@ def load_photographs(folder: Path, smallest: int) -> list[Picture]:
     return pictures
 
 
-def load_pairs(blurred_folder: Path, sharp_folder: Path, smallest: int) -> list[Picture]:
-    """Pairs of two folders, matched by sorted name. Raises DataError on unequal counts, sizes, or unreadable files."""
+def photographs_in(folder: Path) -> list[Path]:
+    """The pictures of `folder` and its sub-folders but the hidden ones; may be none. Raises DataError without the folder."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; --data takes a folder of sharp photographs")
+    below = sorted(p for p in folder.rglob("*") if p.is_dir())
+    folders = [folder, *(p for p in below if not any(part.startswith(".") for part in p.relative_to(folder).parts))]
+    paths: list[Path] = []
+    for place in folders:
+        try:
+            paths += pictures_in(place)
+        except DataError:
+            continue
+    return paths
+
+
+def load_pairs(blurred_folder: Path, sharp_folder: Path, smallest: int, cache: PixelCache | None = None) -> list[FilePicture]:
+    """Pairs of two folders, matched by sorted name; see `load_photographs` for `cache`.
+
+    Raises DataError on unequal counts, sizes, or unreadable files.
+    """
+    cache = cache or PixelCache(default_cache_bytes())
     blurred_paths, sharp_paths = pictures_in(blurred_folder), pictures_in(sharp_folder)
     if len(blurred_paths) != len(sharp_paths):
         raise DataError(
             f"{blurred_folder} has {len(blurred_paths)} pictures and {sharp_folder} has {len(sharp_paths)}; "
             "pairs are matched by sorted name, so both need the same number"
         )
-    pictures = []
-    for blurred_path, sharp_path in zip(blurred_paths, sharp_paths, strict=True):
-        blurred, sharp = read_picture(blurred_path), read_picture(sharp_path)
+
+    def load(paths: tuple[Path, Path]) -> FilePicture:
+        blurred_path, sharp_path = paths
+        blurred, sharp = cache.read(blurred_path), cache.read(sharp_path)
         if blurred.shape != sharp.shape:
             sizes = f"{blurred.shape[1]}x{blurred.shape[0]} and {sharp.shape[1]}x{sharp.shape[0]}"
             raise DataError(f"{blurred_path} and {sharp_path} are a pair but measure {sizes}; both must be one size")
         if min(sharp.shape[:2]) < smallest:
             raise DataError(f"{sharp_path}: {sharp.shape[1]}x{sharp.shape[0]} is smaller than the patch of {smallest} pixels")
-        pictures.append(Picture(sharp_path.name, sharp, blurred))
+        return FilePicture(sharp_path.name, sharp_path, sharp.shape[:2], cache, alike.thumbnail(sharp), blurred_path)
+
+    pictures = list(in_threads(load, list(zip(blurred_paths, sharp_paths, strict=True))))
     if len(pictures) < 2:
         raise DataError(f"{sharp_folder}: 1 pair, at least 2 are needed to train on one and validate on another")
     return pictures
@@ -123,13 +159,47 @@ def read_named(kind: str, folders: tuple[str, ...], names: tuple[str, ...]) -> l
     return [Picture(name, read_picture(Path(folders[0]) / name)) for name in names]
 
 
-def split(pictures: list[Picture], val_share: float, seed: int) -> tuple[list[Picture], list[Picture]]:
-    """Split by picture into (training, validation). A share of 0 validates on the training pictures, as tutorials do."""
+def split(
+    pictures: Sequence[Item], val_share: float, seed: int, groups: Sequence[Sequence[int]] = ()
+) -> tuple[list[Item], list[Item]]:
+    """Split by picture into (training, validation). A share of 0 validates on the training pictures, as tutorials do.
+
+    `groups` are indices of pictures that belong on one side (`train.alike.groups`); whoever is in none, or alone, is drawn
+    as without groups. Where no group is small enough for the share, the smallest one is held out.
+    """
     if val_share == 0:
-        return pictures, pictures
-    order = np.random.default_rng(seed).permutation(len(pictures))
-    held_out = min(max(1, round(len(pictures) * val_share)), len(pictures) - 1)
-    return [pictures[i] for i in sorted(order[held_out:])], [pictures[i] for i in sorted(order[:held_out])]
+        return list(pictures), list(pictures)
+    order = [int(i) for i in np.random.default_rng(seed).permutation(len(pictures))]
+    wanted = min(max(1, round(len(pictures) * val_share)), len(pictures) - 1)
+    group_of = {i: group for group in groups for i in group}
+    held_out: set[int] = set()
+    for i in order:
+        group = group_of.get(i, [i])
+        if i not in held_out and len(held_out) + len(group) <= wanted:
+            held_out.update(group)
+    if not held_out:
+        smallest = min((group_of.get(i, [i]) for i in order), key=len)
+        if len(smallest) == len(pictures):
+            log.warning("all pictures show the same scene, so the figures of the validation say little about other scenes")
+            smallest = order[:wanted]
+        held_out.update(smallest)
+    return [p for i, p in enumerate(pictures) if i not in held_out], [p for i, p in enumerate(pictures) if i in held_out]
+
+
+def split_as_before(
+    pictures: Sequence[AnyPicture], train: Sequence[str], validation: Sequence[str], run: Path
+) -> tuple[list[AnyPicture], list[AnyPicture]]:
+    """The split of the `run` that goes on, by the names it stored. Raises UsageError where they are no longer the same."""
+    by_name = {p.name: p for p in pictures}
+    if by_name.keys() != {*train, *validation}:
+        raise UsageError(f"{run}: its pictures have changed since it began ({len(pictures)} now); train anew with another --out")
+    return [by_name[name] for name in train], [by_name[name] for name in validation]
+
+
+def side_by_side(pictures: Sequence[Photograph]) -> list[list[int]]:
+    """The groups of pictures that `split` keeps on one side: copies of one another, or shots of one scene."""
+    pairs = alike.alike([p.thumbnail for p in pictures])
+    return alike.groups(len(pictures), pairs)
 
 
 class Batches(Protocol):
@@ -148,10 +218,12 @@ class Patches:
     blurred, each serves twice the patches that fit into it, and every step draws from the `_WINDOW` crops that are current.
     """
 
-    def __init__(self, pictures: list[Picture], blur: Camera, *, patch: int, batch: int, steps_per_epoch: int, seed: int) -> None:
+    def __init__(
+        self, pictures: Sequence[Photograph], blur: Camera, *, patch: int, batch: int, steps_per_epoch: int, seed: int
+    ) -> None:
         self.steps_per_epoch = steps_per_epoch or max(1, len(pictures) // batch)
         self._pictures, self._blur, self._patch, self._batch, self._seed = pictures, blur, patch, batch, seed
-        areas = np.array([p.sharp.shape[0] * p.sharp.shape[1] for p in pictures], np.float64)
+        areas = np.array([p.size_hw[0] * p.size_hw[1] for p in pictures], np.float64)
         # Large pictures hold more to learn from, but not in proportion: their square root.
         self._odds = np.sqrt(areas) / np.sqrt(areas).sum()
         self._patches_per_crop = 2 * max(1, (_CROP_PX // patch) ** 2)  # each place twice, turned differently
@@ -183,15 +255,17 @@ class Patches:
     def _make_crop(self, index: int) -> tuple[Pixels, Pixels]:
         rng = np.random.default_rng([self._seed, index, 1])
         picture = self._pictures[int(rng.choice(len(self._pictures), p=self._odds))]
-        height, width = (max(self._patch, min(_CROP_PX, side)) for side in picture.sharp.shape[:2])
-        top = int(rng.integers(0, picture.sharp.shape[0] - height + 1))
-        left = int(rng.integers(0, picture.sharp.shape[1] - width + 1))
-        if picture.blurred is not None:
+        height, width = (max(self._patch, min(_CROP_PX, side)) for side in picture.size_hw)
+        top = int(rng.integers(0, picture.size_hw[0] - height + 1))
+        left = int(rng.integers(0, picture.size_hw[1] - width + 1))
+        blurred, sharp = picture.blurred, picture.sharp
+        if blurred is not None:
             inside = np.s_[top : top + height, left : left + width]
-            return picture.blurred[inside], picture.sharp[inside]
+            return blurred[inside].copy(), sharp[inside].copy()  # a view would keep the whole picture in memory
         margin = self._blur.margin_px
-        sharp = crop_with_margin(picture.sharp, top, left, height, width, margin)
-        return self._blur.degrade(sharp, rng, trim=margin), sharp[margin : margin + height, margin : margin + width]
+        crop = crop_with_margin(sharp, top, left, height, width, margin)
+        inside = np.s_[margin : margin + height, margin : margin + width]
+        return self._blur.degrade(crop, rng, trim=margin), crop[inside].copy()
 
     def _draw(self, blurred: Pixels, sharp: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
         top = int(rng.integers(0, sharp.shape[0] - self._patch + 1))
@@ -245,29 +319,30 @@ class WholePictures:
         return self._blurred[chosen], self._sharp[chosen]
 
 
-def fixed_pairs(pictures: list[Picture], blur: Camera, *, side: int, whole: bool, multiple: int, seed: int) -> Batch:
+def fixed_pairs(pictures: Sequence[Photograph], blur: Camera, *, side: int, whole: bool, multiple: int, seed: int) -> Batch:
     """One pair a picture, the same in every epoch and run: the middle of it, or (`whole`) all of it resized to `side`.
 
     The middle is at most `side` pixels wide and high, the same for all pictures and a multiple of `multiple`.
     """
     if not whole:
-        side = min(side, *(min(p.sharp.shape[:2]) for p in pictures)) // multiple * multiple
+        side = min(side, *(min(p.size_hw) for p in pictures)) // multiple * multiple
     blurred, sharp = [], []
     for i, picture in enumerate(pictures):
         rng = np.random.default_rng([seed, i])
+        clear, real = picture.sharp, picture.blurred
         if whole:
-            full, margin = cv2.resize(picture.sharp, (side, side), interpolation=cv2.INTER_AREA), 0
+            full, margin = cv2.resize(clear, (side, side), interpolation=cv2.INTER_AREA), 0
         else:
-            top, left = (picture.sharp.shape[0] - side) // 2, (picture.sharp.shape[1] - side) // 2
+            top, left = (clear.shape[0] - side) // 2, (clear.shape[1] - side) // 2
             margin = blur.margin_px
-            full = crop_with_margin(picture.sharp, top, left, side, side, margin)
+            full = crop_with_margin(clear, top, left, side, side, margin)
         inside = np.s_[margin : margin + side, margin : margin + side]
-        if picture.blurred is None:
+        if real is None:
             soft = blur.degrade(full, rng, trim=margin)  # type: ignore[arg-type]
         elif whole:
-            soft = cv2.resize(picture.blurred, (side, side), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            soft = cv2.resize(real, (side, side), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         else:
-            soft = picture.blurred[top : top + side, left : left + side]
+            soft = real[top : top + side, left : left + side]
         blurred.append(to_float(soft))
         sharp.append(to_float(full[inside]))  # type: ignore[index, arg-type]
     return np.stack(blurred), np.stack(sharp)
@@ -282,12 +357,25 @@ def crop_with_margin(pixels: Pixels, top: int, left: int, height: int, width: in
     return cv2.copyMakeBorder(part, *border, cv2.BORDER_REFLECT) if any(border) else part  # type: ignore[return-value]
 
 
-def prefetched(batches: Batches, first: int, last: int) -> Iterator[Batch]:
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+def in_threads(work: Callable[[Given], Made], items: Sequence[Given]) -> Iterator[Made]:
+    """`work(item)` of every item, in order, by as many threads as there are cores; the first error ends it."""
+    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="pictures")
+    try:
+        yield from pool.map(work, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def prefetched(batches: Batches, first: int, last: int) -> Generator[Batch, None, None]:
     """The batches of steps first..last-1, in order, prepared by threads while the accelerator works."""
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="batches") as pool:
-        waiting: list[Future[Batch]] = [pool.submit(batches.batch, s) for s in range(first, min(first + _AHEAD, last))]
+        waiting: list[Future[Batch]] = [pool.submit(batches.batch, s) for s in range(first, min(first + AHEAD, last))]
         for step in range(first, last):
             batch = waiting.pop(0).result()
-            if step + _AHEAD < last:
-                waiting.append(pool.submit(batches.batch, step + _AHEAD))
+            if step + AHEAD < last:
+                waiting.append(pool.submit(batches.batch, step + AHEAD))
             yield batch

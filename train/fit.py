@@ -5,7 +5,8 @@ import io
 import logging
 import math
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,27 +38,39 @@ def fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, qu
 
     Raises DataError when the loss is no longer finite. Whatever ends it, the last whole epoch is kept.
     """
-    recipe = record.recipe
+    with devices_of(record) as devices:
+        return _fit(record, folder, batches, validation, quiet, devices)
+
+
+@contextmanager
+def devices_of(record: RunRecord) -> Iterator[accelerator.Devices]:
+    """The run's seed, precision and devices, for the networks that are built and trained within."""
     keras.utils.set_random_seed(record.seed)
-    keras.config.set_dtype_policy(recipe.precision)
+    keras.config.set_dtype_policy(record.recipe.precision)
     try:
-        with accelerator.spread_over(accelerator.several_accelerators() if recipe.patch else []) as devices:
-            return _fit(record, folder, batches, validation, quiet, devices)
+        with accelerator.spread_over(accelerator.several_accelerators() if record.recipe.patch else []) as devices:
+            yield devices
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def compiled(record: RunRecord, steps: int) -> tuple[keras.Model, keras.optimizers.Optimizer, Teacher | None]:
+    """The run's network, untrained, with its loss and its optimizer for a training of that many steps; and its teacher."""
+    height, width = record.network.fixed_hw or (None, None)
+    network = record.network.network(height, width, clip=False)
+    optimizer = _optimizer(record.recipe, steps)
+    teacher = Teacher(Path(record.teacher), record.teacher_sha256, record.network) if record.teacher else None
+    network.compile(optimizer, taught_loss(record.recipe) if teacher else picture_loss(record.recipe))
+    optimizer.build(network.trainable_variables)
+    return network, optimizer, teacher
 
 
 def _fit(
     record: RunRecord, folder: Path, batches: Batches, validation: Batch, quiet: bool, devices: accelerator.Devices
 ) -> RunRecord:
     recipe, began = record.recipe, time.monotonic()
-    height, width = record.network.fixed_hw or (None, None)
-    network = record.network.network(height, width, clip=False)
-    optimizer = _optimizer(recipe, recipe.epochs * batches.steps_per_epoch)
+    network, optimizer, teacher = compiled(record, recipe.epochs * batches.steps_per_epoch)
     loss = picture_loss(recipe)
-    teacher = Teacher(Path(record.teacher), record.teacher_sha256, record.network) if record.teacher else None
-    network.compile(optimizer, taught_loss(recipe) if teacher else loss)
-    optimizer.build(network.trainable_variables)
     history = load_checkpoint(folder, network, optimizer)
     if record.init and not history:
         load_initial(record.init, record.network, network)
