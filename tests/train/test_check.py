@@ -1,0 +1,110 @@
+"""deblurkit train --check: what it finds in a folder of photographs. Needs no Keras."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from device.frame import Pixels
+from device.picture import write_picture
+from device.scene import dead_leaves
+from train.check import SMALLEST, SOFT_PX, edge_blur_px, jpeg_channels
+from train.data import package_photographs
+
+
+def check(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "deblurkit", "train", "--check", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def blurred(pixels: Pixels, sigma: float) -> Pixels:
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Good pictures, and one of every kind of finding that can be made without rare formats."""
+    place = tmp_path / "photos"
+    place.mkdir()
+    for i in range(4):
+        write_picture(place / f"good{i}.png", dead_leaves(160, 200, seed=i))
+    write_picture(place / "soft.png", blurred(dead_leaves(160, 200, seed=10), 2.0))
+    write_picture(place / "copy.jpg", dead_leaves(160, 200, seed=0))
+    scene = dead_leaves(160, 210, seed=11)
+    write_picture(place / "shot1.png", scene[:, :200])
+    write_picture(place / "shot2.png", scene[:, 6:206])
+    write_picture(place / "tiny.png", dead_leaves(40, 40, seed=12))
+    write_picture(place / "wall.png", np.full((160, 200, 3), (90, 120, 150), np.uint8))
+    cv2.imwrite(str(place / "deep.png"), dead_leaves(160, 200, seed=13).astype(np.uint16) * 257)
+    (place / "broken.jpg").write_bytes((place / "copy.jpg").read_bytes()[:200])
+    (place / "phone.heic").write_bytes(b"not decoded")
+    return place
+
+
+def test_every_kind_is_found_and_only_where_it_is(folder: Path) -> None:
+    done = check(folder, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    found = {(f["kind"], *sorted(f["files"])) for f in result["findings"]}
+    assert found == {
+        ("unreadable", "broken.jpg"),
+        ("unknown", "phone.heic"),
+        ("tiny", "tiny.png"),
+        ("soft", "soft.png"),
+        ("plain", "wall.png"),
+        ("copies", "copy.jpg", "good0.png"),
+        ("burst", "shot1.png", "shot2.png"),
+        ("deep", "deep.png"),
+    }
+    assert result["usable"] == 10
+    assert result["train"] + result["validation"] == 10
+    assert result["groups_of_one_scene"] == 2
+
+
+def test_the_terminal_names_the_file_and_what_to_do(folder: Path) -> None:
+    done = check(folder)
+    assert done.returncode == 0, done.stderr
+    assert "soft.png" in done.stdout
+    assert "take them out" in done.stdout
+    assert "to train on" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [(["missing"], 3, "no such folder"), ([".", "--preset", "smal"], 2, "small"), (["."], 3, "at least 2 are needed")],
+)
+def test_a_folder_that_cannot_be_used_ends_with_its_code(tmp_path: Path, words: list[str], code: int, says: str) -> None:
+    done = check(tmp_path / words[0], *words[1:])
+    assert done.returncode == code
+    assert says in done.stderr
+
+
+def test_blur_is_measured_whatever_the_contrast() -> None:
+    sharp = dead_leaves(300, 400, seed=3)
+    for contrast in (1.0, 0.4):
+        scene = cv2.convertScaleAbs(sharp, alpha=contrast, beta=20)
+        seen = [edge_blur_px(blurred(scene, sigma)) for sigma in (1.0, 2.0, 3.0)]
+        for sigma, measured in zip((1.0, 2.0, 3.0), seen, strict=True):
+            assert measured is not None
+            assert abs(measured - sigma) < 0.35 * sigma, (contrast, sigma, measured)
+
+
+def test_photographs_are_told_from_the_same_blurred() -> None:
+    photographs = [p.sharp for p in package_photographs() if edge_blur_px(p.sharp) is not None]
+    soft = [edge_blur_px(blurred(pixels, 1.5)) for pixels in photographs]
+    assert sum(s is None or s > SOFT_PX for s in soft) == len(soft)
+
+
+def test_the_patches_it_assumes_are_those_of_the_presets() -> None:
+    presets = pytest.importorskip("train.presets", exc_type=ImportError)
+    assert {name: preset.recipe.patch or 1 for name, preset in presets.PRESETS.items()} == SMALLEST
+
+
+def test_channels_of_a_jpeg_are_read_from_its_header() -> None:
+    for channels, pixels in ((1, np.zeros((8, 8), np.uint8)), (3, np.zeros((8, 8, 3), np.uint8))):
+        assert jpeg_channels(cv2.imencode(".jpg", pixels)[1].tobytes()) == channels
+    assert jpeg_channels(b"\xff\xd8\xff") == 0
