@@ -13,7 +13,17 @@ pytest.importorskip("tensorflow")
 
 def test_both_rates_of_every_stage_are_printed_and_nothing_is_written(tmp_path: Path, photographs: Path) -> None:
     words = ["--preset", "nano", "--data", photographs, "--patch", 32, "--grow", 64, "--batch", 4, "--epochs", 4, "--cpu"]
-    command = [sys.executable, "-m", "deblurkit", "train", "--profile", "--json", *map(str, words), "--out", str(tmp_path / "run")]
+    command = [
+        sys.executable,
+        "-m",
+        "deblurkit",
+        "train",
+        "--profile",
+        "--json",
+        *map(str, words),
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
