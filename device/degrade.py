@@ -16,6 +16,9 @@ from device.frame import Pixels
 Plane = NDArray[np.float32]
 Kernel = NDArray[np.float64]
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of R, G and B (ITU-R BT.601)."""
+
 # IEC 61966-2-1, for 8-bit values.
 _CODES = np.arange(256) / 255
 _LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
@@ -91,7 +94,7 @@ def to_pixels(picture: Plane) -> Pixels:
 
 def to_luma(rgb: Plane) -> Plane:
     """(…, 3) -> (…, 1): BT.601 luma of sRGB values, full range, as cameras and JPEG have it."""
-    return (rgb @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+    return (rgb @ LUMA)[..., None]
 
 
 def to_linear(pixels: Pixels) -> Plane:
@@ -144,7 +147,7 @@ class Camera:
     If noise and compression depended on the blur, a model would learn to tell the cases by their noise.
     """
 
-    odds: tuple[float, ...] = (0.13, 0.1, 0.18, 0.17, 0.25, 0.08, 0.06, 0.03)
+    odds: tuple[float, ...] = (0.15, 0.09, 0.18, 0.16, 0.26, 0.06, 0.06, 0.04)
     """Chance of each of KINDS: sharp; Gaussian in linear light (half of them anisotropic); Gaussian on sRGB values, as the
     classical literature has it; defocus; hand-shake; hand-shake on defocus; an object that moves before a still
     background; a shake that changes from row to row, as a rolling shutter shows it."""
@@ -224,7 +227,7 @@ class Camera:
 
     def _length(self, rng: np.random.Generator) -> float:
         low, high = self.length_px
-        return float(low + (high - low) * rng.random() ** 1.5)
+        return float(low + (high - low) * rng.random() ** 2)
 
 
 BLURS = {

@@ -14,7 +14,7 @@ from device.bundle import SCHEMA, Artifact, Bundle, Manifest, Training, Weights,
 from device.errors import ExportError
 from export import parity, to_onnx, to_tflite
 from export.calibration import calibration_pictures, held_out_pairs, network_input
-from train import run_folder
+from train import quantise, run_folder
 from train.nafnet import NAFNet
 from train.run_folder import RunRecord
 
@@ -47,6 +47,10 @@ def convert(run: Path, folder: Path, name: str, calibration_folder: Path | None,
     concrete = run_folder.load_network(run, height, width, batch=1)
     flexible = concrete if architecture.fixed_hw else run_folder.load_network(run)
     pictures = calibration_pictures(record, calibration_folder, height)
+    unclipped = run_folder.load_network(run, height, width, batch=1, clip=False)
+    ranges = quantise.read_ranges(run)
+    if ranges is None and quantise.takes_ranges(unclipped):
+        ranges = quantise.calibrated_ranges(unclipped, pictures)
     pairs = held_out_pairs(record, height)
 
     def calibration() -> Iterator[np.ndarray]:
@@ -59,10 +63,16 @@ def convert(run: Path, folder: Path, name: str, calibration_folder: Path | None,
         for variant in (v for v in offered if v in variants):
             began = time.monotonic()
             if format_ == "tflite":
-                data = to_tflite.to_tflite(concrete, variant, calibration)
+                if variant == "int8" and ranges:
+                    data = to_tflite.to_tflite_int8(unclipped, ranges)
+                else:
+                    data = to_tflite.to_tflite(concrete, variant, calibration)
                 specs = to_tflite.tflite_specs(data)
             else:
-                data = to_onnx.to_onnx(onnx_fp32, variant, calibration)
+                if variant == "int8" and ranges:
+                    data = to_onnx.to_onnx_int8(run_folder.load_network(run, clip=False), ranges, calibration)
+                else:
+                    data = to_onnx.to_onnx(onnx_fp32, variant, calibration)
                 specs = to_onnx.onnx_specs(data)
             path = folder / f"{name}_{variant}.{format_}"
             path.write_bytes(data)

@@ -1,5 +1,6 @@
 """A Keras network into ONNX files: tf2onnx for the graph, ONNX Runtime's quantiser for 8 bits."""
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import tf2onnx
 from device.console import quiet_stdio
 from device.errors import ExportError
 from device.frame import TensorSpec
+from train.quantise import RESIDUAL, Ranges
 
 VARIANTS = ("fp32", "fp16", "int8")
 OPSET = 18
@@ -49,9 +51,32 @@ def to_onnx(fp32: onnx.ModelProto, variant: str, calibration: Callable[[], Itera
                 copy = onnx.ModelProto()
                 copy.CopyFrom(fp32)
                 return convert_float_to_float16(copy, keep_io_types=True).SerializeToString()
-            return _quantised(fp32, calibration)
+            return _quantised(fp32, calibration, {})
     except Exception as error:  # the converters raise plain exceptions of many kinds
         raise ExportError(f"ONNX {variant}: the converter failed: {error}") from error
+
+
+def to_onnx_int8(network: keras.Model, ranges: Ranges, calibration: Callable[[], Iterator[np.ndarray]]) -> bytes:
+    """int8 (as `to_onnx` has it) of an unclipped network with the `ranges` of its layers; 0..1 of the last addition clips.
+
+    Tensors without a range of their own are calibrated. Raises ExportError.
+    """
+    graph = to_onnx_fp32(network)
+    overrides = {}
+    for layer, (low, high) in {**ranges, RESIDUAL: (0.0, 1.0)}.items():
+        made_by = [node for node in graph.graph.node if re.search(rf"/{layer}(_\d+)?/", node.name)]
+        if not made_by:
+            raise ExportError(f"ONNX int8: tf2onnx left no operator of the layer {layer!r}, so its range has no place")
+        scale = max(high - low, 1e-6) / 255
+        overrides[made_by[-1].output[0]] = (scale, int(np.clip(round(-low / scale), 0, 255)))
+    for node in graph.graph.node:
+        if node.op_type == "DepthToSpace" and node.input[0] in overrides:  # pixels only moved
+            overrides[node.output[0]] = overrides[node.input[0]]
+    try:
+        with quiet_stdio():
+            return _quantised(graph, calibration, overrides)
+    except Exception as error:  # the converters raise plain exceptions of many kinds
+        raise ExportError(f"ONNX int8: the converter failed: {error}") from error
 
 
 def onnx_specs(model: bytes) -> tuple[TensorSpec, TensorSpec]:
@@ -64,11 +89,18 @@ def onnx_specs(model: bytes) -> tuple[TensorSpec, TensorSpec]:
     return spec(graph.input[0]), spec(graph.output[0])
 
 
-def _quantised(fp32: onnx.ModelProto, calibration: Callable[[], Iterator[np.ndarray]]) -> bytes:
+def _quantised(
+    fp32: onnx.ModelProto, calibration: Callable[[], Iterator[np.ndarray]], ranges: dict[str, tuple[float, int]]
+) -> bytes:
+    """`ranges`: scale and zero point of tensors that are not to be calibrated."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     name = fp32.graph.input[0].name
+    overrides = {
+        tensor: [{"quant_type": QuantType.QUInt8, "scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
+        for tensor, (scale, zero) in ranges.items()
+    }
 
     class Pictures(CalibrationDataReader):
         def __init__(self) -> None:
@@ -85,6 +117,7 @@ def _quantised(fp32: onnx.ModelProto, calibration: Callable[[], Iterator[np.ndar
         quantize_static(
             prepared, done, Pictures(), quant_format=QuantFormat.QDQ, per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            extra_options={"TensorQuantOverrides": overrides},
         )  # fmt: skip
         return Path(done).read_bytes()
 

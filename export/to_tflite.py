@@ -1,14 +1,17 @@
 """A Keras network into TFLite files, by TensorFlow's own converter and quantiser."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 
 from device.console import quiet_stdio
 from device.errors import ExportError
 from device.frame import TensorSpec
+from train.quantise import RESIDUAL, Ranges
 
 VARIANTS = ("fp32", "fp16", "dynamic", "int8")
 
@@ -33,6 +36,67 @@ def to_tflite(network: keras.Model, variant: str, calibration: Callable[[], Iter
             return converter.convert()
     except Exception as error:  # the converter raises whatever MLIR or TensorFlow raised
         raise ExportError(f"TFLite {variant}: the converter failed: {error}") from error
+
+
+def to_tflite_int8(network: keras.Model, ranges: Ranges) -> bytes:
+    """Convert a network of convolutions to int8 with the `ranges` of its layers, pixels in and out at a scale of 1/255.
+
+    `network` is unclipped: the range 0..1 of its last addition clips, so that no operator has to. The ranges reach the
+    converter as TensorFlow's fake quantisation. Raises ExportError with the converter's message.
+    """
+    try:
+        with quiet_stdio():
+            converter = tf.lite.TFLiteConverter.from_keras_model(_with_ranges(network, ranges))
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.inference_input_type = converter.inference_output_type = tf.int8
+            return converter.convert()
+    except Exception as error:  # the converter raises whatever MLIR or TensorFlow raised
+        raise ExportError(f"TFLite int8: the converter failed: {error}") from error
+
+
+def _with_ranges(network: keras.Model, ranges: Ranges) -> keras.Model:
+    ranges = {**ranges, RESIDUAL: (0.0, 1.0)}
+
+    def twin_layer(layer: layers.Layer) -> layers.Layer:
+        kind = _EightBitKernel if type(layer) is layers.Conv2D else type(layer)
+        return kind.from_config(layer.get_config())  # type: ignore[no-any-return]
+
+    def call(layer: layers.Layer, *inputs: Any, **options: Any) -> Any:
+        output = layer(*inputs, **options)
+        return _EightBits(*ranges[layer.name])(output) if layer.name in ranges else output
+
+    twin = keras.models.clone_model(network, clone_function=twin_layer, call_function=call)
+    for layer in network.layers:
+        of_twin = twin.get_layer(layer.name)
+        of_twin.set_weights(layer.get_weights())
+        if isinstance(of_twin, _EightBitKernel):
+            of_twin.limits = np.abs(layer.get_weights()[0]).max((0, 1, 2)).clip(1e-9)
+    picture = keras.Input(batch_shape=network.input_shape, name="blurred", dtype="float32")
+    return keras.Model(picture, twin(_EightBits(0.0, 1.0)(picture)))
+
+
+class _EightBits(layers.Layer):
+    """Tells the converter the range of a tensor."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self._range = low, high
+
+    def call(self, x: Any) -> Any:
+        return tf.quantization.fake_quant_with_min_max_args(x, *self._range)
+
+
+class _EightBitKernel(layers.Conv2D):
+    """Tells the converter the range of a kernel, one an output channel."""
+
+    limits: np.ndarray | None = None
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        if self.limits is not None:
+            kernel = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+                keras.ops.convert_to_tensor(kernel), -self.limits, self.limits, narrow_range=True
+            )
+        return super().convolution_op(inputs, kernel)
 
 
 def tflite_specs(model: bytes) -> tuple[TensorSpec, TensorSpec]:

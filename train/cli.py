@@ -45,6 +45,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--grow", type=int, nargs="+", metavar="SIDE", help="sides of larger patches, each for an equal share of the epochs"
     )
+    parser.add_argument("--branches", action="store_true", help="train each 3x3 kernel as a sum of branches, folded at the end")
+    parser.add_argument("--quantise", action="store_true", help="fine-tune the weights of --init for int8 files")
+    parser.add_argument("--loss", choices=["charbonnier", "log_mse", "mse"], help="what is minimised (default: the preset's)")
     parser.add_argument("--fft-weight", type=float, help="weight of the error in the frequencies (default: the preset's)")
     parser.add_argument("--learning-rate", type=float, help="peak learning rate (default: the preset's)")
     parser.add_argument(
@@ -79,7 +82,7 @@ def main(argv: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
-        from train import accelerator, data, distil, fit, nafnet, presets, profile, run_folder, store
+        from train import accelerator, data, distil, fit, nafnet, presets, profile, quantise, run_folder, store
 
     out: Path = options.out or Path("runs") / options.preset
     if not options.cpu:
@@ -92,7 +95,8 @@ def main(argv: list[str]) -> int:
         preset = presets.find_preset(options.preset)
         recipe = _changed(preset.recipe, options)
         if recipe.precision == "auto":
-            recipe = replace(recipe, precision=accelerator.best_precision())
+            # bfloat16 itself rounds to 8 bits, which would hide what quantisation rounds.
+            recipe = replace(recipe, precision="float32" if recipe.quantise else accelerator.best_precision())
         kind = "pairs" if options.pairs else "photographs" if options.data else "package"
         folders, val_share = (
             [p.resolve() for p in options.pairs or ([options.data] if options.data else [])],
@@ -134,10 +138,12 @@ def main(argv: list[str]) -> int:
         train_pictures, val_pictures = data.split(pictures, val_share, options.seed, data.side_by_side(pictures))
 
     if record is None:
-        if not options.profile:
-            run_folder.fresh_folder(out)
         architecture = preset.architecture
         network = architecture.network(*(architecture.fixed_hw or (None, None)))
+        if recipe.quantise and not quantise.takes_ranges(network):
+            raise UsageError(f"--quantise: {preset.name} has other layers than convolutions; its int8 file is calibrated only")
+        if not options.profile:
+            run_folder.fresh_folder(out)
         if options.init:
             run_folder.load_initial(options.init, architecture, network)  # a mistake shall show before anything is written
         record = run_folder.RunRecord(
@@ -232,15 +238,23 @@ def _changed(recipe, options):  # type: ignore[no-untyped-def]
         "batch": options.batch,
         "patch": options.patch,
         "grow": tuple(options.grow) if options.grow else None,
+        "loss": options.loss,
         "fft_weight": options.fft_weight,
         "teacher_weight": options.teacher_weight,
         "learning_rate": options.learning_rate,
+        "branches": options.branches or None,
+        "quantise": options.quantise or None,
         "precision": options.precision,
     }
     for name, value in given.items():
         if value is not None and not isinstance(value, str | tuple) and value <= 0:
             raise UsageError(f"--{name.replace('_', '-')} {value}: expected a number above 0")
-    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    changed = {name: value for name, value in given.items() if value is not None}
+    if options.quantise and options.branches:
+        raise UsageError("--quantise --branches: branches are folded before kernels are rounded; train with --branches first")
+    if options.quantise and not options.init:
+        raise UsageError("--quantise: it fine-tunes finished weights; name their run or bundle with --init")
+    return replace(recipe, **changed)
 
 
 def _installed_backend() -> str:

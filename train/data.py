@@ -29,6 +29,7 @@ AHEAD = 16  # batches prepared in advance
 _WORKERS = os.cpu_count() or 1
 _CROP_PX = 256
 _WINDOW = 64
+_SERVED = 4  # times that each place of a blurred crop serves, turned and shifted differently: blurring costs more than training
 
 # The photographs that the scikit-image wheel carries, with what its documentation says of their origin.
 SKIMAGE_PHOTOGRAPHS = (
@@ -215,7 +216,7 @@ class Patches:
     """Random patches of the pictures, flipped and turned; the blurring is shared by several patches.
 
     A patch alone would be mostly margin: 64 pixels need 102 to blur from. So a stream of crops of at most `_CROP_PX` is
-    blurred, each serves twice the patches that fit into it, and every step draws from the `_WINDOW` crops that are current.
+    blurred, each serves `_SERVED` times the patches that fit into it, and every step draws from the `_WINDOW` crops that are current.
     """
 
     def __init__(
@@ -226,7 +227,7 @@ class Patches:
         areas = np.array([p.size_hw[0] * p.size_hw[1] for p in pictures], np.float64)
         # Large pictures hold more to learn from, but not in proportion: their square root.
         self._odds = np.sqrt(areas) / np.sqrt(areas).sum()
-        self._patches_per_crop = 2 * max(1, (_CROP_PX // patch) ** 2)  # each place twice, turned differently
+        self._patches_per_crop = _SERVED * max(1, (_CROP_PX // patch) ** 2)
         self._window = max(_WINDOW, batch)
         self._crops: dict[int, Future[tuple[Pixels, Pixels]]] = {}
         self._lock = threading.Lock()

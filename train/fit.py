@@ -19,7 +19,8 @@ from tqdm import tqdm
 from device.errors import DataError
 from device.picture import write_atomically
 from device.quality import largest_channel_accuracy, mean_psnr
-from train import accelerator, figures
+from train import accelerator, figures, quantise
+from train.branches import branched
 from train.data import Batch, Batches, prefetched
 from train.distil import Teacher
 from train.losses import picture_loss, taught_loss
@@ -28,6 +29,7 @@ from train.run_folder import HISTORY, RunRecord, load_checkpoint, load_initial, 
 
 log = logging.getLogger(__name__)
 History = list[dict[str, float]]
+_CALIBRATION_BATCHES = 4  # what the ranges of a quantisation-aware training begin from; they are learned from there
 
 
 OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam}
@@ -55,9 +57,15 @@ def devices_of(record: RunRecord) -> Iterator[accelerator.Devices]:
 
 
 def compiled(record: RunRecord, steps: int) -> tuple[keras.Model, keras.optimizers.Optimizer, Teacher | None]:
-    """The run's network, untrained, with its loss and its optimizer for a training of that many steps; and its teacher."""
+    """The run's network as it begins, with its loss and its optimizer for a training of that many steps; and its teacher."""
     height, width = record.network.fixed_hw or (None, None)
     network = record.network.network(height, width, clip=False)
+    if record.init:
+        load_initial(record.init, record.network, network)
+    if record.recipe.branches:
+        network = branched(network)
+    if record.recipe.quantise:
+        network = quantise.rounded(network)
     optimizer = _optimizer(record.recipe, steps)
     teacher = Teacher(Path(record.teacher), record.teacher_sha256, record.network) if record.teacher else None
     network.compile(optimizer, taught_loss(record.recipe) if teacher else picture_loss(record.recipe))
@@ -72,11 +80,13 @@ def _fit(
     network, optimizer, teacher = compiled(record, recipe.epochs * batches.steps_per_epoch)
     loss = picture_loss(recipe)
     history = load_checkpoint(folder, network, optimizer)
-    if record.init and not history:
-        load_initial(record.init, record.network, network)
     if history:
         log.info("resuming after epoch %d of %d", len(history), recipe.epochs)
         _describe(folder, history)  # the kill may have come between the checkpoint and these
+    elif recipe.quantise:
+        drawn_first = [batches.batch(step) for step in range(_CALIBRATION_BATCHES)]
+        seen = [teacher.show(drawn, devices)[0] if teacher else drawn[0] for drawn in drawn_first]
+        quantise.calibrate(network, np.concatenate(seen))
     average = _AveragedWeights(network) if recipe.ema else None
     input_psnr = mean_psnr(*validation, 1.0)
     for epoch in range(len(history), recipe.epochs):
@@ -115,6 +125,8 @@ def _fit(
             epoch + 1, recipe.epochs, row["loss"], row["val_psnr_db"], input_psnr, gain, rate,
         )  # fmt: skip
     with average or nullcontext():
+        if recipe.quantise:
+            quantise.write_ranges(folder, network)
         save_weights(folder, record, network)
         restored = predict(network, validation[0], devices)
     figures.examples(validation[0], validation[1], restored, folder / "examples.png")

@@ -14,7 +14,7 @@ from train.nafnet import NAFNet
 
 @dataclass(frozen=True)
 class UNet:
-    """Fully convolutional autoencoder: space-to-depth stem, residual levels, added skips, a residual on the picture.
+    """Fully convolutional autoencoder: space-to-depth stem, levels of blocks, skips, a residual on the picture.
 
     Kernels are dense 3x3 with ReLU in multiples of 16 channels, what the boards' int8 kernels are fastest at.
     """
@@ -22,13 +22,18 @@ class UNet:
     widths: tuple[int, ...] = (16, 32, 64)
     """Channels of each level; level i works at 1 / (stem * 2**i) of the picture's size."""
     encoder_blocks: tuple[int, ...] = (1, 1, 2)
-    """Residual blocks of each level on the way down; the last level's are the bottleneck."""
+    """Blocks of each level on the way down; the last level's are the bottleneck."""
     decoder_blocks: tuple[int, ...] = (1, 1)
-    """Residual blocks of each level on the way up, finest first."""
+    """Blocks of each level on the way up, finest first."""
     stem: int = 2
     """Side of the square of pixels that the stem folds into channels."""
     colour: str = "rgb"
     """`rgb`, or `luma`: only brightness is restored, colour differences pass through."""
+    block: str = "residual"
+    """`residual` (two 3x3 convolutions and an addition), `plain` (two, each with ReLU), or `depthwise` (a depthwise 3x3, then
+    1x1 to twice the channels and back, and an addition)."""
+    skips: str = "add"
+    """How a level on the way up takes what it had on the way down: `add`, or `concat` and a 1x1 convolution."""
 
     @property
     def pad_multiple(self) -> int:
@@ -48,16 +53,20 @@ class UNet:
             strides = 1 if level == 0 else 2
             x = _conv(channels, 3, f"down{level}", strides=strides, activation="relu")(x)
             for block in range(self.encoder_blocks[level]):
-                x = _residual(x, channels, f"down{level}_block{block}")
+                x = self._block(x, channels, f"down{level}_block{block}")
             if level != last:
                 skips.append(x)
         for level in reversed(range(last)):
             channels = self.widths[level]
             x = _conv(4 * channels, 1, f"up{level}")(x)
             x = DepthToSpace(2, name=f"up{level}_depth_to_space")(x)
-            x = layers.Add(name=f"up{level}_skip")([x, skips[level]])
+            if self.skips == "concat":
+                x = layers.Concatenate(name=f"up{level}_skip")([x, skips[level]])
+                x = _conv(channels, 1, f"up{level}_merge", activation="relu")(x)
+            else:
+                x = layers.Add(name=f"up{level}_skip")([x, skips[level]])
             for block in range(self.decoder_blocks[level]):
-                x = _residual(x, channels, f"up{level}_block{block}")
+                x = self._block(x, channels, f"up{level}_block{block}")
         # The head begins at zero: an untrained network passes the picture through.
         x = _conv(channels_in * self.stem**2, 3, "head", kernel_initializer="zeros")(x)
         x = DepthToSpace(self.stem, name="head_depth_to_space", dtype="float32")(x)
@@ -65,6 +74,20 @@ class UNet:
         if clip:
             restored = Clip(name="restored", dtype="float32")(restored)
         return keras.Model(picture, restored, name="unet")
+
+    def _block(self, x: Any, channels: int, name: str) -> Any:
+        match self.block:
+            case "plain":
+                x = _conv(channels, 3, f"{name}_a", activation="relu")(x)
+                return _conv(channels, 3, f"{name}_b", activation="relu")(x)
+            case "depthwise":
+                y = layers.DepthwiseConv2D(3, padding="same", name=f"{name}_a")(x)
+                y = _conv(2 * channels, 1, f"{name}_b", activation="relu")(y)
+                y = _conv(channels, 1, f"{name}_c")(y)
+            case _:
+                y = _conv(channels, 3, f"{name}_a", activation="relu")(x)
+                y = _conv(channels, 3, f"{name}_b")(y)
+        return layers.Add(name=f"{name}_add")([x, y])
 
 
 @dataclass(frozen=True)
@@ -132,10 +155,10 @@ class Recipe:
     """Peak rate. `cosine` warms up over the first 2 % of the steps and falls to 1e-7."""
     schedule: str = "cosine"
     """`cosine`, or `plateau`: ReduceLROnPlateau with factor sqrt(0.1), patience 5, floor 0.5e-6."""
-    loss: str = "log_mse"
-    """`log_mse`, `charbonnier` or `mse`."""
-    batch: int = 16
-    patch: int = 96
+    loss: str = "charbonnier"
+    """`charbonnier`, `log_mse` or `mse`."""
+    batch: int = 8
+    patch: int = 128
     """Side of a training patch, pixels; 0 takes whole pictures resized to the network's fixed size."""
     epochs: int = 75
     steps_per_epoch: int = 2000
@@ -144,6 +167,10 @@ class Recipe:
     """Decay of the moving average of the weights, which is what is validated and kept; 0 switches it off."""
     precision: str = "auto"
     """`float32`, `mixed_bfloat16`, `mixed_float16`; `auto` is bfloat16 where the device computes in it, else float32."""
+    branches: bool = False
+    """Train every 3x3 kernel as a sum of branches (`train.branches`), folded when the weights are written."""
+    quantise: bool = False
+    """Train with 8-bit rounding in the network (`train.quantise`): a fine-tuning of finished weights."""
     grow: tuple[int, ...] = ()
     """Sides of the larger patches that follow `patch`, for an equal share of the epochs each; a step keeps its pixels."""
     fft_weight: float = 0.0
@@ -177,7 +204,11 @@ PRESETS = {
             "live video on a Raspberry Pi 4 class board",
             UNet((24, 48), (0, 2), (0,), stem=4, colour="luma"),
         ),
-        Preset("small", "live video on a Raspberry Pi 5 class board", UNet()),
+        Preset(
+            "small",
+            "live video on a Raspberry Pi 5 class board",
+            UNet((16, 32, 64, 64), (1, 1, 2, 2), (1, 1, 0), colour="luma"),
+        ),
         Preset("base", "stills, a Jetson or a workstation", UNet((32, 64, 128), (1, 1, 3), (1, 1))),
         Preset(
             "teacher",
@@ -262,6 +293,9 @@ class SpaceToDepth(layers.Layer):
     def call(self, x: Any) -> Any:
         return ops.space_to_depth(x, self.block)
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "block": self.block}
+
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         b, h, w, c = shape
         n = self.block
@@ -278,6 +312,9 @@ class DepthToSpace(layers.Layer):
     def call(self, x: Any) -> Any:
         return ops.depth_to_space(x, self.block)
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "block": self.block}
+
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         b, h, w, c = shape
         n = self.block
@@ -288,7 +325,7 @@ class Clip(layers.Layer):
     """Keeps the picture within 0..1, inside the graph, so that an 8-bit output spends all its codes there."""
 
     def call(self, x: Any) -> Any:
-        return ops.clip(x, 0.0, 1.0)
+        return ops.minimum(ops.relu(x), 1.0)  # TFLite fuses the first into the addition before it
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return shape
@@ -296,12 +333,6 @@ class Clip(layers.Layer):
 
 def _conv(channels: int, kernel: int, name: str, **options: Any) -> Callable[[Any], Any]:
     return layers.Conv2D(channels, kernel, padding="same", name=name, **options)
-
-
-def _residual(x: Any, channels: int, name: str) -> Any:
-    y = _conv(channels, 3, f"{name}_a", activation="relu")(x)
-    y = _conv(channels, 3, f"{name}_b")(y)
-    return layers.Add(name=f"{name}_add")([x, y])
 
 
 def summary(architecture: Architecture) -> str:

@@ -15,6 +15,8 @@ from device.config import build
 from device.degrade import Camera
 from device.errors import BundleError, DataError, UsageError
 from device.picture import write_atomically
+from train import growth
+from train.branches import fold
 from train.presets import Architecture, Recipe, architecture_from
 
 SCHEMA = 1
@@ -90,14 +92,16 @@ def write_run(folder: Path, record: RunRecord) -> None:
     write_atomically(folder / RUN_JSON, json.dumps(asdict(record), indent=2).encode() + b"\n")
 
 
-def load_network(folder: Path, height: int | None = None, width: int | None = None, batch: int | None = None) -> keras.Model:
-    """The trained network of a finished run, float32, clipped, with its weights. Raises BundleError."""
+def load_network(
+    folder: Path, height: int | None = None, width: int | None = None, batch: int | None = None, clip: bool = True
+) -> keras.Model:
+    """The trained network of a finished run, float32, with its weights. Raises BundleError."""
     record, path = read_run(folder), folder / WEIGHTS
     if not path.is_file():
         raise BundleError(
             f"{folder}: no {WEIGHTS}, the run has not finished; go on with `deblurkit train --out {folder} --resume`"
         )
-    network = record.network.network(height, width, batch)
+    network = record.network.network(height, width, batch, clip)
     _load(network, path, record.preset)
     return network
 
@@ -116,23 +120,30 @@ def _load(network: keras.Model, path: Path, name: str) -> None:
 def load_initial(source: str, architecture: Architecture, network: keras.Model) -> None:
     """Load the weights of a bundle (folder or shipped name) or finished run into `network`, built from `architecture`.
 
-    Raises BundleError when there are none, UsageError when they belong to another architecture.
+    Where the network has more levels or blocks, or wants luma where the weights were for rgb, it begins as what the smaller
+    one does (`train.growth`). Raises BundleError when there are no weights, UsageError when they do not fit.
     """
     if (Path(source) / RUN_JSON).is_file():
         config, path = read_run(Path(source)).architecture, Path(source) / WEIGHTS
     else:
         bundle = open_bundle(source)
         config, path = bundle.manifest.architecture, bundle.path_of_weights()
-    if architecture_from(config, source) != architecture:
+    given = architecture_from(config, source)
+    if given == architecture:
+        _load(network, path, source)
+        return
+    if not growth.may_grow(given, architecture):
         raise UsageError(f"--init {source}: its network is {config}, another than the preset's; choose its own --preset")
-    _load(network, path, source)
+    smaller = given.network(None, None)
+    _load(smaller, path, source)
+    growth.grow(smaller, network)
 
 
 def save_weights(folder: Path, record: RunRecord, network: keras.Model) -> None:
-    """Write the weights of `network`, without its optimizer's state, as .weights.h5, atomically."""
+    """Write the weights of `network`, branches folded, without its optimizer's state, as .weights.h5, atomically."""
     aside = folder / f".part.{WEIGHTS}"
     bare = record.network.network(*(record.network.fixed_hw or (None, None)))
-    bare.set_weights(network.get_weights())
+    fold(network, bare)
     bare.save_weights(aside)
     data = aside.read_bytes()
     aside.unlink()

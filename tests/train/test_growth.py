@@ -1,0 +1,55 @@
+"""A larger network that begins as what a smaller one does."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.keras
+
+from device.degrade import LUMA  # noqa: E402
+from train.growth import grow, may_grow  # noqa: E402
+from train.presets import PRESETS, UNet  # noqa: E402
+
+SMALL = UNet(widths=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1,))
+
+
+@pytest.mark.parametrize(
+    "larger",
+    [
+        replace(SMALL, colour="luma"),
+        replace(SMALL, encoder_blocks=(1, 3), decoder_blocks=(2,)),
+        replace(SMALL, widths=(8, 16, 24), encoder_blocks=(1, 1, 2), decoder_blocks=(1, 0), colour="luma"),
+    ],
+    ids=["luma", "blocks", "a level"],
+)
+def test_it_begins_as_the_smaller_one_on_grey_pictures(larger: UNet) -> None:
+    assert may_grow(SMALL, larger)
+    rng = np.random.default_rng(0)
+    small, large = SMALL.network(None, None, clip=False), larger.network(None, None, clip=False)
+    small.set_weights([w + rng.normal(0, 0.05, w.shape) for w in small.get_weights()])
+    grow(small, large)
+    grey = rng.random((1, 32, 48, 1), dtype=np.float32)
+    expected = np.asarray(small(np.repeat(grey, 3, -1)))
+    assert np.abs(expected - grey).max() > 0.01
+    given = grey if larger.colour == "luma" else np.repeat(grey, 3, -1)
+    assert np.abs(np.asarray(large(given)) - (expected @ LUMA[:, None] if larger.colour == "luma" else expected)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        UNet(widths=(8, 24), encoder_blocks=(1, 1), decoder_blocks=(1,)),
+        replace(SMALL, encoder_blocks=(0, 1)),
+        replace(SMALL, stem=4),
+        replace(SMALL, block="plain"),
+        replace(SMALL, skips="concat"),
+        PRESETS["dense"].architecture,
+    ],
+    ids=["width", "fewer blocks", "stem", "block", "skips", "dense"],
+)
+def test_another_network_is_not_a_larger_one(other: UNet) -> None:
+    assert not may_grow(SMALL, other)
+    assert not may_grow(replace(SMALL, colour="luma"), SMALL)
