@@ -1,15 +1,18 @@
-"""Train networks of one budget equally long and compare them: what docs/networks.md reports.
+"""Train networks of one budget equally long and compare them: the tables of docs/networks.md.
 
-python scripts/compare_networks.py TRAIN_PICTURES VALIDATION_PICTURES OUT [--steps N] [--only NAME ...]
+python scripts/compare_networks.py train TRAIN_PICTURES VALIDATION_PICTURES OUT [--steps N] [--only NAME ...]
+python scripts/compare_networks.py time [--only NAME ...]     milliseconds of each, untrained: nothing else may run
 
-Each network has its run folder in OUT and is resumed there; a finished one is only read. Several of these may run at once
-with other names. The table is printed at the end, of all that have finished.
+Each network has its run folder in OUT and goes on there after a kill; a finished one is only read. Several of these may
+run at once with other names. The table is of all that have finished.
 """
 
 import argparse
 import json
 import os
 import sys
+import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,18 +28,22 @@ from device.degrade import BLURS
 from device.frame import PixelCodec, TensorSpec
 from device.picture import write_atomically
 from device.quality import psnr
-from train import accelerator, data, fit, presets, run_folder
+from device.runtimes import open_runtime
+from device.scene import dead_leaves
+from export import to_tflite
+from train import accelerator, data, fit, presets, quantise, run_folder
 from train.presets import Recipe, UNet
 
 LUMA = UNet(colour="luma")
+DEEP = UNet((16, 32, 64, 64), (1, 1, 2, 2), (1, 1, 0), colour="luma")
+NANO = UNet((8, 16, 32), (1, 1, 1), (1, 1), colour="luma")
+# What differs from LUMA and the script's recipe: the network, or the recipe.
 NETWORKS: dict[str, tuple[UNet, dict[str, object]]] = {
-    "rgb s2 16/32/64": (UNet(), {}),
-    "luma s2 16/32/64": (LUMA, {}),
-    "luma s2 16/32/64/96": (UNet((16, 32, 64, 96), (1, 1, 1, 2), (1, 1, 0), 2, "luma"), {}),
-    "luma s4 48/80": (UNet((48, 80), (0, 2), (1,), 4, "luma"), {}),
-    "luma s4 48/64/96": (UNet((48, 64, 96), (0, 1, 3), (1, 1), 4, "luma"), {}),
-    "luma s4 32/64/96": (UNet((32, 64, 96), (1, 1, 4), (1, 1), 4, "luma"), {}),
-    "luma s4 48, one level": (UNet((48,), (3,), (), 4, "luma"), {}),
+    "luma, 16/32/64": (LUMA, {}),
+    "rgb": (UNet(), {}),
+    "a fourth level (small)": (DEEP, {}),
+    "stem 4, 48/64/96": (UNet((48, 64, 96), (0, 1, 3), (1, 1), 4, "luma"), {}),
+    "stem 4, one level of 48": (UNet((48,), (3,), (), 4, "luma"), {}),
     "plain blocks": (replace(LUMA, block="plain"), {}),
     "plain blocks, branches": (replace(LUMA, block="plain"), {"branches": True}),
     "residual blocks, branches": (LUMA, {"branches": True}),
@@ -44,64 +51,64 @@ NETWORKS: dict[str, tuple[UNet, dict[str, object]]] = {
     "concatenated skips": (replace(LUMA, encoder_blocks=(1, 1, 1), skips="concat"), {}),
     "loss log_mse": (LUMA, {"loss": "log_mse"}),
     "loss + 0.1 fft": (LUMA, {"fft_weight": 0.1}),
-    "batch 4, 4 x the steps": (LUMA, {"batch": 4}),
-    "nano s4 24/48": (UNet((24, 48), (0, 2), (0,), 4, "luma"), {}),
-    "nano s2 8/16/32": (UNet((8, 16, 32), (1, 1, 1), (1, 1), 2, "luma"), {}),
-    "nano s2 8/16/32/48": (UNet((8, 16, 32, 48), (1, 1, 1, 1), (1, 0, 0), 2, "luma"), {}),
-    "nano s2 8/16/32, batch 4": (UNet((8, 16, 32), (1, 1, 1), (1, 1), 2, "luma"), {"batch": 4}),
+    "a quarter of the batch, 4 x the steps": (LUMA, {"batch": 4}),
+    "nano: 8/16/32": (NANO, {}),
+    "nano: stem 4, 24/48": (UNet((24, 48), (0, 2), (0,), 4, "luma"), {}),
+    "nano: stem 4, 24/32/48 (nano)": (UNet((24, 32, 48), (0, 1, 2), (1, 0), 4, "luma"), {}),
 }
+EPOCHS, BATCH, PATCH = 4, 16, 96
 BLURRED = tuple(case for case in cases.CASES if not case.startswith("sharp"))
 
 
 def main() -> None:
-    """Train what is not finished, score it, print the table."""
+    """Train or time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("train", type=Path)
-    parser.add_argument("validation", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--pictures", type=int, default=10)
-    parser.add_argument("--only", nargs="*", default=list(NETWORKS))
+    what = parser.add_subparsers(dest="what", required=True)
+    training, timing = what.add_parser("train"), what.add_parser("time")
+    for of in (training, timing):
+        of.add_argument("--only", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NAME")
+    for name in ("train", "validation", "out"):
+        training.add_argument(name, type=Path)
+    training.add_argument("--steps", type=int, default=2400)
+    training.add_argument("--pictures", type=int, default=10)
     options = parser.parse_args()
     start_logging(quiet=False)
     cv2.setNumThreads(1)
-    recipe = Recipe(
-        loss="charbonnier",
-        batch=16,
-        patch=96,
-        epochs=4,
-        steps_per_epoch=options.steps // 4,
-        precision=accelerator.best_precision(),
-    )
+    print(compare(options) if options.what == "train" else latencies(options.only))
+
+
+def compare(options: argparse.Namespace) -> str:
+    """Train what is not finished, score it; the table of all."""
     pictures = None
     for name in options.only:
-        folder = options.out / name.replace("/", "-").replace(" ", "_")
+        folder = options.out / "".join(c if c.isalnum() else "_" for c in name)
         if (folder / "score.json").is_file():
             continue
-        architecture, changed = NETWORKS[name]
-        of_network = replace(recipe, **changed)
-        of_network = replace(of_network, steps_per_epoch=of_network.steps_per_epoch * recipe.batch // of_network.batch)
-        record = _record(folder, architecture, of_network, options)
+        record = _record(folder, name, options)
+        architecture, recipe = record.network, record.recipe
         if not record.finished:
-            pictures = pictures or data.load_photographs(options.train, 96)
+            pictures = pictures or data.load_photographs(options.train, PATCH)
             batches: data.Batches = data.Patches(
-                pictures, record.blur, patch=96, batch=record.recipe.batch, steps_per_epoch=record.recipe.steps_per_epoch, seed=0
+                pictures, record.blur, patch=PATCH, batch=recipe.batch, steps_per_epoch=recipe.steps_per_epoch, seed=0
             )
-            few = data.load_photographs(options.validation, 96)[:: max(1, 40 // options.pictures)]
+            few = data.load_photographs(options.validation, PATCH)[:: max(1, 40 // options.pictures)]
             validation = data.fixed_pairs(few, record.blur, side=256, whole=False, multiple=16, seed=0)
             if architecture.colour == "luma":
                 batches = data.Luma(batches)
                 validation = data.to_luma(validation[0]), data.to_luma(validation[1])
             record = fit.fit(record, folder, batches, validation, quiet=True)
-        scores = _scores(folder, options.validation, options.pictures)
-        scores |= {"macs": record.macs_per_pixel, "parameters": record.parameters, "seconds": record.seconds}
-        write_atomically(folder / "score.json", json.dumps({"name": name, **scores}, indent=1).encode())
-    _print(options.out)
+        found = {"name": name, "macs": record.macs_per_pixel, "parameters": record.parameters, "seconds": record.seconds}
+        found |= _scores(folder, options.validation, options.pictures)
+        write_atomically(folder / "score.json", json.dumps(found, indent=1).encode())
+    return _score_table(options.out)
 
 
-def _record(folder: Path, architecture: UNet, recipe: Recipe, options: argparse.Namespace) -> run_folder.RunRecord:
+def _record(folder: Path, name: str, options: argparse.Namespace) -> run_folder.RunRecord:
     if (folder / run_folder.RUN_JSON).is_file():
         return run_folder.read_run(folder)
+    architecture, changed = NETWORKS[name]
+    recipe = replace(Recipe(batch=BATCH, patch=PATCH, epochs=EPOCHS, precision=accelerator.best_precision()), **changed)  # type: ignore[arg-type]
+    recipe = replace(recipe, steps_per_epoch=options.steps * BATCH // recipe.batch // EPOCHS)
     folder.mkdir(parents=True, exist_ok=True)
     record = run_folder.RunRecord(
         schema=run_folder.SCHEMA, preset="compared", architecture=presets.architecture_config(architecture), recipe=recipe,
@@ -114,7 +121,7 @@ def _record(folder: Path, architecture: UNet, recipe: Recipe, options: argparse.
 
 
 def _scores(folder: Path, pictures: Path, most: int) -> dict[str, float]:
-    """Mean PSNR gain over RGB, dB, by case; of sharp pictures the PSNR itself."""
+    """Mean PSNR gain over RGB, dB, by case; of sharp-in the PSNR itself."""
     network = run_folder.load_network(folder)
     codec = PixelCodec(TensorSpec("", "float32"), TensorSpec("", "float32"), run_folder.read_run(folder).network.colour)
 
@@ -132,18 +139,54 @@ def _scores(folder: Path, pictures: Path, most: int) -> dict[str, float]:
     return found
 
 
-def _print(out: Path) -> None:
+def _score_table(out: Path) -> str:
     rows = []
-    for path in sorted(out.glob("*/score.json")):
+    for path in out.glob("*/score.json"):
         s = json.loads(path.read_text())
         gains = [f"{s[case]:+.2f}" for case in cases.CASES if case != "sharp-in"]
-        rows.append(
-            [s["name"], f"{s['macs']:.0f}", f"{s['parameters'] / 1000:.0f}", f"{s['seconds']:.0f}", f"{s['mean']:+.3f}"]
-            + [*gains, f"{s['sharp-in']:.1f}"]
-        )
-    rows.sort(key=lambda row: -float(row[4]))
-    header = ["network", "MAC/px", "k par.", "s", "mean", *(c for c in cases.CASES if c != "sharp-in"), "sharp-in dB"]
-    print(table(header, rows))
+        cost = [f"{s['macs']:.0f}", f"{s['parameters'] / 1000:.0f}"]
+        rows.append([s["name"], *cost, f"{s['mean']:+.3f}", *gains, f"{s['sharp-in']:.1f}"])
+    rows.sort(key=lambda row: -float(row[3]))
+    return table(["network", "MAC/px", "k par.", "mean", *(c for c in cases.CASES if c != "sharp-in"), "sharp-in dB"], rows)
+
+
+def latencies(names: list[str], frames: int = 40) -> str:
+    """Median ms of LiteRT for 640x480, one thread; the variants of a network in turns."""
+    picture = dead_leaves(480, 640, 0)
+    rows = []
+    for name in names:
+        architecture, changed = NETWORKS[name]
+        if changed:
+            continue  # the same network, trained otherwise
+        unclipped, clipped = (architecture.network(480, 640, 1, clip) for clip in (False, True))
+        tensor = PixelCodec(TensorSpec("", "float32"), TensorSpec("", "float32"), architecture.colour).to_tensor(picture)
+
+        def calibration(tensor: np.ndarray = tensor):  # type: ignore[no-untyped-def]
+            return iter([tensor])
+
+        files = {variant: to_tflite.to_tflite(clipped, variant, calibration) for variant in ("fp32", "dynamic")}
+        if quantise.takes_ranges(unclipped):
+            files["int8"] = to_tflite.to_tflite_int8(unclipped, quantise.calibrated_ranges(unclipped, [tensor]))
+        ms: dict[str, list[float]] = {variant: [] for variant in files}
+        with tempfile.TemporaryDirectory() as folder:
+            runtimes = {}
+            for variant, content in files.items():
+                path = Path(folder, f"{variant}.tflite")
+                path.write_bytes(content)
+                codec = PixelCodec(*to_tflite.tflite_specs(content), architecture.colour)
+                runtimes[variant] = open_runtime("litert", path, 1), codec.to_tensor(picture)
+            for _ in range(frames):
+                for variant, (runtime, given) in runtimes.items():
+                    began = time.perf_counter()
+                    runtime.run(given)
+                    ms[variant].append(1000 * (time.perf_counter() - began))
+            for runtime, _ in runtimes.values():
+                runtime.close()
+        median = {variant: float(np.median(values[frames // 4 :])) for variant, values in ms.items()}
+        cells = [f"{median[v]:.2f}" if v in median else "-" for v in ("fp32", "dynamic", "int8")]
+        macs = presets.macs_per_pixel(architecture)
+        rows.append([name, f"{macs:.0f}", *cells, f"{median['fp32'] / min(median.values()):.2f}"])
+    return table(["network", "MAC/px", "fp32 ms", "dynamic ms", "int8 ms", "fp32 / best 8-bit"], rows)
 
 
 if __name__ == "__main__":

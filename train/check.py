@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 SOFT_PX = 0.8  # see the rates in tests/train/test_check.py
 _STRONG = 0.01  # share of the pixels that count as the strongest edges
 _FEWEST_EDGES, _WEAKEST = 20, 4.0  # edge pixels; grey levels a pixel
-SMALLEST = {"nano": 96, "small": 96, "base": 96, "teacher": 256, "dense": 1}  # sides of the presets' patches, pixels
+SMALLEST = {"nano": 128, "small": 128, "base": 128, "teacher": 256, "dense": 1}  # sides of the presets' patches, pixels
 _OTHER_PHOTOGRAPHS = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf")
 _LISTED = 10  # findings of a kind that the terminal shows
 

@@ -222,8 +222,9 @@ def main(argv: list[str]) -> int:
     if not options.json:
         print(f"{record.preset} on {found['pictures']} validation pictures: blurred input {found['input_psnr_db']:.2f} dB, "
               f"restored {found['restored_psnr_db']:.2f} dB")  # fmt: skip
-        print(f"share of pixels whose largest channel is right: blurred input {found['input_accuracy']:.1%}, "
-              f"restored {found['restored_accuracy']:.1%}")  # fmt: skip
+        if architecture.colour == "rgb":
+            print(f"share of pixels whose largest channel is right: blurred input {found['input_accuracy']:.1%}, "
+                  f"restored {found['restored_accuracy']:.1%}")  # fmt: skip
         then = f"train --teacher {out}" if isinstance(architecture, nafnet.NAFNet) else f"export {out}"
         print(f"{out}: weights, curves.png, examples.png, history.csv, run.json; next: deblurkit {then}")
     else:

@@ -216,7 +216,7 @@ class Patches:
     """Random patches of the pictures, flipped and turned; the blurring is shared by several patches.
 
     A patch alone would be mostly margin: 64 pixels need 102 to blur from. So a stream of crops of at most `_CROP_PX` is
-    blurred, each serves `_SERVED` times the patches that fit into it, and every step draws from the `_WINDOW` crops that are current.
+    blurred, each serves `_SERVED` times the patches that fit into it, and every step draws from the `_WINDOW` current crops.
     """
 
     def __init__(
@@ -237,7 +237,7 @@ class Patches:
         oldest = step * self._batch // self._patches_per_crop
         chosen = oldest + rng.choice(self._window, self._batch, replace=False)
         pairs = [self._draw(*self._crop(int(i), oldest), rng) for i in chosen]
-        return np.stack([to_float(b) for b, _ in pairs]), np.stack([to_float(s) for _, s in pairs])
+        return to_float(np.stack([b for b, _ in pairs])), to_float(np.stack([s for _, s in pairs]))
 
     def _crop(self, index: int, oldest: int) -> tuple[Pixels, Pixels]:
         """The crop of this place in the stream, made by the first thread that asks and kept while it is current."""

@@ -25,7 +25,16 @@ from train.data import Batch, Batches, prefetched
 from train.distil import Teacher
 from train.losses import picture_loss, taught_loss
 from train.presets import Recipe
-from train.run_folder import HISTORY, RunRecord, load_checkpoint, load_initial, save_checkpoint, save_weights, write_run
+from train.run_folder import (
+    CHECKPOINT,
+    HISTORY,
+    RunRecord,
+    load_checkpoint,
+    load_initial,
+    save_checkpoint,
+    save_weights,
+    write_run,
+)
 
 log = logging.getLogger(__name__)
 History = list[dict[str, float]]
@@ -56,11 +65,16 @@ def devices_of(record: RunRecord) -> Iterator[accelerator.Devices]:
         keras.config.set_dtype_policy("float32")
 
 
-def compiled(record: RunRecord, steps: int) -> tuple[keras.Model, keras.optimizers.Optimizer, Teacher | None]:
-    """The run's network as it begins, with its loss and its optimizer for a training of that many steps; and its teacher."""
+def compiled(
+    record: RunRecord, steps: int, begun: bool = False
+) -> tuple[keras.Model, keras.optimizers.Optimizer, Teacher | None]:
+    """The run's network as it begins, with its loss and its optimizer for a training of that many steps; and its teacher.
+
+    Of a run that has `begun` the weights are left to its checkpoint.
+    """
     height, width = record.network.fixed_hw or (None, None)
     network = record.network.network(height, width, clip=False)
-    if record.init:
+    if record.init and not begun:
         load_initial(record.init, record.network, network)
     if record.recipe.branches:
         network = branched(network)
@@ -77,7 +91,7 @@ def _fit(
     record: RunRecord, folder: Path, batches: Batches, validation: Batch, quiet: bool, devices: accelerator.Devices
 ) -> RunRecord:
     recipe, began = record.recipe, time.monotonic()
-    network, optimizer, teacher = compiled(record, recipe.epochs * batches.steps_per_epoch)
+    network, optimizer, teacher = compiled(record, recipe.epochs * batches.steps_per_epoch, (folder / CHECKPOINT).is_file())
     loss = picture_loss(recipe)
     history = load_checkpoint(folder, network, optimizer)
     if history:

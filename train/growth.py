@@ -20,7 +20,7 @@ def may_grow(smaller: Architecture, larger: Architecture) -> bool:
     return (
         larger.widths[:levels] == smaller.widths
         and all(few <= many for of_both in blocks for few, many in zip_longest(*of_both, fillvalue=0))
-        and (smaller.colour == larger.colour or larger.colour == "luma")
+        and larger.colour in (smaller.colour, "luma")
         and replace(smaller, widths=(), encoder_blocks=(), decoder_blocks=(), colour="")
         == replace(larger, widths=(), encoder_blocks=(), decoder_blocks=(), colour="")
     )

@@ -202,14 +202,14 @@ PRESETS = {
         Preset(
             "nano",
             "live video on a Raspberry Pi 4 class board",
-            UNet((24, 48), (0, 2), (0,), stem=4, colour="luma"),
+            UNet((24, 32, 48), (0, 1, 2), (1, 0), stem=4, colour="luma"),
         ),
         Preset(
             "small",
             "live video on a Raspberry Pi 5 class board",
             UNet((16, 32, 64, 64), (1, 1, 2, 2), (1, 1, 0), colour="luma"),
         ),
-        Preset("base", "stills, a Jetson or a workstation", UNet((32, 64, 128), (1, 1, 3), (1, 1))),
+        Preset("base", "stills, a Jetson or a workstation", UNet((32, 64, 128, 128), (1, 1, 2, 2), (1, 1, 0))),
         Preset(
             "teacher",
             "the yardstick, and what --teacher teaches from; it is not exported",

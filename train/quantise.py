@@ -64,7 +64,7 @@ def _extremes(network: keras.Model, tensors: list[Any], pictures: np.ndarray) ->
         point.active = False
     try:
         taps = keras.Model(network.input, tensors)
-        least, most = np.zeros(len(tensors)), np.zeros(len(tensors))
+        least, most = np.zeros(len(tensors)), np.full(len(tensors), 1e-6)  # a range has some width, of a dead layer too
         for picture in pictures:
             seen = [ops.convert_to_numpy(values) for values in taps(picture[None])]
             least = np.minimum(least, [values.min() for values in seen])

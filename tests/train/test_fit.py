@@ -110,7 +110,7 @@ def test_history_has_one_row_an_epoch(finished: tuple[Path, dict[str, Any]]) -> 
 def test_run_json_holds_what_is_needed_to_repeat_the_run(finished: tuple[Path, dict[str, Any]], photographs: Path) -> None:
     record = read_run(finished[0])
     assert record.finished
-    assert (record.preset, record.seed, record.parameters, record.macs_per_pixel) == ("small", 0, 231_036, 8608)
+    assert (record.preset, record.seed, record.parameters, record.macs_per_pixel) == ("small", 0, 430_004, 8816)
     assert record.network == PRESETS["small"].architecture
     assert record.blur == BLURS[PRESETS["small"].blur]
     recipe = replace(PRESETS["small"].recipe, epochs=EPOCHS, steps_per_epoch=STEPS, batch=4, patch=32, precision="any")
@@ -301,7 +301,7 @@ def test_an_output_folder_that_is_not_empty_is_left_alone(command: Command, phot
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--patch", 36], "--patch 36: small needs a multiple of 8"),
+        (["--patch", 36], "--patch 36: small needs a multiple of 16"),
         (["--preset", "dense", "--patch", 256], "--patch 256: dense takes 128x128 only"),
         (["--preset", "smal"], "did you mean 'small'?"),
         (["--epochs", -2], "--epochs -2: expected a number above 0"),
