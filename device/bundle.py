@@ -89,6 +89,7 @@ class Training:
     """Where the weights come from."""
 
     command: str
+    """Where it began with another run's weights, that run's command comes first; `steps` and `seconds` are of all."""
     pictures: int
     data: str
     licence: str

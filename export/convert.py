@@ -111,13 +111,25 @@ def _without_folders(word: str) -> str:
     return option + equals + (Path(value).name if value.startswith("/") else value)
 
 
+def _runs_before(record: RunRecord) -> list[RunRecord]:
+    """The runs whose weights it began with, oldest first, as far as their folders are still there."""
+    if not record.init or not (Path(record.init) / run_folder.RUN_JSON).is_file():
+        return []
+    before = run_folder.read_run(Path(record.init))
+    return [*_runs_before(before), before]
+
+
+def _steps(record: RunRecord) -> int:
+    pictures, recipe = len(record.data.train), record.recipe
+    a_pass = pictures // recipe.batch if recipe.patch else -(-pictures // recipe.batch)
+    return recipe.epochs * (recipe.steps_per_epoch if recipe.patch and recipe.steps_per_epoch else max(1, a_pass))
+
+
 def _manifest(record: RunRecord, name: str, weights: Weights, artifacts: list[Artifact]) -> Manifest:
     architecture = record.network
     folders = ", ".join(Path(f).name for f in record.data.folders) or "the scikit-image package"
     blur = {key: getattr(record.blur, key) for key in record.blur.__dataclass_fields__}
-    pictures, recipe = len(record.data.train), record.recipe
-    a_pass = pictures // recipe.batch if recipe.patch else -(-pictures // recipe.batch)
-    steps = recipe.epochs * (recipe.steps_per_epoch if recipe.patch and recipe.steps_per_epoch else max(1, a_pass))
+    runs = [*_runs_before(record), record]
     return Manifest(
         schema=SCHEMA,
         name=name,
@@ -130,13 +142,13 @@ def _manifest(record: RunRecord, name: str, weights: Weights, artifacts: list[Ar
         macs_per_pixel=record.macs_per_pixel,
         parameters=record.parameters,
         trained=Training(
-            command=shlex.join(_without_folders(word) for word in shlex.split(record.command)),
-            pictures=pictures,
+            command=" && ".join(shlex.join(_without_folders(word) for word in shlex.split(run.command)) for run in runs),
+            pictures=len(record.data.train),
             data=f"{record.data.kind} from {folders}",
             licence=record.data.licences,
             blur=blur,
-            steps=steps,
-            seconds=record.seconds,
+            steps=sum(_steps(run) for run in runs),
+            seconds=round(sum(run.seconds for run in runs), 1),
             seed=record.seed,
             device=record.device,
         ),

@@ -107,7 +107,9 @@ def _record(folder: Path, name: str, options: argparse.Namespace) -> run_folder.
     if (folder / run_folder.RUN_JSON).is_file():
         return run_folder.read_run(folder)
     architecture, changed = NETWORKS[name]
-    recipe = replace(Recipe(batch=BATCH, patch=PATCH, epochs=EPOCHS, precision=accelerator.best_precision()), **changed)  # type: ignore[arg-type]
+    recipe = replace(
+        Recipe(last_share=0.0, batch=BATCH, patch=PATCH, epochs=EPOCHS, precision=accelerator.best_precision()), **changed
+    )  # type: ignore[arg-type]
     recipe = replace(recipe, steps_per_epoch=options.steps * BATCH // recipe.batch // EPOCHS)
     folder.mkdir(parents=True, exist_ok=True)
     record = run_folder.RunRecord(

@@ -48,9 +48,7 @@ def test_over_sharpened_photographs_are_not_made_worse(restorer: Restorer, photo
 
 
 @pytest.mark.parametrize("quality", [10, 30])
-def test_strongly_compressed_photographs_are_not_made_worse(
-    restorer: Restorer, photographs: list[Pixels], quality: int
-) -> None:
+def test_strongly_compressed_photographs_are_not_made_worse(restorer: Restorer, photographs: list[Pixels], quality: int) -> None:
     assert min(gains(restorer, [jpeg(p, quality) for p in photographs], photographs)) > HARM_DB
 
 

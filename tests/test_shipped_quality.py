@@ -45,4 +45,3 @@ def test_blurred_photographs_gain_and_none_loses(restorer: Restorer, photographs
 
 def test_a_sharp_photograph_is_left_nearly_alone(restorer: Restorer, photographs: list[Pixels]) -> None:
     assert np.mean([psnr(restorer.restore(sharp), sharp) for sharp in photographs]) > 38
-

@@ -28,8 +28,8 @@ def test_the_wheel_holds_the_front_door_the_page_and_the_bundle_and_no_tests(whe
     assert not [name for name in names if name.startswith(("tests/", "runs/", "out/"))]
 
 
-def test_the_shipped_bundle_is_below_eight_megabytes() -> None:
-    assert sum(p.stat().st_size for p in (ROOT / "device/bundles/small").iterdir()) < 8e6
+def test_the_shipped_bundle_is_below_ten_megabytes() -> None:
+    assert sum(p.stat().st_size for p in (ROOT / "device/bundles/small").iterdir()) < 10e6
 
 
 def test_the_wheel_runs_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None:

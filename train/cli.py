@@ -47,7 +47,9 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--branches", action="store_true", help="train each 3x3 kernel as a sum of branches, folded at the end")
     parser.add_argument("--quantise", action="store_true", help="fine-tune the weights of --init for int8 files")
-    parser.add_argument("--loss", choices=["charbonnier", "log_mse", "mse"], help="what is minimised (default: the preset's)")
+    parser.add_argument(
+        "--loss", choices=["charbonnier", "log_mse", "mse"], help="what is minimised, to the end (default: the preset's)"
+    )
     parser.add_argument("--fft-weight", type=float, help="weight of the error in the frequencies (default: the preset's)")
     parser.add_argument("--learning-rate", type=float, help="peak learning rate (default: the preset's)")
     parser.add_argument(
@@ -255,6 +257,8 @@ def _changed(recipe, options):  # type: ignore[no-untyped-def]
         raise UsageError("--quantise --branches: branches are folded before kernels are rounded; train with --branches first")
     if options.quantise and not options.init:
         raise UsageError("--quantise: it fine-tunes finished weights; name their run or bundle with --init")
+    if options.loss:
+        changed["last_share"] = 0.0
     return replace(recipe, **changed)
 
 

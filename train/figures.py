@@ -17,7 +17,7 @@ def curves(history: list[dict[str, float]], path: Path) -> None:
     loss.plot(epochs, [row["loss"] for row in history], label="training")
     loss.plot(epochs, [row["val_loss"] for row in history], label="validation")
     loss.set(xlabel="epoch", ylabel="loss", title="Loss")
-    if min(row["loss"] for row in history) > 0:  # the logarithm of an error may be negative
+    if min(row["loss"] for row in history) > 0:  # the logarithm of an error is negative
         loss.set(yscale="log")
     loss.legend()
     quality.plot(epochs, [row["val_psnr_db"] for row in history], label="restored")

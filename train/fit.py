@@ -82,7 +82,7 @@ def compiled(
         network = quantise.rounded(network)
     optimizer = _optimizer(record.recipe, steps)
     teacher = Teacher(Path(record.teacher), record.teacher_sha256, record.network) if record.teacher else None
-    network.compile(optimizer, taught_loss(record.recipe) if teacher else picture_loss(record.recipe))
+    network.compile(optimizer, (taught_loss if teacher else picture_loss)(record.recipe))
     optimizer.build(network.trainable_variables)
     return network, optimizer, teacher
 
@@ -92,7 +92,6 @@ def _fit(
 ) -> RunRecord:
     recipe, began = record.recipe, time.monotonic()
     network, optimizer, teacher = compiled(record, recipe.epochs * batches.steps_per_epoch, (folder / CHECKPOINT).is_file())
-    loss = picture_loss(recipe)
     history = load_checkpoint(folder, network, optimizer)
     if history:
         log.info("resuming after epoch %d of %d", len(history), recipe.epochs)
@@ -104,6 +103,9 @@ def _fit(
     average = _AveragedWeights(network) if recipe.ema else None
     input_psnr = mean_psnr(*validation, 1.0)
     for epoch in range(len(history), recipe.epochs):
+        if epoch in (len(history), recipe.last_loss_from):  # the optimizer keeps its state
+            network.compile(optimizer, (taught_loss if teacher else picture_loss)(recipe, epoch))
+        loss = picture_loss(recipe, epoch)
         if recipe.schedule == "plateau":
             optimizer.learning_rate.assign(plateau_rate(recipe.learning_rate, [row["val_loss"] for row in history]))
         first = epoch * batches.steps_per_epoch

@@ -43,17 +43,17 @@ def frequency_error(sharp: Any, restored: Any) -> Any:
 LOSSES: dict[str, Loss] = {"log_mse": log_error, "charbonnier": charbonnier, "mse": squared_error}
 
 
-def picture_loss(recipe: Recipe) -> Loss:
-    """The recipe's loss against one picture."""
-    plain = LOSSES[recipe.loss]
+def picture_loss(recipe: Recipe, epoch: int = 0) -> Loss:
+    """The recipe's loss against one picture, in this epoch."""
+    plain = LOSSES[recipe.loss if epoch < recipe.last_loss_from else recipe.last_loss]
     if not recipe.fft_weight:
         return plain
     return lambda sharp, restored: plain(sharp, restored) + recipe.fft_weight * frequency_error(sharp, restored)
 
 
-def taught_loss(recipe: Recipe) -> Loss:
+def taught_loss(recipe: Recipe, epoch: int = 0) -> Loss:
     """The recipe's loss against the sharp picture and, weighted, the teacher's, which `train.distil` stacks as channels."""
-    loss = picture_loss(recipe)
+    loss = picture_loss(recipe, epoch)
 
     def against_both(both: Any, restored: Any) -> Any:
         sharp, taught = ops.split(both, 2, axis=-1)

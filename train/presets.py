@@ -156,7 +156,10 @@ class Recipe:
     schedule: str = "cosine"
     """`cosine`, or `plateau`: ReduceLROnPlateau with factor sqrt(0.1), patience 5, floor 0.5e-6."""
     loss: str = "charbonnier"
-    """`charbonnier`, `log_mse` or `mse`."""
+    """`charbonnier`, `log_mse` or `mse`; what is hard to restore weighs most in the first."""
+    last_loss: str = "log_mse"
+    last_share: float = 0.4
+    """Share of the epochs, the last ones, that minimise `last_loss` instead: harm to nearly sharp pictures weighs there."""
     batch: int = 8
     patch: int = 128
     """Side of a training patch, pixels; 0 takes whole pictures resized to the network's fixed size."""
@@ -177,6 +180,11 @@ class Recipe:
     """Weight of the error in the frequencies (`train.losses.frequency_error`) beside `loss`."""
     teacher_weight: float = 0.5
     """With a teacher: weight of the same loss against its picture, beside the loss against the sharp one."""
+
+    @property
+    def last_loss_from(self) -> int:
+        """The first epoch, counted from 0, of `last_loss`."""
+        return round(self.epochs * (1 - self.last_share))
 
     @property
     def stages(self) -> tuple[tuple[int, int], ...]:
@@ -225,6 +233,7 @@ PRESETS = {
                 1e-3,
                 "plateau",
                 "mse",
+                last_share=0.0,
                 batch=32,
                 patch=0,
                 epochs=100,
