@@ -53,8 +53,9 @@ NETWORKS: dict[str, tuple[UNet, dict[str, object]]] = {
     "loss + 0.1 fft": (LUMA, {"fft_weight": 0.1}),
     "a quarter of the batch, 4 x the steps": (LUMA, {"batch": 4}),
     "nano: 8/16/32": (NANO, {}),
+    "nano: a fourth level (nano)": (UNet((8, 16, 32, 32), (1, 1, 1, 1), (1, 1, 0), colour="luma"), {}),
     "nano: stem 4, 24/48": (UNet((24, 48), (0, 2), (0,), 4, "luma"), {}),
-    "nano: stem 4, 24/32/48 (nano)": (UNet((24, 32, 48), (0, 1, 2), (1, 0), 4, "luma"), {}),
+    "nano: stem 4, 24/32/48": (UNet((24, 32, 48), (0, 1, 2), (1, 0), 4, "luma"), {}),
 }
 EPOCHS, BATCH, PATCH = 4, 16, 96
 BLURRED = tuple(case for case in cases.CASES if not case.startswith("sharp"))

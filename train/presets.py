@@ -210,7 +210,8 @@ PRESETS = {
         Preset(
             "nano",
             "live video on a Raspberry Pi 4 class board",
-            UNet((24, 32, 48), (0, 1, 2), (1, 0), stem=4, colour="luma"),
+            UNet((8, 16, 32, 32), (1, 1, 1, 1), (1, 1, 0), colour="luma"),
+            Recipe(learning_rate=2e-3),
         ),
         Preset(
             "small",

@@ -17,14 +17,14 @@ from device.frame import PixelCodec, Pixels
 from device.runtimes import RUNTIMES, Runtime, formats, installed, open_runtime
 from device.scene import chart
 
-SIZES = [(64, 64), (8, 8), (48, 136), (64, 64), (136, 48)]
+SIZES = [(64, 64), (16, 16), (48, 144), (64, 64), (144, 48)]
 
 
 def blurred(height: int, width: int) -> Pixels:
     return to_pixels(gaussian_blur(to_float(chart(max(height, 64), max(width, 64)))[:height, :width], 1.2))
 
 
-def tensor(height: int, width: int) -> NDArray[np.float32]:
+def luma_of(height: int, width: int) -> NDArray[np.float32]:
     """(1, height, width, 1): luma, as the shipped bundle wants it."""
     return to_luma(to_float(blurred(height, width)))[None]
 
@@ -60,7 +60,7 @@ def runtime(small: Bundle, name: str) -> Iterator[Runtime]:
 
 def test_one_session_takes_several_sizes(runtime: Runtime) -> None:
     for height, width in SIZES:
-        given = tensor(height, width)
+        given = luma_of(height, width)
         out = runtime.run(given)
         assert out.shape == given.shape
         assert out.dtype == np.float32
@@ -68,14 +68,14 @@ def test_one_session_takes_several_sizes(runtime: Runtime) -> None:
 
 
 def test_a_size_gives_the_same_after_other_sizes(runtime: Runtime) -> None:
-    tensors = [tensor(height, width) for height, width in SIZES]
+    tensors = [luma_of(height, width) for height, width in SIZES]
     first = [runtime.run(tensor) for tensor in tensors]
     for tensor, before in zip(reversed(tensors), reversed(first), strict=True):
         assert np.array_equal(runtime.run(tensor), before)
 
 
 def test_a_result_belongs_to_the_caller(runtime: Runtime) -> None:
-    given = tensor(64, 64)
+    given = luma_of(64, 64)
     out = runtime.run(given)
     kept = out.copy()
     runtime.run(1 - given)
@@ -85,21 +85,21 @@ def test_a_result_belongs_to_the_caller(runtime: Runtime) -> None:
 
 
 def test_the_input_is_not_written_to(runtime: Runtime) -> None:
-    given = tensor(64, 64)
+    given = luma_of(64, 64)
     before = given.copy()
     runtime.run(given)
     assert np.array_equal(given, before)
 
 
 def test_a_picture_goes_through_as_itself_and_not_as_noise(small: Bundle, name: str, runtime: Runtime) -> None:
-    pixels = blurred(96, 136)
+    pixels = blurred(96, 144)
     out = restore(small, name, runtime, pixels)
     assert np.abs(out.astype(int) - pixels).mean() < 20
     assert np.corrcoef(out.ravel(), pixels.ravel())[0, 1] > 0.9
 
 
 def test_all_runtimes_agree_within_one_grey_level(small: Bundle) -> None:
-    outputs, pixels = {}, blurred(120, 184)
+    outputs, pixels = {}, blurred(128, 192)
     for name in RUNTIMES:
         try:
             runtime = open_runtime(name, model_path(small, name), threads=1)
@@ -129,7 +129,7 @@ def test_a_file_that_is_no_model_is_a_bundle_error_that_names_it(small: Bundle, 
 def test_a_tensor_that_the_model_does_not_take_is_a_bundle_error_and_the_next_one_works(
     runtime: Runtime, refused: np.ndarray
 ) -> None:
-    given = tensor(64, 64)
+    given = luma_of(64, 64)
     before = runtime.run(given)
     with pytest.raises(BundleError, match="does not take"):
         runtime.run(refused)

@@ -298,7 +298,7 @@ def test_a_file_of_another_network_does_not_pass_and_nothing_is_written(
     if replacing:
         shutil.copytree(bundle.folder, out)
         before = all_bytes(out)
-    variant = "dynamic" if replacing else "fp32"
+    variant = "fp16" if replacing else "fp32"
     network = load_network(run, 256, 256, batch=1)
     stir(network, seed=2)
     other = to_tflite.to_tflite(network, "fp32", lambda: iter(()))

@@ -45,3 +45,15 @@ def test_a_taught_loss_is_that_against_the_sharp_picture_and_the_weighted_one_ag
     expected = np.asarray(loss(sharp, restored)) + 0.25 * np.asarray(loss(taught, restored))
     both = np.concatenate([sharp, taught], axis=-1)
     np.testing.assert_allclose(np.asarray(taught_loss(recipe)(both, restored)), expected, rtol=1e-5)
+
+
+def test_the_last_share_of_the_epochs_minimises_the_last_loss() -> None:
+    sharp, restored = pictures(0), pictures(1)
+    recipe = Recipe(loss="charbonnier", last_loss="log_mse", last_share=0.25, epochs=8)
+    for epoch in range(8):
+        expected = LOSSES["charbonnier" if epoch < 6 else "log_mse"](sharp, restored)
+        np.testing.assert_array_equal(np.asarray(picture_loss(recipe, epoch)(sharp, restored)), np.asarray(expected))
+    whole = Recipe(loss="charbonnier", last_share=0.0, epochs=8)
+    np.testing.assert_array_equal(
+        np.asarray(picture_loss(whole, 7)(sharp, restored)), np.asarray(LOSSES["charbonnier"](sharp, restored))
+    )
