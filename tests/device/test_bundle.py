@@ -1,11 +1,23 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from device.bundle import MANIFEST, SCHEMA, Bundle, file_facts, open_bundle, shipped, write_manifest, writing
+from device.bundle import (
+    INT8_LOSS_DB,
+    MANIFEST,
+    SCHEMA,
+    Artifact,
+    Bundle,
+    file_facts,
+    open_bundle,
+    shipped,
+    write_manifest,
+    writing,
+)
 from device.errors import BundleError, RunError, UsageError
 
 
@@ -61,10 +73,19 @@ def test_a_file_that_the_manifest_beside_it_does_not_name_is_refused(small_copy:
         open_bundle(small_copy / "small_fp33.tflite")
 
 
-def test_the_best_eight_bit_file_is_taken_when_no_variant_is_asked_for(small: Bundle) -> None:
-    assert small.artifact(None, ("tflite",)).label == "dynamic.tflite"
-    assert small.artifact(None, ("onnx",)).label == "int8.onnx"
-    assert small.artifact("fp16", ("onnx", "tflite")).label == "fp16.onnx"
+@pytest.mark.parametrize(("loss_db", "taken"), [(INT8_LOSS_DB, "int8.tflite"), (INT8_LOSS_DB + 0.01, "dynamic.tflite")])
+def test_the_best_eight_bit_file_is_taken_when_no_variant_is_asked_for(small: Bundle, loss_db: float, taken: str) -> None:
+    def losing(artifact: Artifact) -> Artifact:
+        assert artifact.quality is not None
+        return replace(artifact, quality=replace(artifact.quality, loss_db=loss_db if artifact.variant == "int8" else 0.0))
+
+    manifest = replace(small.manifest, artifacts=tuple(losing(a) for a in small.manifest.artifacts))
+    bundle = replace(small, manifest=manifest)
+    assert bundle.artifact(None, ("tflite",)).label == taken
+    assert bundle.artifact(None, ("onnx",)).label == "int8.onnx"
+    assert bundle.artifact("fp16", ("onnx", "tflite")).label == "fp16.onnx"
+    unmeasured = replace(manifest, artifacts=tuple(replace(a, quality=None) for a in manifest.artifacts))
+    assert replace(small, manifest=unmeasured).artifact(None, ("tflite",)).label == "dynamic.tflite"
 
 
 def test_an_unknown_variant_is_wrong_usage_and_a_variant_not_held_is_a_bundle_error(small: Bundle) -> None:
