@@ -9,17 +9,25 @@ from device.degrade import to_pixels
 from device.quality import psnr
 
 
-def curves(history: list[dict[str, float]], path: Path) -> None:
-    """Loss and quality by epoch, with the blurred input's quality as the line to beat."""
+def curves(history: list[dict[str, float]], path: Path, last_loss_from: int | None = None) -> None:
+    """Loss and quality by epoch, with the blurred input's quality as the line to beat.
+
+    From epoch `last_loss_from` (counted from 0) on the loss is another one, on a scale of its own at the right.
+    """
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     loss, quality = figure.subplots(1, 2)
-    loss.plot(epochs, [row["loss"] for row in history], label="training")
-    loss.plot(epochs, [row["val_loss"] for row in history], label="validation")
+    switch = len(history) if last_loss_from is None else last_loss_from
     loss.set(xlabel="epoch", ylabel="loss", title="Loss")
-    if min(row["loss"] for row in history) > 0:  # the logarithm of an error is negative
-        loss.set(yscale="log")
-    loss.legend()
+    for axes, part in ((loss, slice(0, switch)), (loss.twinx() if 0 < switch < len(history) else loss, slice(switch, None))):
+        rows = history[part]
+        for of, label, colour in (("loss", "training", "C0"), ("val_loss", "validation", "C1")):
+            axes.plot(epochs[part], [row[of] for row in rows], color=colour, label=label)
+        if rows and min(row["loss"] for row in rows) > 0:  # the logarithm of an error is negative
+            axes.set(yscale="log")
+    if 0 < switch < len(history):
+        loss.axvline(switch + 0.5, color="grey", linestyle=":")
+    loss.legend(*(values[:2] for values in loss.get_legend_handles_labels()))
     quality.plot(epochs, [row["val_psnr_db"] for row in history], label="restored")
     quality.axhline(history[0]["val_input_psnr_db"], color="grey", linestyle="--", label="blurred input")
     quality.set(xlabel="epoch", ylabel="PSNR, dB", title="Quality on the validation pictures")

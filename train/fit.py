@@ -95,7 +95,7 @@ def _fit(
     history = load_checkpoint(folder, network, optimizer)
     if history:
         log.info("resuming after epoch %d of %d", len(history), recipe.epochs)
-        _describe(folder, history)  # the kill may have come between the checkpoint and these
+        _describe(folder, history, recipe)  # the kill may have come between the checkpoint and these
     elif recipe.quantise:
         drawn_first = [batches.batch(step) for step in range(_CALIBRATION_BATCHES)]
         seen = [teacher.show(drawn, devices)[0] if teacher else drawn[0] for drawn in drawn_first]
@@ -133,7 +133,7 @@ def _fit(
             }
         history.append(row)
         save_checkpoint(folder, network, optimizer, history)
-        _describe(folder, history)
+        _describe(folder, history, recipe)
         rate = batches.steps_per_epoch / train_seconds
         gain = row["val_psnr_db"] - input_psnr
         log.info(
@@ -195,9 +195,9 @@ def write_history(folder: Path, history: History) -> None:
     write_atomically(folder / HISTORY, text.getvalue().encode())
 
 
-def _describe(folder: Path, history: History) -> None:
+def _describe(folder: Path, history: History, recipe: Recipe) -> None:
     write_history(folder, history)
-    figures.curves(history, folder / "curves.png")
+    figures.curves(history, folder / "curves.png", recipe.last_loss_from)
 
 
 def _optimizer(recipe: Recipe, total_steps: int) -> keras.optimizers.Optimizer:
