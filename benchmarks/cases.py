@@ -98,6 +98,11 @@ def degrade(sharp: Pixels, case: str, name: str) -> Pixels:
     return jpeg(to_pixels(sharpen(srgb, sharpening) if sharpening else srgb), quality)
 
 
+def kernel_is_known(folder: Path, case: str) -> bool:
+    """Whether `true_kernel` is that of the folder's pictures: random paths in pairs written beforehand were drawn elsewhere."""
+    return not (case.startswith("motion-") and (folder / SHARP).is_dir())
+
+
 def true_kernel(case: str, name: str) -> Kernel | None:
     """The kernel that `degrade` blurs this picture with, which no camera knows; None where there is no single one."""
     kind, _, text = case.partition("-")

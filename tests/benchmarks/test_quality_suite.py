@@ -126,3 +126,15 @@ def test_the_command_scores_twelve_cases_and_draws_them(
     assert plot is not None
     assert plot.std() > 5
     assert front_door.main(["bench", "--suite", "quality", "--quiet"]) == 2
+
+
+def test_an_oracle_is_not_told_a_random_path_that_was_drawn_elsewhere(tmp_path: Path) -> None:
+    """Pairs written beforehand: their Gaussians and disks are known by name, their hand-shakes are not."""
+    picture = dead_leaves(64, 80, 1)
+    for case in ("sharp", "gauss-1.6", "motion-9"):
+        write_picture(tmp_path / case / "a.png", picture)
+    told = [method for method in quality_suite.methods([], "litert", None, 1, oracles=True) if method.told]
+    scores = quality_suite.run(tmp_path, told, 1)["scores"]
+    assert told
+    assert all(set(of_method) == {"gauss-1.6"} for of_method in scores.values())
+    assert cases.kernel_is_known(tmp_path / "sharp", "motion-9")
