@@ -27,7 +27,7 @@ DEFAULT = "small"
 # File order of the tables, and the order in which a runtime's formats are tried when no variant is asked for.
 VARIANTS = ("fp32", "fp16", "dynamic", "int8")
 INT8_LOSS_DB = 0.15
-"""What int8 may lose on the mixed held-out pictures and still be the default: it is faster than dynamic, and the same in tiles."""
+"""What int8 may lose on the held-out pictures and still be the default: it is faster than dynamic, and the same in tiles."""
 
 
 @dataclass(frozen=True)

@@ -99,10 +99,13 @@ def convert(run: Path, folder: Path, name: str, calibration_folder: Path | None,
 
 
 def _large(blurred: np.ndarray) -> np.ndarray:
-    """Pictures of twice the side, four of the given ones side by side: content on both sides of every border."""
+    """Pictures of four times the side, made of the given ones: content on both sides of every border."""
     count = len(blurred)
-    squares = [[blurred[(i + k) % count] for k in range(4)] for i in range(min(6, count))]
-    return np.stack([np.concatenate([np.concatenate(s[:2], 1), np.concatenate(s[2:], 1)], 0) for s in squares])
+
+    def row(first: int) -> np.ndarray:
+        return np.concatenate([blurred[(first + k) % count] for k in range(4)], 1)
+
+    return np.stack([np.concatenate([row(i + k) for k in range(4)], 0) for i in range(min(4, count))])
 
 
 def _without_folders(word: str) -> str:

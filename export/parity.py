@@ -77,7 +77,8 @@ def measure_halo(network: keras.Model, pictures: np.ndarray, multiple: int, leve
 
     The default level is just above the noise of float arithmetic. Half a grey level would do for fp32, but in int8 a small
     difference grows to several levels where it crosses a rounding border (`small`: 56 pixels, and seams of 13 levels).
-    Measured with Keras on (n, 512, 512, 3) pictures, windows of 256 cut from the middle of each; a multiple of `multiple`.
+    Measured with Keras on (n, side, side, 3) pictures, windows of half the side cut from the middle of each; a multiple of
+    `multiple`. A halo of a quarter of the side cannot be told from a larger one.
     """
     size, window = pictures.shape[1], pictures.shape[1] // 2
     start = (size - window) // 2 // multiple * multiple
