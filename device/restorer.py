@@ -15,7 +15,7 @@ from device.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 # The largest window, pixels a side. Larger pictures are tiled, so that the process stays
-# below 500 MB on a 12-megapixel photograph (`small`: 432 MiB).
+# below 500 MB on a 12-megapixel photograph (`small` int8: 359 MiB).
 LARGEST_WINDOW = 1024
 
 
