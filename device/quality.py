@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from device.degrade import LUMA
 from device.frame import Pixels
 
 
@@ -49,8 +50,7 @@ def largest_channel_accuracy(restored: NDArray[np.generic], sharp: NDArray[np.ge
 
 def psnr_luma(a: Pixels, b: Pixels) -> float:
     """PSNR in dB of luma (BT.601, full range), not rounded."""
-    weights = np.array([0.299, 0.587, 0.114])
-    return psnr(a @ weights, b @ weights)
+    return psnr(a @ LUMA, b @ LUMA)
 
 
 @dataclass(frozen=True)

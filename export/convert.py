@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from device.bundle import SCHEMA, Artifact, Bundle, Manifest, Training, Weights, file_facts, write_manifest
@@ -47,15 +48,12 @@ def convert(run: Path, folder: Path, name: str, calibration_folder: Path | None,
     concrete = run_folder.load_network(run, height, width, batch=1)
     flexible = concrete if architecture.fixed_hw else run_folder.load_network(run)
     pictures = calibration_pictures(record, calibration_folder, height)
-    unclipped = run_folder.load_network(run, height, width, batch=1, clip=False)
-    ranges = quantise.read_ranges(run)
-    if ranges is None and quantise.takes_ranges(unclipped):
-        ranges = quantise.calibrated_ranges(unclipped, pictures)
     pairs = held_out_pairs(record, height)
 
     def calibration() -> Iterator[np.ndarray]:
         return iter(pictures)
 
+    ranges = _ranges(run, concrete, pictures, calibration_folder) if "int8" in variants else None
     seconds: dict[str, float] = {}
     artifacts = []
     onnx_fp32 = to_onnx.to_onnx_fp32(flexible)
@@ -64,13 +62,13 @@ def convert(run: Path, folder: Path, name: str, calibration_folder: Path | None,
             began = time.monotonic()
             if format_ == "tflite":
                 if variant == "int8" and ranges:
-                    data = to_tflite.to_tflite_int8(unclipped, ranges)
+                    data = to_tflite.to_tflite_int8(_unclipped(run, height, width, batch=1), ranges)
                 else:
                     data = to_tflite.to_tflite(concrete, variant, calibration)
                 specs = to_tflite.tflite_specs(data)
             else:
                 if variant == "int8" and ranges:
-                    data = to_onnx.to_onnx_int8(run_folder.load_network(run, clip=False), ranges, calibration)
+                    data = to_onnx.to_onnx_int8(_unclipped(run), ranges, calibration)
                 else:
                     data = to_onnx.to_onnx(onnx_fp32, variant, calibration)
                 specs = to_onnx.onnx_specs(data)
@@ -96,6 +94,22 @@ def convert(run: Path, folder: Path, name: str, calibration_folder: Path | None,
     write_manifest(folder, bundle.manifest)
     failures = tuple(f"{v.artifact.file} {failure}" for v in verdicts for failure in v.failures)
     return Converted(bundle, failures, seconds)
+
+
+def _ranges(
+    run: Path, network: keras.Model, pictures: list[np.ndarray], calibration_folder: Path | None
+) -> quantise.Ranges | None:
+    """The ranges of the int8 files: learned by the run, else calibrated; None where the converters must calibrate."""
+    learned = quantise.read_ranges(run)
+    if learned is None:
+        return quantise.calibrated_ranges(network, pictures) if quantise.takes_ranges(network) else None
+    if calibration_folder:
+        log.warning("%s has learned its int8 ranges, so the pictures in %s do not change them", run, calibration_folder)
+    return learned
+
+
+def _unclipped(run: Path, height: int | None = None, width: int | None = None, batch: int | None = None) -> keras.Model:
+    return run_folder.load_network(run, height, width, batch, clip=False)
 
 
 def _large(blurred: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A larger network that begins as what a smaller one does (Net2Net, Chen et al., 2016), so that no training is lost."""
 
+import re
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
@@ -32,7 +33,7 @@ def grow(smaller: keras.Model, larger: keras.Model) -> None:
     for layer in (each for each in larger.layers if each.weights):
         if layer.name in known:
             layer.set_weights(_in_colour_of(layer, known[layer.name].get_weights()))
-        elif layer.name.startswith("up") or layer.name.endswith("_b"):  # the last of what is added to the rest
+        elif re.fullmatch(r"up\d+|.*_b", layer.name):  # only the last of what is added: with more, no gradient would pass
             layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
 
 

@@ -16,7 +16,7 @@ from train.nafnet import NAFNet
 class UNet:
     """Fully convolutional autoencoder: space-to-depth stem, levels of blocks, skips, a residual on the picture.
 
-    Kernels are dense 3x3 with ReLU in multiples of 16 channels, what the boards' int8 kernels are fastest at.
+    Operators that become one native operator in TFLite and ONNX; docs/networks.md has what each choice costs and gains.
     """
 
     widths: tuple[int, ...] = (16, 32, 64)

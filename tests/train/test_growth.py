@@ -38,6 +38,20 @@ def test_it_begins_as_the_smaller_one_on_grey_pictures(larger: UNet) -> None:
     assert np.abs(np.asarray(large(given)) - (expected @ LUMA[:, None] if larger.colour == "luma" else expected)).max() < 1e-5
 
 
+def test_everything_that_is_new_learns() -> None:
+    larger = UNet(widths=(8, 16, 24), encoder_blocks=(1, 2, 2), decoder_blocks=(2, 1))
+    small, large = SMALL.network(None, None, clip=False), larger.network(None, None, clip=False)
+    rng = np.random.default_rng(0)
+    small.set_weights([w + rng.normal(0, 0.05, w.shape) for w in small.get_weights()])
+    grow(small, large)
+    before = {layer.name: layer.get_weights()[0] for layer in large.layers if layer.weights}
+    large.compile(keras.optimizers.Adam(1e-2), "mse")
+    for _ in range(4):
+        blurred = rng.random((2, 32, 48, 3), dtype=np.float32)
+        large.train_on_batch(blurred, 0.8 * blurred)
+    assert not [name for name, kernel in before.items() if np.array_equal(large.get_layer(name).get_weights()[0], kernel)]
+
+
 @pytest.mark.parametrize(
     "other",
     [

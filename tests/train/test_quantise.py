@@ -116,8 +116,10 @@ def test_fine_tuning_begins_with_a_bundle_and_its_ranges_reach_the_exported_file
     ranges = quantise.read_ranges(tmp_path / "run")
     assert ranges is not None
     assert len(ranges) > 10
-    exported = command("export", tmp_path / "run", "--variants", "int8", "--out", tmp_path / "bundle")
+    words = ["--variants", "int8", "--calibration", photographs]
+    exported = command("export", tmp_path / "run", "--out", tmp_path / "bundle", *words)
     assert exported.code == 0, exported.err
+    assert "has learned its int8 ranges" in exported.err
     from ai_edge_litert.interpreter import Interpreter
 
     bundle = open_bundle(str(tmp_path / "bundle"))
