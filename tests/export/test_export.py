@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,15 @@ pytestmark = pytest.mark.keras
 import deblurkit  # noqa: E402
 from device.bundle import VARIANTS, Bundle, file_facts, open_bundle  # noqa: E402
 from device.degrade import to_float, to_pixels  # noqa: E402
-from device.errors import DataError, ExportError  # noqa: E402
-from device.picture import write_picture  # noqa: E402
+from device.errors import ExportError  # noqa: E402
 from device.quality import psnr  # noqa: E402
 from device.restorer import Restorer  # noqa: E402
 from device.runtimes import open_runtime  # noqa: E402
 from device.scene import chart, dead_leaves  # noqa: E402
 from device.selfcheck import TOLERANCE_DB, scenes_psnr  # noqa: E402
 from export import parity, to_onnx, to_tflite  # noqa: E402
-from export.calibration import calibration_pictures, held_out_pairs  # noqa: E402
-from train import presets  # noqa: E402
-from train.data import load_photographs  # noqa: E402
 from train.presets import architecture_from  # noqa: E402
-from train.run_folder import load_network, read_run, save_weights, write_run  # noqa: E402
+from train.run_folder import load_network, read_run  # noqa: E402
 
 Command = Callable[..., Any]
 FILES = [
@@ -41,31 +37,6 @@ FILES = [
     ("fp32", "onnx"), ("fp16", "onnx"), ("int8", "onnx"),
 ]  # fmt: skip
 BYTES_PER_PARAMETER = {"fp32": 4, "fp16": 2, "dynamic": 1, "int8": 1}
-
-
-@pytest.fixture(scope="module")
-def pictures(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight pictures smaller than what the files are compared on, and two larger ones in a sub-folder."""
-    folder = Path(shutil.copytree(photographs, tmp_path_factory.mktemp("data") / "holiday pictures"))
-    for i in range(2):
-        write_picture(folder / "large" / f"{i}.png", dead_leaves(280, 330, 20 + i))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run. Its few steps hardly move the head from zero, so it is given one that changes pictures."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    words = ["--epochs", 2, "--steps", 3, "--batch", 2, "--patch", 32, "--precision", "float32", "--licence", "CC0"]
-    colour = replace(presets.PRESETS["small"], architecture=presets.UNet())  # test_luma.py has the others
-    with redirect_stdout(io.StringIO()), pytest.MonkeyPatch.context() as patch:
-        patch.setitem(presets.PRESETS, "small", colour)
-        code = deblurkit.main([str(w) for w in ["train", "--data", pictures, "--out", folder, *words, "--cpu", "--quiet"]])
-    assert code == 0
-    network = load_network(folder)
-    stir(network, seed=1)
-    save_weights(folder, read_run(folder), network)
-    return folder
 
 
 def stir(network: keras.Model, seed: int) -> None:
@@ -85,12 +56,6 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 @pytest.fixture(scope="module")
 def bundle(exported: tuple[Path, dict[str, Any]]) -> Bundle:
     return open_bundle(exported[0])
-
-
-@pytest.fixture
-def copied(run: Path, tmp_path: Path) -> Path:
-    """A copy of the run, to be spoiled."""
-    return Path(shutil.copytree(run, tmp_path / "copied"))
 
 
 def runtime_of(format_: str) -> str:
@@ -336,148 +301,6 @@ def test_the_gate_refuses_a_file_that_changes_the_size(bundle: Bundle) -> None:
 
 def test_every_variant_has_a_bar() -> None:
     assert set(parity.BARS_DB) == set(VARIANTS) == {variant for variant, _ in FILES}
-
-
-# runs that cannot be exported
-
-
-def spoil_unfinished(run: Path) -> None:
-    (run / "model.weights.h5").unlink()
-
-
-def spoil_nan(run: Path) -> None:
-    network = load_network(run)
-    network.get_layer("down1").bias.assign(np.full(32, np.nan))
-    save_weights(run, read_run(run), network)
-
-
-def spoil_truncated(run: Path) -> None:
-    weights = run / "model.weights.h5"
-    weights.write_bytes(weights.read_bytes()[:5000])
-
-
-def spoil_other_network(run: Path) -> None:
-    record = read_run(run)
-    write_run(run, replace(record, architecture=record.architecture | {"widths": [16, 32, 48]}))
-
-
-def spoil_deeper_network(run: Path) -> None:
-    record = read_run(run)
-    write_run(run, replace(record, architecture=record.architecture | {"encoder_blocks": [1, 1, 3]}))
-
-
-def spoil_architecture(run: Path) -> None:
-    record = read_run(run)
-    write_run(run, replace(record, architecture=record.architecture | {"kind": "gan"}))
-
-
-def spoil_schema(run: Path) -> None:
-    content = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(content | {"schema": 2}))
-
-
-def spoil_json(run: Path) -> None:
-    (run / "run.json").write_text('{"schema": 1, ')
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (spoil_unfinished, "has not finished; go on with `deblurkit train --out"),
-        (spoil_nan, "holds NaN or infinite weights"),
-        (spoil_truncated, "does not hold the weights of this small"),
-        (spoil_other_network, "does not hold the weights of this small"),
-        (spoil_deeper_network, "does not hold the weights of this small"),
-        (spoil_architecture, "unknown architecture kind 'gan'"),
-        (spoil_schema, "schema 2, this version reads 1; update deblurkit"),
-        (spoil_json, "not valid JSON"),
-    ],
-)
-def test_a_run_that_cannot_be_exported_ends_with_4_and_says_why(
-    command: Command, copied: Path, tmp_path: Path, spoil: Callable[[Path], None], said: str
-) -> None:
-    spoil(copied)
-    ended = command("export", copied, "--out", tmp_path / "out" / "bundle", "--quiet")
-    assert ended.code == 4
-    assert said in ended.err
-    assert not list((tmp_path / "out").iterdir())
-
-
-def test_a_folder_that_is_no_run_ends_with_4(command: Command, pictures: Path, tmp_path: Path) -> None:
-    for folder in (pictures, tmp_path / "nowhere"):
-        ended = command("export", folder, "--out", tmp_path / "bundle")
-        assert ended.code == 4
-        assert "not a training run" in ended.err
-
-
-# calibration
-
-
-def test_calibration_begins_with_a_ramp_from_black_to_white_and_all_pictures_have_one_size(run: Path) -> None:
-    record = read_run(run)
-    given = calibration_pictures(record, None, 256)
-    assert len(given) == 1 + len(record.data.train)
-    assert {(p.shape, str(p.dtype)) for p in given} == {((1, 256, 256, 3), "float32")}
-    assert (given[0].min(), given[0].max()) == (0, 1)
-    again = calibration_pictures(record, None, 256)
-    assert all(np.array_equal(a, b) for a, b in zip(given, again, strict=True))
-
-
-def test_the_files_are_compared_on_the_validation_pictures(run: Path, pictures: Path) -> None:
-    record = read_run(run)
-    blurred, sharp = held_out_pairs(record, 128)
-    assert blurred.shape == sharp.shape == (2, 128, 128, 3)
-    by_name = {p.name: p.sharp for p in load_photographs(pictures, 32)}
-    for name, picture in zip(record.data.validation, sharp, strict=True):
-        whole = by_name[name]
-        top, left = (whole.shape[0] - 128) // 2, (whole.shape[1] - 128) // 2
-        np.testing.assert_array_equal(to_pixels(picture), whole[top : top + 128, left : left + 128])
-
-
-def test_calibration_on_a_folder_needs_no_training_picture(run: Path, photographs: Path) -> None:
-    record = read_run(run)
-    gone = replace(record, data=replace(record.data, train=("gone.png",)))
-    assert len(calibration_pictures(gone, photographs, 64)) == 9
-    assert len(held_out_pairs(gone, 64)[0]) == 2
-    with pytest.raises(DataError, match=r"the run's own pictures are needed to calibrate and to compare: .*gone\.png"):
-        calibration_pictures(gone, None, 64)
-
-
-@pytest.mark.parametrize("calibration", [False, True])
-def test_without_the_runs_pictures_there_is_no_export(
-    command: Command, copied: Path, photographs: Path, tmp_path: Path, calibration: bool
-) -> None:
-    """Not with --calibration either: the gate compares on the validation pictures."""
-    record = read_run(copied)
-    write_run(copied, replace(record, data=replace(record.data, folders=(str(tmp_path / "moved"),))))
-    words = ["--calibration", photographs] if calibration else []
-    ended = command("export", copied, "--out", tmp_path / "bundle", "--quiet", *words)
-    assert ended.code == 3
-    assert "the run's own pictures are needed" in ended.err
-    assert str(tmp_path / "moved") in ended.err
-    assert not (tmp_path / "bundle").exists()
-
-
-def test_a_calibration_folder_that_is_not_there_ends_with_3(command: Command, run: Path, tmp_path: Path) -> None:
-    ended = command("export", run, "--out", tmp_path / "bundle", "--calibration", tmp_path / "nowhere", "--quiet")
-    assert ended.code == 3
-    assert "nowhere: no such folder" in ended.err
-
-
-def test_pairs_are_calibrated_and_compared_on_as_they_are(run: Path, tmp_path: Path) -> None:
-    for i in range(3):
-        write_picture(tmp_path / "soft" / f"{i}.png", 255 - dead_leaves(48, 80, i))
-        write_picture(tmp_path / "sharp" / f"{i}.png", dead_leaves(48, 80, i))
-    record = read_run(run)
-    data = replace(
-        record.data, kind="pairs", folders=(str(tmp_path / "soft"), str(tmp_path / "sharp")),
-        train=("0.png", "2.png"), validation=("1.png",),
-    )  # fmt: skip
-    paired = replace(record, data=data)
-    blurred, sharp = held_out_pairs(paired, 64)
-    assert sharp.shape == (1, 64, 64, 3)
-    np.testing.assert_allclose(blurred, 1 - sharp, atol=1e-6)
-    assert [p.shape for p in calibration_pictures(paired, None, 64)] == [(1, 64, 64, 3)] * 3
 
 
 # converters that fail

@@ -22,13 +22,11 @@ pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
 from device.degrade import BLURS  # noqa: E402
-from device.errors import BundleError, DataError  # noqa: E402
+from device.errors import BundleError  # noqa: E402
 from device.picture import read_picture, write_picture  # noqa: E402
-from device.quality import largest_channel_accuracy  # noqa: E402
 from device.scene import dead_leaves  # noqa: E402
-from train.fit import plateau_rate  # noqa: E402
-from train.presets import PRESETS, UNet  # noqa: E402
-from train.run_folder import load_checkpoint, load_network, read_run, save_checkpoint, write_run  # noqa: E402
+from train.presets import PRESETS  # noqa: E402
+from train.run_folder import load_network, read_run, write_run  # noqa: E402
 
 Command = Callable[..., Any]
 EPOCHS, STEPS = 4, 15
@@ -206,54 +204,6 @@ def test_a_truncated_checkpoint_is_a_clear_error(command: Command, copied: Path)
     assert "delete it to begin again" in ended.err
 
 
-def tiny_network() -> tuple[keras.Model, keras.optimizers.Optimizer]:
-    network = UNet(widths=(4, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)).network(None, None)
-    optimizer = keras.optimizers.AdamW(1e-3, use_ema=True)
-    optimizer.build(network.trainable_variables)
-    return network, optimizer
-
-
-def test_a_checkpoint_gives_back_weights_optimizer_and_history_to_the_last_bit(tmp_path: Path) -> None:
-    network, optimizer = tiny_network()
-    rng = np.random.default_rng(0)
-    optimizer.apply([keras.ops.convert_to_tensor(rng.random(v.shape, np.float32)) for v in network.trainable_variables])
-    history = [{"epoch": 1, "loss": 0.1 + 0.2, "val_loss": 1e-17}]
-    save_checkpoint(tmp_path, network, optimizer, history)
-    other, other_optimizer = tiny_network()
-    assert load_checkpoint(tmp_path, other, other_optimizer) == history
-    for ours, theirs in zip(
-        [*network.variables, *optimizer.variables], [*other.variables, *other_optimizer.variables], strict=True
-    ):
-        np.testing.assert_array_equal(keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs))
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda data: b"",
-        lambda data: b"not a checkpoint" * 100,
-        lambda data: data[:-30],
-        lambda data: data[:4000] + bytes(b ^ 255 for b in data[4000:4400]) + data[4400:],
-    ],
-    ids=["empty", "garbage", "without-its-end", "altered"],
-)
-def test_a_spoiled_checkpoint_is_refused_and_named(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
-    network, optimizer = tiny_network()
-    save_checkpoint(tmp_path, network, optimizer, [{"epoch": 1}])
-    path = tmp_path / "checkpoint.npz"
-    path.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(DataError, match=r"checkpoint\.npz: cannot be resumed from"):
-        load_checkpoint(tmp_path, network, optimizer)
-
-
-def test_the_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
-    network, optimizer = tiny_network()
-    save_checkpoint(tmp_path, network, optimizer, [{"epoch": 1}])
-    other = UNet(widths=(8, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)).network(None, None)
-    with pytest.raises(DataError, match="cannot be resumed from"):
-        load_checkpoint(tmp_path, other, optimizer)
-
-
 def test_resuming_without_a_run_says_what_is_missing(command: Command, tmp_path: Path) -> None:
     ended = command("train", "--out", tmp_path / "nothing", "--resume", "--cpu")
     assert ended.code == 4
@@ -405,55 +355,3 @@ def test_weights_trained_under_jax_load_under_tensorflow(photographs: Path, tmp_
     under_tensorflow = np.asarray(load_network(tmp_path / "run").predict_on_batch(blurred))
     assert np.abs(under_jax - blurred).max() > 1e-3
     np.testing.assert_allclose(under_tensorflow, under_jax, atol=1e-5)
-
-
-# what stands in for Keras' own
-
-
-def callback_rates(losses: list[float], peak: float) -> list[float]:
-    """The learning rate of each epoch as the tutorial's callback sets it, and that of the epoch after the last."""
-    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    network.compile(keras.optimizers.SGD(peak), "mse")
-    callback = keras.callbacks.ReduceLROnPlateau(factor=np.sqrt(0.1), cooldown=0, patience=5, min_lr=0.5e-6)
-    callback.set_model(network)
-    callback.on_train_begin()
-    rates = [float(keras.ops.convert_to_numpy(network.optimizer.learning_rate))]
-    for epoch, loss in enumerate(losses):
-        callback.on_epoch_end(epoch, {"val_loss": loss})
-        rates.append(float(keras.ops.convert_to_numpy(network.optimizer.learning_rate)))
-    return rates
-
-
-def test_the_plateau_rate_decides_as_the_callback_of_keras_does() -> None:
-    epochs, reduced = np.arange(90), []
-    for seed in range(12):
-        rng = np.random.default_rng(seed)
-        kinds = [
-            0.02 * np.exp(-epochs / 20) + 0.01 + rng.normal(0, 10.0 ** rng.integers(-5, -2), 90),
-            0.01 + 2e-4 * np.round(rng.random(90), 1),  # ties, and steps near Keras' smallest change of 1e-4
-            np.repeat(rng.random(15), 6),
-            1 - 1.5e-5 * epochs * rng.integers(1, 8),  # creeps downwards
-        ]
-        losses = [float(loss) for loss in kinds[seed % 4]]
-        rates = [plateau_rate(1e-3, losses[:epoch]) for epoch in range(91)]
-        np.testing.assert_allclose(rates, callback_rates(losses, 1e-3), rtol=1e-5)
-        reduced.append(len(set(rates)) > 1)
-    assert sum(reduced) >= 9
-
-
-def test_the_plateau_rate_stops_at_its_floor_as_the_callback_does() -> None:
-    losses = [1.0] * 80
-    assert plateau_rate(1e-3, losses) == 0.5e-6
-    assert callback_rates(losses, 1e-3)[-1] == pytest.approx(0.5e-6)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
-def test_the_largest_channel_accuracy_is_the_categorical_accuracy_of_keras(dtype: type) -> None:
-    rng = np.random.default_rng(5)
-    for levels in (3, 8, 256):  # few levels make many ties
-        restored, sharp = (rng.integers(0, levels, (2, 20, 30, 3)).astype(dtype) for _ in range(2))
-        metric = keras.metrics.CategoricalAccuracy()
-        metric.update_state(sharp, restored)
-        accuracy = largest_channel_accuracy(restored, sharp)
-        assert accuracy == pytest.approx(float(metric.result()), abs=1e-6)
-        assert 0.2 < accuracy < 0.8

@@ -1,0 +1,49 @@
+"""A finished run to export, shared by the tests of this folder."""
+
+import io
+import shutil
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import deblurkit
+from device.picture import write_picture
+from device.scene import dead_leaves
+
+
+@pytest.fixture(scope="session")
+def pictures(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight pictures smaller than what the files are compared on, and two larger ones in a sub-folder."""
+    folder = Path(shutil.copytree(photographs, tmp_path_factory.mktemp("data") / "holiday pictures"))
+    for i in range(2):
+        write_picture(folder / "large" / f"{i}.png", dead_leaves(280, 330, 20 + i))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run. Its few steps hardly move the head from zero, so it is given one that changes pictures."""
+    from train import presets  # tests without Keras skip before they ask for this
+    from train.run_folder import load_network, read_run, save_weights
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    words = ["--epochs", 2, "--steps", 3, "--batch", 2, "--patch", 32, "--precision", "float32", "--licence", "CC0"]
+    colour = replace(presets.PRESETS["small"], architecture=presets.UNet())  # test_luma.py has the others
+    with redirect_stdout(io.StringIO()), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(presets.PRESETS, "small", colour)
+        code = deblurkit.main([str(w) for w in ["train", "--data", pictures, "--out", folder, *words, "--cpu", "--quiet"]])
+    assert code == 0
+    network = load_network(folder)
+    head = network.get_layer("head")
+    head.kernel.assign(np.random.default_rng(1).normal(0, 0.03, head.kernel.shape))
+    save_weights(folder, read_run(folder), network)
+    return folder
+
+
+@pytest.fixture
+def copied(run: Path, tmp_path: Path) -> Path:
+    """A copy of the run, to be spoiled."""
+    return Path(shutil.copytree(run, tmp_path / "copied"))

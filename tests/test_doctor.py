@@ -1,0 +1,82 @@
+"""`deblurkit doctor` as it is typed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import device.bundle
+import device.runtimes
+
+Command = Callable[..., Any]
+
+
+def test_doctor_finds_this_machine_fit_and_the_shipped_bundle_well(command: Command) -> None:
+    ended = command("doctor", "--json")
+    record = json.loads(ended.out.splitlines()[-1])
+    assert ended.code == 0, [f for f in record["findings"] if f["state"] == "bad"]
+    assert record["ok"] is True
+    states = {finding["what"]: finding["state"] for finding in record["findings"]}
+    assert {"system", "python", "numpy", "opencv", "camera", "train", "disk", "litert"} <= set(states)
+    assert states["bundle small"] == "ok"
+    assert set(states.values()) <= {"ok", "missing"}
+    assert all(f["mend"] for f in record["findings"] if f["state"] != "ok")
+
+
+def test_doctor_prints_a_line_for_each_finding_and_how_to_mend_it(command: Command) -> None:
+    ended = command("doctor")
+    assert ended.code == 0
+    assert "bundle small" in ended.out
+    if not any(Path("/dev").glob("video*")):
+        assert "mend: plug a camera in, or use --source demo" in ended.out
+
+
+def test_doctor_ends_with_one_when_the_shipped_bundle_is_spoiled(
+    command: Command, small_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in [*small_copy.glob("*.tflite"), *small_copy.glob("*.onnx")]:
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+    monkeypatch.setattr(device.bundle, "SHIPPED", small_copy.parent)
+    ended = command("doctor", "--json")
+    assert ended.code == 1
+    (finding,) = [f for f in json.loads(ended.out.splitlines()[-1])["findings"] if f["state"] == "bad"]
+    assert finding["what"] == "bundle small"
+    assert "SHA-256 is not the manifest's" in finding["found"]
+    assert finding["mend"]
+
+
+def test_doctor_ends_with_one_when_the_model_restores_otherwise_than_at_export(
+    command: Command, small_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = small_copy / "manifest.json"
+    content = json.loads(manifest.read_text())
+    for artifact in content["artifacts"]:
+        artifact["quality"]["scenes_psnr_db"] += 0.2
+    manifest.write_text(json.dumps(content))
+    monkeypatch.setattr(device.bundle, "SHIPPED", small_copy.parent)
+    ended = command("doctor", "--json")
+    assert ended.code == 1
+    assert [f["what"] for f in json.loads(ended.out.splitlines()[-1])["findings"] if f["state"] == "bad"] == ["bundle small"]
+
+
+def test_doctor_ends_with_one_when_nothing_is_shipped(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device.bundle, "SHIPPED", tmp_path)
+    assert command("doctor", "--json").code == 1
+
+
+def test_doctor_ends_with_one_without_any_runtime_and_tells_the_line(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("device.runtimes.installed", lambda name: False)
+    ended = command("doctor", "--json")
+    assert ended.code == 1
+    findings = {f["what"]: f for f in json.loads(ended.out.splitlines()[-1])["findings"]}
+    assert findings["litert"]["state"] == "bad"
+    assert findings["litert"]["mend"] == "pip install ai-edge-litert"
+    assert findings["bundle small"]["state"] == "bad"
+
+
+def test_doctor_takes_no_other_flag(command: Command) -> None:
+    assert command("doctor", "--nonsense").code == 2
