@@ -49,7 +49,7 @@ class Counter:
 
 
 class Kept:
-    """A sink that keeps what it gets; from frame `holds_at` on it waits for `go`. Fails at frame `fails_at`, if told so."""
+    """A sink that keeps what it gets; from frame `holds_at` on it waits for `go`. Fails at its write `fails_at`, if told so."""
 
     description = "kept"
 
@@ -62,8 +62,8 @@ class Kept:
         if restored.frame.index >= self._holds_at:
             self.holding.set()
             self.go.wait(FOREVER_S)
-        if restored.frame.index == self._fails_at:
-            raise RunError(f"disk full at {restored.frame.index}")
+        if len(self.indices) == self._fails_at:  # of writes: a live source may have dropped the frame of that number
+            raise RunError(f"disk full at {self._fails_at}")
         time.sleep(self._pause_s)
         self.indices.append(restored.frame.index)
 
