@@ -1,0 +1,76 @@
+"""What is exported: a network that can become files, what they are compared with, and the pictures for both."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import keras
+import numpy as np
+
+from device.bundle import Manifest
+from train.quantise import Ranges
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What files are calibrated and judged on."""
+
+    calibration: Sequence[np.ndarray]
+    """(1, height, width, 3 or 1) float32 in 0..1, as the network gets them."""
+    blurred: np.ndarray
+    """(n, height, width, 3) float32 in 0..1, exact in 8 bits."""
+    sharp: np.ndarray
+    described: str
+    """What `blurred` and `sharp` are, in words."""
+
+    @cached_property
+    def calibration_sha256(self) -> str:
+        """Of the calibration pictures' 8-bit pixels, one after the other."""
+        digest = hashlib.sha256()
+        for picture in self.calibration:
+            digest.update(np.rint(picture * 255).astype(np.uint8).tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One way to choose what 8-bit tensors can hold."""
+
+    method: str
+    """`learned` by the run; `minmax`, `percentile` or `entropy` of what tensors hold on the pictures."""
+    tensors: Sequence[np.ndarray]
+    ranges: Ranges | None = None
+    """By layer; None where the converter's own quantiser finds them by `method`."""
+
+
+class Subject(Protocol):
+    """A network that can become files. Its tensors are (n, height, width, 3 or 1) float32, 1.0 for white."""
+
+    manifest: Manifest
+    """All but halo, weights and artifacts."""
+    pictures: Pictures
+    weights: Path | None
+    """The .weights.h5 that travels with the files."""
+    layers: tuple[str, ...]
+    """Names that tensors in the files may be called by."""
+
+    @property
+    def offers(self) -> tuple[tuple[str, str], ...]:
+        """(format, variant) of every file that can be made."""
+
+    def reference(self, tensors: np.ndarray) -> np.ndarray:
+        """What the network itself makes of `tensors`; the files are compared with it."""
+
+    def calibrations(self, format_: str) -> list[Calibration]:
+        """The ways to calibrate an int8 file of this format; the best one is kept."""
+
+    def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
+        """The file. `calibration` is for int8, as are the layers that stay `in_float`. Raises ExportError."""
+
+
+def keras_outputs(network: keras.Model, tensors: np.ndarray) -> np.ndarray:
+    """What Keras makes of (n, h, w, c), one picture at a time, as the files will be asked."""
+    return np.concatenate([np.asarray(network.predict_on_batch(tensor[None])) for tensor in tensors])
