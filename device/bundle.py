@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from device.config import build, nearest
+from device.embedded import read_contract
 from device.errors import BundleError, RunError, UsageError
 from device.frame import TensorSpec
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 SHIPPED = Path(__file__).parent / "bundles"
 DEFAULT = "small"
@@ -49,9 +50,22 @@ class Quality:
     restored_psnr_db: float
     gain_db: float
     loss_db: float
-    """PSNR given up against the fp32 file of the same format."""
+    """PSNR given up against the network itself, in float32."""
     scenes_psnr_db: float
     """PSNR reached on the generated scenes of `device.selfcheck`: a board compares itself with this."""
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """How the ranges of an int8 file were found."""
+
+    method: str
+    """`learned` by quantisation-aware training; `minmax`, `percentile` or `entropy` of what tensors hold on pictures."""
+    pictures: int
+    sha256: str
+    """Of the pictures' pixels."""
+    tried: dict[str, float]
+    """By method, the PSNR in dB that the file reached on the held-out pictures; the best was kept."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,9 @@ class Artifact:
     output: TensorSpec
     parity: Parity | None = None
     quality: Quality | None = None
+    calibrated: Calibrated | None = None
+    float_layers: tuple[str, ...] = ()
+    """Layers that stayed in float in an int8 file."""
 
     @property
     def label(self) -> str:
@@ -104,7 +121,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Manifest:
-    """manifest.json, schema 1."""
+    """manifest.json, schema 2."""
 
     schema: int
     name: str
@@ -189,13 +206,21 @@ def open_bundle(name: str | Path) -> Bundle:
         raise BundleError(f"{folder}: no bundle ({MANIFEST}: {error.strerror}); `deblurkit export` makes one") from error
     except ValueError as error:
         raise BundleError(f"{path}: not valid JSON ({error}); export or copy the bundle again") from error
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != SCHEMA:
-        newer = "update deblurkit" if isinstance(schema, int) and schema > SCHEMA else "export the bundle again"
-        raise BundleError(f"{path}: schema {schema!r}, this version reads {SCHEMA}; {newer}")
-    manifest = build(Manifest, content, str(path), BundleError)
-    _check(manifest, str(path))
-    return Bundle(folder, manifest)
+    return Bundle(folder, _manifest(content, str(path)))
+
+
+def _manifest(content: Any, where: str) -> Manifest:
+    """A manifest from its JSON, checked. Raises BundleError that names the place `where` it came from."""
+    try:
+        schema = content.get("schema") if isinstance(content, dict) else None
+        if schema != SCHEMA:
+            newer = "update deblurkit" if isinstance(schema, int) and schema > SCHEMA else "export the bundle again"
+            raise BundleError(f"{where}: schema {schema!r}, this version reads {SCHEMA}; {newer}")
+        manifest = build(Manifest, content, where, BundleError)
+    except RecursionError as error:
+        raise BundleError(f"{where}: nested too deeply for a manifest; export or copy the bundle again") from error
+    _check(manifest, where)
+    return manifest
 
 
 def _check(manifest: Manifest, where: str) -> None:
@@ -219,15 +244,30 @@ def shipped() -> list[str]:
 
 
 def _open_file(path: Path) -> Bundle:
-    """A single model file that still lies in its bundle's folder; its contract is the manifest beside it."""
-    if not (path.parent / MANIFEST).is_file():
-        raise BundleError(f"{path}: a model file without a {MANIFEST} beside it; give the bundle's folder")
-    bundle = open_bundle(path.parent)
-    held = [a for a in bundle.manifest.artifacts if a.file == path.name]
-    if not held:
-        names = [a.file for a in bundle.manifest.artifacts]
-        raise BundleError(f"{path}: the manifest beside it does not name this file; {nearest(path.name, names)}")
-    return Bundle(bundle.folder, dataclasses.replace(bundle.manifest, artifacts=tuple(held)))
+    """A single model file: its contract is the manifest beside it that names it, else the one that it carries inside."""
+    missing = f"a model file without a {MANIFEST} beside it and without deblurkit's contract inside; give the bundle's folder"
+    unreadable: BundleError | None = None
+    if (path.parent / MANIFEST).is_file():
+        try:
+            bundle = open_bundle(path.parent)
+        except BundleError as error:  # it may be anyone's: other programs have a manifest.json too
+            unreadable = error
+        else:
+            held = tuple(a for a in bundle.manifest.artifacts if a.file == path.name)
+            if held:
+                return Bundle(bundle.folder, dataclasses.replace(bundle.manifest, artifacts=held))
+            names = nearest(path.name, [a.file for a in bundle.manifest.artifacts])
+            missing = f"the manifest beside it does not name this file; {names}; nor is deblurkit's contract inside"
+    contract = read_contract(path)
+    if contract is None:
+        raise unreadable or BundleError(f"{path}: {missing}, or wrap it with `deblurkit export --from {path.name}`")
+    where = f"{path}: the contract inside"
+    manifest = _manifest(contract, where)
+    formats = [a.format for a in manifest.artifacts]
+    if formats != [path.suffix[1:].lower()]:
+        raise BundleError(f"{where}: is of {formats or 'no file'}, expected one {path.suffix} file; export it again")
+    artifact = dataclasses.replace(manifest.artifacts[0], **file_facts(path))
+    return Bundle(path.parent, dataclasses.replace(manifest, artifacts=(artifact,)))
 
 
 def verified(folder: Path, file: str, size: int, sha256: str) -> Path:

@@ -1,38 +1,98 @@
-"""Pictures for the quantiser and for the gate: the run's own, through the run's own degradations."""
+"""Pictures for the quantiser and for the gate, through the run's own degradations; ranges of 8-bit tensors from them."""
 
-from collections.abc import Sequence
+import logging
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 
-from device.degrade import to_pixels
-from device.errors import DataError
+from device.console import quiet_stdio
+from device.degrade import KINDS, Camera, to_pixels
+from device.errors import DataError, ExportError
 from device.frame import PixelCodec, Pixels, TensorSpec
-from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named
+from export.subject import Pictures
+from train.data import Batch, FilePicture, Picture, fixed_pairs, load_photographs, read_named
+from train.quantise import Ranges
 from train.run_folder import RunRecord
 from train.store import Photograph
 
 CALIBRATION_PICTURES = 48  # a choice, not measured: how many are enough is still to be found
+JUDGED_PICTURES = 24
+DRAWS = 2
+"""Blurs drawn for each judged picture."""
+METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
+"""Ours -> ONNX Runtime's name."""
+PERCENTILE = 99.99  # of a tensor's values, from both ends (ONNX Runtime's histogram)
+log = logging.getLogger(__name__)
 
 
-def calibration_pictures(record: RunRecord, folder: Path | None, side: int) -> list[np.ndarray]:
-    """(1, side, side, 3 or 1) float32, blurred: from `folder` or the run's training pictures; never its validation ones.
+def pictures_of(record: RunRecord, folder: Path | None, height: int, width: int) -> Pictures:
+    """What a run's files are calibrated and judged on, `height` x `width` pixels.
 
-    A ramp from black to white comes first, so that input and output span exactly 0..1 and their scale is 1/255.
+    Calibration: from `folder` or the run's training pictures, blurred as in training; never the held-out ones. Judged: the
+    run's validation pictures, all of them blurred. Raises DataError.
     """
-    if folder is not None:
-        pictures: Sequence[Photograph] = load_photographs(folder, 32)
-    else:
-        pictures = _read(record, _spread(record.data.train, CALIBRATION_PICTURES))
-    blurred, _ = _pairs(record, pictures[:CALIBRATION_PICTURES], side, seed=record.seed + 7)
-    ramp = np.linspace(0, 1, side, dtype=np.float32)[None, :, None] * np.ones((side, 1, 3), np.float32)
-    return [network_input(picture, record.network.colour) for picture in (ramp, *blurred)]
+    held_out = _read(record, _spread(record.data.validation, JUDGED_PICTURES))
+    training = (
+        _calibration_folder(folder, held_out) if folder else _read(record, _spread(record.data.train, CALIBRATION_PICTURES))
+    )
+    return make_pictures(
+        training,
+        held_out,
+        record.blur,
+        record.network.colour,
+        (height, width),
+        whole=record.network.fixed_hw is not None,
+        multiple=record.network.pad_multiple,
+        seed=record.seed,
+        described=f"validation pictures of {record.data.kind}",
+    )
 
 
-def held_out_pairs(record: RunRecord, side: int, most: int = 24) -> Batch:
-    """Blurred and sharp pictures that training never saw, as uint8-exact floats (n, side, side, 3)."""
-    return _pairs(record, _read(record, _spread(record.data.validation, most)), side, seed=record.seed)
+def make_pictures(
+    training: Sequence[Photograph],
+    held_out: Sequence[Photograph],
+    blur: Camera,
+    colour: str,
+    size: tuple[int, int],
+    *,
+    whole: bool,
+    multiple: int,
+    seed: int,
+    described: str,
+) -> Pictures:
+    """Blur photographs into pictures of `size` (height, width): their middle, or (`whole`) all of each, resized.
+
+    A ramp from black to white comes first among those for calibration, so that input and output span exactly 0..1 and
+    their scale is 1/255.
+    """
+    height, width = size
+
+    def pairs(pictures: Sequence[Photograph], blur: Camera, seed: int) -> Batch:
+        side = max(height, width)
+        if not whole:
+            pictures = [Picture(p.name, *(_filled(v, side) for v in (p.sharp, p.blurred) if v is not None)) for p in pictures]
+        blurred, sharp = fixed_pairs(pictures, blur, side=side, whole=whole, multiple=multiple, seed=seed)
+        return blurred[:, :height, :width], sharp[:, :height, :width]
+
+    blurred, _ = pairs(training[:CALIBRATION_PICTURES], blur, seed + 7)
+    ramp = np.linspace(0, 1, width, dtype=np.float32)[None, :, None] * np.ones((height, 1, 3), np.float32)
+    inputs = [network_input(picture, colour) for picture in (ramp, *blurred)]
+    draws = 1 if any(p.blurred is not None for p in held_out) else DRAWS
+    judged, sharp = pairs([p for p in held_out for _ in range(draws)], always_blurred(blur), seed)
+    times = f", {draws} blurs each" if draws > 1 else ""
+    return Pictures(inputs, judged, sharp, f"{len(held_out)} {described}{times}, {width}x{height}")
+
+
+def always_blurred(blur: Camera) -> Camera:
+    """The same mixture without its sharp pictures: those would hide in a mean what 8 bits cost the blurred ones."""
+    odds = [0.0 if kind == "sharp" else share for kind, share in zip(KINDS, blur.odds, strict=True)]
+    return replace(blur, odds=tuple(share / sum(odds) for share in odds)) if sum(odds) else blur
 
 
 def network_input(picture: np.ndarray, colour: str) -> np.ndarray:
@@ -41,11 +101,70 @@ def network_input(picture: np.ndarray, colour: str) -> np.ndarray:
     return PixelCodec(plain, plain, colour).to_tensor(to_pixels(picture))
 
 
-def _pairs(record: RunRecord, pictures: Sequence[Photograph], side: int, seed: int) -> Batch:
-    whole = record.network.fixed_hw is not None
-    if not whole:
-        pictures = [Picture(p.name, *(_filled(v, side) for v in (p.sharp, p.blurred) if v is not None)) for p in pictures]
-    return fixed_pairs(pictures, record.blur, side=side, whole=whole, multiple=record.network.pad_multiple, seed=seed)
+def layer_ranges(graph: onnx.ModelProto, layers: Iterable[str], tensors: Sequence[np.ndarray], method: str) -> Ranges:
+    """The ranges of layers' outputs by `percentile` or `entropy`, as ONNX Runtime's calibrators choose them. Raises ExportError."""
+    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
+
+    options = {"percentile": PERCENTILE} if method == "percentile" else {}
+    with tempfile.TemporaryDirectory() as folder:
+        given, augmented = (str(Path(folder, name)) for name in ("given.onnx", "augmented.onnx"))
+        onnx.save(graph, given)
+        try:
+            with quiet_stdio():
+                calibrator = create_calibrator(
+                    given, None, augmented, calibrate_method=CalibrationMethod[METHODS[method]], extra_options=options
+                )
+                for first in range(0, len(tensors), 8):  # what it keeps of a picture until it counts is large
+                    calibrator.collect_data(Reader(graph.graph.input[0].name, tensors[first : first + 8]))
+                found = calibrator.compute_data()
+        except Exception as error:  # ONNX Runtime raises plain exceptions of many kinds
+            raise ExportError(f"calibration by {method} failed: {error}") from error
+    return {layer: tuple(float(v) for v in found[output_of(graph, layer)].range_value) for layer in layers}
+
+
+def output_of(graph: onnx.ModelProto, layer: str) -> str:
+    """The tensor that a layer puts out. Raises ExportError where the converter left no operator of it."""
+    made_by = [node for node in graph.graph.node if re.search(rf"(^|/){re.escape(layer)}(_\d+)?/", node.name)]
+    if not made_by:
+        raise ExportError(f"ONNX int8: tf2onnx left no operator of the layer {layer!r}, so its range has no place")
+    return str(made_by[-1].output[0])
+
+
+class Reader:
+    """Feeds ONNX Runtime's calibrators, one tensor at a time."""
+
+    def __init__(self, name: str, tensors: Iterable[np.ndarray]) -> None:
+        self._name, self._tensors = name, iter(tensors)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next tensor by the name of the graph's input; None at the end."""
+        tensor = next(self._tensors, None)
+        return None if tensor is None else {self._name: tensor}
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return iter(self.get_next, None)  # type: ignore[arg-type]
+
+
+def _calibration_folder(folder: Path, held_out: Sequence[Photograph]) -> list[FilePicture]:
+    pictures = load_photographs(folder, 32)
+    judged = {_content(p.sharp): p.name for p in held_out}
+    same = {p.name: judged[content] for p in pictures if (content := _content(p.sharp)) in judged}
+    if same:
+        name, of_run = next(iter(same.items()))
+        raise DataError(
+            f"{folder}: {len(same)} of its pictures are held out to judge the files by ({name} is {of_run}); "
+            "calibrate on other photographs"
+        )
+    if all(np.ptp(p.sharp) < _FLAT for p in pictures):
+        raise DataError(f"{folder}: {len(pictures)} flat pictures; expected photographs, with dark and bright parts")
+    return pictures
+
+
+_FLAT = 16  # levels of 8 bits between the darkest and the brightest value
+
+
+def _content(pixels: Pixels) -> bytes:
+    return pixels.shape[0].to_bytes(4, "big") + pixels.tobytes()
 
 
 def _filled(pixels: Pixels, side: int) -> Pixels:

@@ -2,66 +2,195 @@
 
 import logging
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from device.bundle import VARIANTS, Artifact, writing
+from device.bundle import MANIFEST, VARIANTS, open_bundle, writing
 from device.config import nearest
-from device.console import new_parser, print_json, quiet_stdio, start_logging, table
-from device.errors import OK, GateError, UsageError
+from device.console import Parser, new_parser, print_json, quiet_stdio, start_logging, table
+from device.degrade import BLURS
+from device.errors import OK, BundleError, ExportError, GateError, UsageError
 
-EXAMPLE = "deblurkit export runs/small --out bundles/small"
+if TYPE_CHECKING:
+    from export.convert import Converted
+    from export.subject import Subject
+
+EXAMPLE = "deblurkit export runs/small --out bundles/small\n  deblurkit export --from model.onnx --colour rgb --pad-multiple 8 --out bundles/theirs"
+RANGES = {"0..1": (0.0, 1.0), "0..255": (0.0, 255.0), "-1..1": (-1.0, 1.0)}
+PIXELS = ("bytes", "float32")
 log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> int:
-    """Convert a finished run into a bundle; nothing appears under its name unless every file passed."""
-    parser = new_parser("export", "Convert a trained run into seven files, each compared with Keras.", EXAMPLE)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished training run")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the bundle's folder (default: bundles/ and the run's name)")
-    parser.add_argument("--replace", action="store_true", help="replace a bundle that lies there already")
-    parser.add_argument(
-        "--calibration", type=Path, metavar="DIR", help="photographs to calibrate int8 on (default: the run's own)"
-    )
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="V", help=f"some of {', '.join(VARIANTS)}")
-    options = parser.parse_args(argv)
+    """Convert a finished run, or somebody else's model, into a bundle; nothing appears under its name unless every file passed."""
+    options = _parser().parse_args(argv)
     start_logging(options.quiet)
-    for variant in options.variants:
-        if variant not in VARIANTS:
-            raise UsageError(f"unknown variant {variant!r}; {nearest(variant, VARIANTS)}")
+    _check(options)
     os.environ["KERAS_BACKEND"] = "tensorflow"  # TFLite and tf2onnx read TensorFlow graphs; weights of any backend load
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
     with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
-        from export.convert import convert
+        from export import convert, gate
 
-    out: Path = options.out or Path("bundles") / options.run.resolve().name
+    bars = gate.MAX_LOSS_DB if options.max_loss is None else dict.fromkeys(gate.MAX_LOSS_DB, options.max_loss)
+    wanted = convert.Wanted(
+        tuple(options.variants), options.size, options.pixels, gate.Limits(bars, options.max_pieces), options.blame, options.mixed
+    )
+    source: Path = options.foreign or options.run
+    out: Path = options.out or Path("bundles") / source.resolve().stem
+    before = _hashes(out)
     with writing(out, options.replace) as folder:
-        done = convert(options.run, folder, out.name, options.calibration, options.variants)
-        artifacts = done.bundle.manifest.artifacts
-        rows = [_row(a, done.seconds[a.label]) for a in artifacts]
-        header = ["file", "KiB", "s", "parity dB", "max diff", "input dB", "restored dB", "gain dB", "loss dB"]
+        subject = _subject(options)
+        done = convert.convert(subject, folder, out.name, wanted)
         if not options.json:
-            print(table(header, rows))
-        if done.failures:
-            raise GateError(f"no bundle was written, {len(done.failures)} failures: " + "; ".join(done.failures))
+            print(_table(done))
+            for note in done.notes:
+                print(note)
+        report = None
+        if done.blamed:
+            report = convert.write_blame(options.report or out.with_name(f"{out.name}-report"), out.name, done.blamed)
+            if not options.json:
+                for sentence in convert.blame.describe(list(done.blamed)):
+                    print(f"int8: {sentence}")
+                print(f"int8, layer by layer: {report}")
+        said = "; ".join([*done.unmade, *done.failures])
+        failed = (ExportError if done.unmade else GateError) if said else None
+        bundle = convert.without_failures(done) if options.keep_going else done.bundle
+        if failed and (not options.keep_going or not bundle.manifest.artifacts):
+            raise failed(f"no bundle was written, {len(done.unmade) + len(done.failures)} failures: {said}")
     if options.json:
-        files = {a.label: {**asdict(a), "seconds": round(done.seconds[a.label], 2)} for a in artifacts}
-        print_json({"bundle": str(out), "halo": done.bundle.manifest.halo, "files": files})
+        files = {v.artifact.label: _facts(done, v) for v in done.verdicts}
+        print_json(
+            {
+                "bundle": str(out), "halo": bundle.manifest.halo, "files": files, "unmade": list(done.unmade),
+                "notes": list(done.notes), "report": str(report) if report else None,
+            }
+        )  # fmt: skip
     else:
-        pictures = artifacts[0].quality.pictures if artifacts and artifacts[0].quality else ""
-        print(f"parity: against Keras; quality: {pictures}; loss: against fp32 of the same format")
-        print(
-            f"{out}: {len(rows)} files, halo {done.bundle.manifest.halo} pixels; next: deblurkit run --bundle {out} --source demo"
-        )
+        print(f"parity and loss: against the network; on {subject.pictures.described}")
+        _say_what_changed(before, _hashes(out))
+        print(f"{out}: {len(bundle.manifest.artifacts)} files, halo {bundle.manifest.halo} pixels; next: deblurkit run --bundle {out} --source demo")
+    if failed:
+        raise failed(f"{out} holds only what passed; missing: {said}")
     return OK
 
 
-def _row(artifact: Artifact, seconds: float) -> list[str]:
-    p, q = artifact.parity, artifact.quality
-    row = [artifact.file, f"{artifact.bytes / 1024:.0f}", f"{seconds:.1f}"]
-    row += [f"{p.psnr_db:.1f}", f"{p.max_abs:.5f}"] if p else ["-", "-"]
-    if q is None:
-        return [*row, "-", "-", "-", "-"]
-    return [*row, f"{q.input_psnr_db:.2f}", f"{q.restored_psnr_db:.2f}", f"{q.gain_db:+.2f}", f"{q.loss_db:+.3f}"]
+def _parser() -> Parser:
+    parser = new_parser("export", "Convert a network into files for boards, each compared with it and judged.", EXAMPLE)
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="folder of a finished training run")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the bundle's folder (default: bundles/ and the run's name)")
+    parser.add_argument("--replace", action="store_true", help="replace a bundle that lies there already")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="V", help=f"some of {', '.join(VARIANTS)}")
+    parser.add_argument("--size", metavar="WxH", help="files for pictures of this size only (default: any size)")
+    parser.add_argument(
+        "--pixels",
+        default="bytes",
+        help="in and out of int8 files: bytes (int8 in TFLite, uint8 in ONNX; default) or float32",
+    )
+    parser.add_argument(
+        "--calibration", type=Path, metavar="DIR", help="photographs to calibrate int8 on (default: the run's own training pictures)"
+    )
+    gate = parser.add_argument_group("the gate")
+    gate.add_argument("--max-loss", type=float, metavar="DB", help="PSNR that a file may lose (default: int8 0.10, dynamic 0.03, fp16 0.01)")
+    gate.add_argument("--max-pieces", type=int, default=1, metavar="N", help="pieces that a graph may fall into (default: 1)")
+    gate.add_argument("--keep-going", action="store_true", help="write the files that passed; still ends with 5 or 6")
+    gate.add_argument("--blame", action="store_true", help="say which layers lose in int8, even if no file failed")
+    gate.add_argument("--mixed", action="store_true", help="keep the worst layers of a failing int8 file in float")
+    gate.add_argument("--report", type=Path, metavar="DIR", help="where the blame goes (default: beside the bundle, NAME-report)")
+    foreign = parser.add_argument_group("somebody else's model")
+    foreign.add_argument("--from", dest="foreign", type=Path, metavar="MODEL", help="a .keras, .onnx or .tflite file, or a SavedModel")
+    foreign.add_argument("--colour", default="rgb", help="what its channels are: rgb (default) or luma")
+    foreign.add_argument("--range", default="0..1", help=f"its values from black to white: {', '.join(RANGES)} (default: 0..1)")
+    foreign.add_argument("--pad-multiple", type=int, default=1, metavar="N", help="sides must be multiples of this (default: 1)")
+    foreign.add_argument("--data", type=Path, metavar="DIR", help="photographs to calibrate and judge on (default: scikit-image's)")
+    foreign.add_argument("--blur", default="camera", help=f"how they are blurred: {', '.join(BLURS)} (default: camera)")
+    foreign.add_argument("--licence", default="", help="licence of the model, for the manifest")
+    return parser
+
+
+def _check(options: Any) -> None:
+    """Raise UsageError for what needs no model to be seen; turn --size into (height, width)."""
+    if (options.run is None) == (options.foreign is None):
+        raise UsageError("give the folder of a finished run, or --from MODEL; exactly one of them")
+    for name, value, known in (
+        ("pixels", options.pixels, PIXELS), ("colour", options.colour, ("rgb", "luma")),
+        ("range", options.range, RANGES), ("blur", options.blur, BLURS),
+        *(("variant", variant, VARIANTS) for variant in options.variants),
+    ):  # fmt: skip
+        if value not in known:
+            raise UsageError(f"unknown {name} {value!r}; {nearest(value, known)}")
+    if options.max_loss is not None and not options.max_loss >= 0:
+        raise UsageError(f"--max-loss {options.max_loss}: expected decibels, 0 or more")
+    for name in ("max_pieces", "pad_multiple"):
+        if getattr(options, name) < 1:
+            raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)}: expected 1 or more")
+    if options.size is not None:
+        found = re.fullmatch(r"(\d+)x(\d+)", options.size)
+        if not found or not all(0 < int(length) <= 8192 for length in found.groups()):
+            raise UsageError(f"--size {options.size}: expected width and height in pixels, such as 640x480")
+        options.size = int(found[2]), int(found[1])
+
+
+def _subject(options: Any) -> "Subject":
+    from export.convert import SIDE
+    from export.of_run import RunSubject
+
+    if options.foreign is not None:
+        from export.foreign import Declared, foreign_subject
+
+        declared = Declared(options.colour, RANGES[options.range], options.pad_multiple, options.licence)
+        return foreign_subject(options.foreign, declared, options.data, options.calibration, options.blur, options.size)
+    subject = RunSubject(options.run, options.calibration, options.size or (SIDE, SIDE))
+    if options.calibration and subject.learned_ranges():
+        log.warning("%s has learned its int8 ranges, so the pictures in %s do not change them", options.run, options.calibration)
+    return subject
+
+
+def _table(done: "Converted") -> str:
+    header = ["file", "KiB", "s", "parity dB", "max diff", "input dB", "restored dB", "loss dB", "operators", "pieces", "verdict"]
+    rows = []
+    for verdict in done.verdicts:
+        artifact, seen = verdict.artifact, verdict.graph
+        parity, quality = artifact.parity, artifact.quality
+        row = [artifact.file, f"{artifact.bytes / 1024:.0f}", f"{done.seconds[artifact.label]:.1f}"]
+        row += [f"{parity.psnr_db:.1f}", f"{parity.max_abs:.5f}"] if parity else ["-", "-"]
+        row += [f"{quality.input_psnr_db:.2f}", f"{quality.restored_psnr_db:.2f}", f"{quality.loss_db:+.3f}"] if quality else ["-"] * 3
+        row += [str(seen.operators), str(seen.pieces)] if seen else ["-", "-"]
+        rows.append([*row, "FAILED" if verdict.failures else "passed"])
+    lines = [table(header, rows)]
+    for verdict in done.verdicts:
+        calibrated = verdict.artifact.calibrated
+        if calibrated and calibrated.tried:
+            tried = ", ".join(f"{method} {db:.3f}" for method, db in calibrated.tried.items())
+            lines.append(f"{verdict.artifact.file}: calibrated by {calibrated.method} (dB: {tried})")
+    return "\n".join([*lines, *(f"FAILED {failure}" for failure in [*done.unmade, *done.failures])])
+
+
+def _facts(done: "Converted", verdict: Any) -> dict[str, Any]:
+    artifact = verdict.artifact
+    return {
+        **asdict(artifact),
+        "seconds": round(done.seconds[artifact.label], 2),
+        "graph": asdict(verdict.graph) if verdict.graph else None,
+        "failures": list(verdict.failures),
+    }
+
+
+def _hashes(out: Path) -> dict[str, str]:
+    """SHA-256 by file of the bundle that lies there; empty where there is none that can be read."""
+    if not (out / MANIFEST).is_file():
+        return {}
+    try:
+        return {a.file: a.sha256 for a in open_bundle(out).manifest.artifacts}
+    except BundleError:
+        return {}
+
+
+def _say_what_changed(before: dict[str, str], now: dict[str, str]) -> None:
+    if before:
+        other = [name for name, digest in now.items() if before.get(name) != digest]
+        same = f"{len(now) - len(other)} of {len(now)} files have the bytes they had before"
+        print(same + (f"; changed: {', '.join(other)}" if other else ""))

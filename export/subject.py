@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from importlib.metadata import version
 from typing import Protocol
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from device.bundle import Manifest
 from train.quantise import Ranges
@@ -68,7 +70,19 @@ class Subject(Protocol):
         """The ways to calibrate an int8 file of this format; the best one is kept."""
 
     def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
-        """The file. `calibration` is for int8, as are the layers that stay `in_float`. Raises ExportError."""
+        """The file. `calibration` is for int8, as are the layers that stay `in_float`; int8 files take and give floats here.
+
+        Raises ExportError.
+        """
+
+    def before_int8(self, calibration: Calibration) -> bytes:
+        """The fp32 ONNX file that the int8 one is quantised from."""
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that decide what bytes come out."""
+    packages = ("deblurkit", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert", "numpy")
+    return {"tensorflow": tf.__version__, **{package: version(package) for package in packages}}
 
 
 def keras_outputs(network: keras.Model, tensors: np.ndarray) -> np.ndarray:

@@ -1,8 +1,7 @@
 """A Keras network into ONNX files: tf2onnx for the graph, ONNX Runtime's quantiser for 8 bits."""
 
-import re
 import tempfile
-from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,14 @@ import tf2onnx
 from device.console import quiet_stdio
 from device.errors import ExportError
 from device.frame import TensorSpec
-from train.quantise import RESIDUAL, Ranges
+from export.calibration import METHODS, PERCENTILE, Reader, output_of
+from export.embedding import readable_onnx
+from export.subject import Calibration
+from train.quantise import RESIDUAL
 
 VARIANTS = ("fp32", "fp16", "int8")
 OPSET = 18
+_SCALE, _ZERO = "pixels/scale", "pixels/zero"
 
 
 def to_onnx_fp32(network: keras.Model) -> onnx.ModelProto:
@@ -28,18 +31,19 @@ def to_onnx_fp32(network: keras.Model) -> onnx.ModelProto:
     try:
         with quiet_stdio():
             model, _ = tf2onnx.convert.from_keras(network, input_signature=signature, opset=OPSET)
-            _rename_output(model, "restored")
+            _rename(model.graph, model.graph.output[0].name, "restored")
+            model = readable_onnx(model, [layer.name for layer in network.layers])
             onnx.checker.check_model(model)
     except Exception as error:  # tf2onnx raises plain exceptions of many kinds
         raise ExportError(f"ONNX fp32: tf2onnx failed: {error}") from error
     return model
 
 
-def to_onnx(fp32: onnx.ModelProto, variant: str, calibration: Callable[[], Iterator[np.ndarray]]) -> bytes:
+def to_onnx(fp32: onnx.ModelProto, variant: str, calibration: Calibration | None = None) -> bytes:
     """One variant of an fp32 graph; inputs and outputs stay float32.
 
-    `calibration` yields (1, height, width, 3) float32 pictures in 0..1 for int8 (QDQ, unsigned activations, signed weights
-    per channel: U8S8, what ONNX Runtime's x86 kernels want). Raises ExportError.
+    int8 is QDQ with unsigned activations and signed weights, one scale an output channel (U8S8), calibrated by ONNX Runtime
+    with the method of `calibration`. Raises ExportError.
     """
     try:
         with quiet_stdio():
@@ -51,80 +55,134 @@ def to_onnx(fp32: onnx.ModelProto, variant: str, calibration: Callable[[], Itera
                 copy = onnx.ModelProto()
                 copy.CopyFrom(fp32)
                 return convert_float_to_float16(copy, keep_io_types=True).SerializeToString()
+            if calibration is None:
+                raise ValueError("pictures to calibrate on are needed")
             return _quantised(fp32, calibration, {})
     except Exception as error:  # the converters raise plain exceptions of many kinds
         raise ExportError(f"ONNX {variant}: the converter failed: {error}") from error
 
 
-def to_onnx_int8(network: keras.Model, ranges: Ranges, calibration: Callable[[], Iterator[np.ndarray]]) -> bytes:
-    """int8 (as `to_onnx` has it) of an unclipped network with the `ranges` of its layers; 0..1 of the last addition clips.
+def to_onnx_int8(network: keras.Model, calibration: Calibration) -> bytes:
+    """int8 (as `to_onnx` has it) of an unclipped network with the ranges of its layers; 0..1 of the last addition clips.
 
     Tensors without a range of their own are calibrated. Raises ExportError.
     """
     graph = to_onnx_fp32(network)
     overrides = {}
-    for layer, (low, high) in {**ranges, RESIDUAL: (0.0, 1.0)}.items():
-        made_by = [node for node in graph.graph.node if re.search(rf"/{layer}(_\d+)?/", node.name)]
-        if not made_by:
-            raise ExportError(f"ONNX int8: tf2onnx left no operator of the layer {layer!r}, so its range has no place")
+    for layer, (low, high) in {**(calibration.ranges or {}), RESIDUAL: (0.0, 1.0)}.items():
         scale = max(high - low, 1e-6) / 255
-        overrides[made_by[-1].output[0]] = (scale, int(np.clip(round(-low / scale), 0, 255)))
+        overrides[output_of(graph, layer)] = (scale, int(np.clip(round(-low / scale), 0, 255)))
     for node in graph.graph.node:
         if node.op_type == "DepthToSpace" and node.input[0] in overrides:  # pixels only moved
             overrides[node.output[0]] = overrides[node.input[0]]
     try:
         with quiet_stdio():
-            return _quantised(graph, calibration, overrides)
+            return _quantised(graph, replace(calibration, method="minmax"), overrides)
     except Exception as error:  # the converters raise plain exceptions of many kinds
         raise ExportError(f"ONNX int8: the converter failed: {error}") from error
 
 
+def with_pixels(model: bytes, dtype: str) -> bytes:
+    """The same int8 file with inputs and outputs of `dtype`: `uint8` at a scale of 1/255, or `float32`.
+
+    A quantisation that the file begins or ends with goes; where something else comes first, ONNX Runtime moves it past that.
+    """
+    if dtype == "float32":
+        return model
+    whole = onnx.load_from_string(model)
+    graph = whole.graph
+    given, made = graph.input[0], graph.output[0]
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(1 / 255, np.float32), _SCALE))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(0, np.uint8), _ZERO))
+    values = {weight.name: onnx.numpy_helper.to_array(weight) for weight in graph.initializer}
+
+    def same(node: onnx.NodeProto) -> bool:
+        scale, zero = (values[name] for name in node.input[1:3])
+        return bool(np.isclose(scale, 1 / 255, rtol=1e-3) and zero.dtype == np.uint8 and zero == 0)
+
+    first = [node for node in graph.node if given.name in node.input]
+    if [n.op_type for n in first] == ["QuantizeLinear"] and same(first[0]):
+        _rename(graph, first[0].output[0], given.name)
+        graph.node.remove(first[0])
+    else:
+        _rename(graph, given.name, f"{given.name}/values")
+        graph.node.insert(0, onnx.helper.make_node(
+            "DequantizeLinear", [given.name, _SCALE, _ZERO], [f"{given.name}/values"], name=f"{given.name}/DequantizeLinear"))  # fmt: skip
+    last = next(node for node in graph.node if made.name in node.output)
+    if last.op_type == "DequantizeLinear" and same(last):
+        inside = last.input[0]
+        graph.node.remove(last)
+        _rename(graph, inside, made.name)
+    else:
+        _rename(graph, made.name, f"{made.name}/values")
+        made.name = made.name.removesuffix("/values")
+        graph.node.append(onnx.helper.make_node(
+            "QuantizeLinear", [f"{made.name}/values", _SCALE, _ZERO], [made.name], name=f"{made.name}/QuantizeLinear"))  # fmt: skip
+    for value in (given, made):
+        value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    del graph.value_info[:]
+    onnx.checker.check_model(whole)
+    return whole.SerializeToString()
+
+
+def with_size(model: bytes, height: int, width: int) -> bytes:
+    """The same file for pictures of one size only."""
+    whole = onnx.load_from_string(model)
+    for value in (whole.graph.input[0], whole.graph.output[0]):
+        for axis, length in ((1, height), (2, width)):
+            value.type.tensor_type.shape.dim[axis].dim_value = length
+    del whole.graph.value_info[:]  # it speaks of the old size
+    onnx.checker.check_model(whole)
+    return whole.SerializeToString()
+
+
 def onnx_specs(model: bytes) -> tuple[TensorSpec, TensorSpec]:
-    """Input and output of an ONNX file as the file itself says."""
+    """Input and output of an ONNX file as the file itself says; of 8-bit ones with the scale of the operator beside them."""
     graph = onnx.load_from_string(model).graph
+    values = {weight.name: weight for weight in graph.initializer}
 
-    def spec(value: Any) -> TensorSpec:
-        return TensorSpec(value.name, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)).name)
+    def spec(value: Any, neighbours: list[onnx.NodeProto]) -> TensorSpec:
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)).name
+        if dtype == "float32" or not neighbours:
+            return TensorSpec(value.name, dtype)
+        scale, zero_point = (onnx.numpy_helper.to_array(values[name]).item() for name in neighbours[0].input[1:3])
+        return TensorSpec(value.name, dtype, float(scale), int(zero_point))
 
-    return spec(graph.input[0]), spec(graph.output[0])
+    given, made = graph.input[0], graph.output[0]
+    return (
+        spec(given, [n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] == given.name]),
+        spec(made, [n for n in graph.node if n.op_type == "QuantizeLinear" and n.output[0] == made.name]),
+    )
 
 
-def _quantised(
-    fp32: onnx.ModelProto, calibration: Callable[[], Iterator[np.ndarray]], ranges: dict[str, tuple[float, int]]
-) -> bytes:
+def _quantised(fp32: onnx.ModelProto, calibration: Calibration, ranges: dict[str, tuple[float, int]]) -> bytes:
     """`ranges`: scale and zero point of tensors that are not to be calibrated."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    name = fp32.graph.input[0].name
     overrides = {
         tensor: [{"quant_type": QuantType.QUInt8, "scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
         for tensor, (scale, zero) in ranges.items()
     }
-
-    class Pictures(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._pictures = calibration()
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            picture = next(self._pictures, None)
-            return None if picture is None else {name: picture}
-
+    options: dict[str, Any] = {"TensorQuantOverrides": overrides}
+    if calibration.method == "percentile":
+        options["CalibPercentile"] = PERCENTILE
     with tempfile.TemporaryDirectory() as folder:
         given, prepared, done = (str(Path(folder, f)) for f in ("fp32.onnx", "prepared.onnx", "int8.onnx"))
         onnx.save(fp32, given)
         quant_pre_process(given, prepared, skip_symbolic_shape=True)
         quantize_static(
-            prepared, done, Pictures(), quant_format=QuantFormat.QDQ, per_channel=True,
+            prepared, done, Reader(fp32.graph.input[0].name, calibration.tensors), quant_format=QuantFormat.QDQ, per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-            extra_options={"TensorQuantOverrides": overrides},
+            calibrate_method=CalibrationMethod[METHODS[calibration.method]], extra_options=options,
         )  # fmt: skip
         return Path(done).read_bytes()
 
 
-def _rename_output(model: onnx.ModelProto, name: str) -> None:
-    old = model.graph.output[0].name
-    model.graph.output[0].name = name
-    for node in model.graph.node:
-        node.output[:] = [name if o == old else o for o in node.output]
-        node.input[:] = [name if i == old else i for i in node.input]
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Call a tensor otherwise, wherever it is made, used, or goes out."""
+    for output in graph.output:
+        output.name = new if output.name == old else output.name
+    for node in graph.node:
+        node.output[:] = [new if o == old else o for o in node.output]
+        node.input[:] = [new if i == old else i for i in node.input]

@@ -1,25 +1,27 @@
 """A Keras network into TFLite files, by TensorFlow's own converter and quantiser."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from tensorflow.lite.python.util import modify_model_io_type
 
 from device.console import quiet_stdio
 from device.errors import ExportError
 from device.frame import TensorSpec
+from export.subject import Calibration
 from train.quantise import RESIDUAL, Ranges
 
 VARIANTS = ("fp32", "fp16", "dynamic", "int8")
 
 
-def to_tflite(network: keras.Model, variant: str, calibration: Callable[[], Iterator[np.ndarray]]) -> bytes:
-    """Convert `network` (built with batch 1 and a concrete size; runtimes resize it) to one variant.
+def to_tflite(network: keras.Model, variant: str, calibration: Calibration | None = None, in_float: Sequence[str] = ()) -> bytes:
+    """Convert `network` (built with batch 1 and a concrete size; runtimes resize it) to one variant; floats in and out.
 
-    `calibration` yields (1, height, width, 3) float32 pictures in 0..1 for int8, which also gets int8 input and output.
+    int8 is calibrated by the converter, by minimum and maximum; layers named in `in_float` stay in float.
     Raises ExportError with the converter's message.
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(network)
@@ -28,34 +30,53 @@ def to_tflite(network: keras.Model, variant: str, calibration: Callable[[], Iter
     if variant == "fp16":
         converter.target_spec.supported_types = [tf.float16]
     if variant == "int8":
-        converter.representative_dataset = lambda: ([picture] for picture in calibration())
+        if calibration is None:
+            raise ExportError("TFLite int8: pictures to calibrate on are needed")
+        if in_float:
+            raise ExportError(
+                f"TFLite int8: {', '.join(in_float)} cannot stay in float: only networks of convolutions are converted layer by "
+                "layer; take the dynamic file, or the int8 ONNX file"
+            )
+        converter.representative_dataset = lambda: ([picture] for picture in calibration.tensors)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.int8
+    return _convert(converter, variant)
+
+
+def to_tflite_int8(network: keras.Model, ranges: Ranges, in_float: Sequence[str] = ()) -> bytes:
+    """Convert a network of convolutions to int8 with the `ranges` of its layers; floats in and out, at a scale of 1/255.
+
+    `network` is unclipped: the range 0..1 of its last addition clips, so that no operator has to. The ranges reach the
+    converter as TensorFlow's fake quantisation; layers named in `in_float` get none, so they stay in float.
+    Raises ExportError with the converter's message.
+    """
+    converter = tf.lite.TFLiteConverter.from_keras_model(_with_ranges(network, ranges, in_float))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    return _convert(converter, "int8")
+
+
+def with_pixels(model: bytes, dtype: str) -> bytes:
+    """The same int8 file with inputs and outputs of `dtype`: `int8` or `float32`. (uint8 would take two
+    operators more, outside of the delegate.)
+    """
+    if dtype == "float32":
+        return model
     try:
         with quiet_stdio():
-            return converter.convert()
+            return bytes(modify_model_io_type(model, tf.dtypes.as_dtype(dtype), tf.dtypes.as_dtype(dtype)))
+    except Exception as error:  # the converter raises whatever MLIR or TensorFlow raised
+        raise ExportError(f"TFLite int8: {dtype} pixels cannot go in and out: {error}") from error
+
+
+def _convert(converter: Any, variant: str) -> bytes:
+    try:
+        with quiet_stdio():
+            return bytes(converter.convert())
     except Exception as error:  # the converter raises whatever MLIR or TensorFlow raised
         raise ExportError(f"TFLite {variant}: the converter failed: {error}") from error
 
 
-def to_tflite_int8(network: keras.Model, ranges: Ranges) -> bytes:
-    """Convert a network of convolutions to int8 with the `ranges` of its layers, pixels in and out at a scale of 1/255.
-
-    `network` is unclipped: the range 0..1 of its last addition clips, so that no operator has to. The ranges reach the
-    converter as TensorFlow's fake quantisation. Raises ExportError with the converter's message.
-    """
-    try:
-        with quiet_stdio():
-            converter = tf.lite.TFLiteConverter.from_keras_model(_with_ranges(network, ranges))
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.inference_input_type = converter.inference_output_type = tf.int8
-            return converter.convert()
-    except Exception as error:  # the converter raises whatever MLIR or TensorFlow raised
-        raise ExportError(f"TFLite int8: the converter failed: {error}") from error
-
-
-def _with_ranges(network: keras.Model, ranges: Ranges) -> keras.Model:
-    ranges = {**ranges, RESIDUAL: (0.0, 1.0)}
+def _with_ranges(network: keras.Model, ranges: Ranges, in_float: Sequence[str]) -> keras.Model:
+    ranges = {layer: ends for layer, ends in {**ranges, RESIDUAL: (0.0, 1.0)}.items() if layer not in in_float}
 
     def twin_layer(layer: layers.Layer) -> layers.Layer:
         kind = _EightBitKernel if type(layer) is layers.Conv2D else type(layer)
@@ -69,7 +90,7 @@ def _with_ranges(network: keras.Model, ranges: Ranges) -> keras.Model:
     for layer in network.layers:
         of_twin = twin.get_layer(layer.name)
         of_twin.set_weights(layer.get_weights())
-        if isinstance(of_twin, _EightBitKernel):
+        if isinstance(of_twin, _EightBitKernel) and layer.name not in in_float:
             of_twin.limits = np.abs(layer.get_weights()[0]).max((0, 1, 2)).clip(1e-9)
     picture = keras.Input(batch_shape=network.input_shape, name="blurred", dtype="float32")
     return keras.Model(picture, twin(_EightBits(0.0, 1.0)(picture)))

@@ -163,13 +163,10 @@ def latencies(names: list[str], frames: int = 40) -> str:
             continue  # the same network, trained otherwise
         unclipped, clipped = (architecture.network(480, 640, 1, clip) for clip in (False, True))
         tensor = PixelCodec(TensorSpec("", "float32"), TensorSpec("", "float32"), architecture.colour).to_tensor(picture)
-
-        def calibration(tensor: np.ndarray = tensor):  # type: ignore[no-untyped-def]
-            return iter([tensor])
-
-        files = {variant: to_tflite.to_tflite(clipped, variant, calibration) for variant in ("fp32", "dynamic")}
+        files = {variant: to_tflite.to_tflite(clipped, variant) for variant in ("fp32", "dynamic")}
         if quantise.takes_ranges(unclipped):
-            files["int8"] = to_tflite.to_tflite_int8(unclipped, quantise.calibrated_ranges(unclipped, [tensor]))
+            ranges = quantise.calibrated_ranges(unclipped, [tensor])
+            files["int8"] = to_tflite.with_pixels(to_tflite.to_tflite_int8(unclipped, ranges), "int8")
         ms: dict[str, list[float]] = {variant: [] for variant in files}
         with tempfile.TemporaryDirectory() as folder:
             runtimes = {}

@@ -1,5 +1,6 @@
 #!/bin/sh
-# How many instructions a TFLite file takes on an emulated Arm core: real aarch64 wheels, QEMU's user mode, one thread.
+# How many instructions a TFLite or ONNX file takes on an emulated Arm core: real aarch64 wheels of LiteRT and ONNX Runtime,
+# QEMU's user mode, one thread.
 #   scripts/instructions/count.sh cortex-a76 device/bundles/small/small_dynamic.tflite …
 # Repeatable to about 0.1 %. Instructions are not time: caches, pipelines and memory do not exist here. Debian or Ubuntu, root
 # (or the packages installed beforehand). What it makes lies in build/aarch64.
@@ -7,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 core=${1:?"which core? cortex-a76 (Raspberry Pi 5) or cortex-a72 (Raspberry Pi 4)"}
 shift
-width=192 height=128
+width=192 height=128 times=2
 case $core in
     cortex-a76) part=0xd0b features="fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp" ;;
     cortex-a72) part=0xd08 features="fp asimd evtstrm crc32 cpuid" ;;
@@ -22,39 +23,42 @@ if [ "${missing:-}" ]; then
 fi
 root=$PWD/build/aarch64
 if [ ! -e "$root/.made" ]; then
-    mkdir -p build && rm -rf "$root" build/wheels
+    mkdir -p build && rm -rf "$root"
     mmdebstrap --quiet --arch=arm64 --variant=extract \
         --include=python3-minimal,libpython3-stdlib,libgomp1,libstdc++6,zlib1g bookworm "$root"
+    mkdir -p "$root/proc" && touch "$root/.made"
+fi
+if [ ! -e "$root/site/.made" ]; then
+    rm -rf "$root/site" build/wheels
     for tag in 17 27 28 31 34; do platforms="${platforms:-} --platform manylinux_2_${tag}_aarch64"; done
     # shellcheck disable=SC2086
     .venv/bin/python -m pip download --quiet $platforms --python-version 3.11 --only-binary=:all: \
-        -c constraints/constraints.txt -d build/wheels ai-edge-litert numpy
+        -c constraints/constraints.txt -d build/wheels ai-edge-litert onnxruntime numpy
     mkdir -p "$root/site" && for wheel in build/wheels/*.whl; do python3 -m zipfile -e "$wheel" "$root/site"; done
-    mkdir -p "$root/proc" && touch "$root/.made"
+    touch "$root/site/.made"
 fi
 gcc -shared -fPIC -O2 -o build/count.so scripts/instructions/count.c
 # The runtimes choose their kernels by what /proc/cpuinfo says.
 printf 'processor\t: 0\nFeatures\t: %s\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: %s\nCPU revision\t: 0\n' \
     "$features" "$part" > "$root/proc/cpuinfo"
 cp scripts/instructions/infer.py "$root/"
-instructions() { # instructions FILE TIMES
-    PYTHONPATH=/site qemu-aarch64 -cpu "$core" -plugin file="$PWD/build/count.so" -L "$root" \
-        "$root/usr/bin/python3.11" /infer.py "$1" "$2" $width $height 2>&1 | awk '$1 == "instructions" {print $2}'
-}
 for file in "$@"; do
-    cp "$file" "$root/model.tflite"
-    few=$(instructions /model.tflite 1) many=$(instructions /model.tflite 3)
+    model=model.${file##*.}
+    cp "$file" "$root/$model"
+    if ! said=$(PYTHONPATH=/site qemu-aarch64 -cpu "$core" -plugin file="$PWD/build/count.so" -L "$root" \
+        "$root/usr/bin/python3.11" /infer.py "/$model" $times $width $height 2>&1); then
+        echo "count: $file did not run on the emulated $core: $(echo "$said" | grep -v '^instructions ' | tail -n 1)" >&2
+        exit 1
+    fi
+    each=$(echo "$said" | awk '$1 == "instructions" {before = now; now = $2} END {printf "%.0f", (now - before) / '$times'}')
     manifest=$(dirname "$file")/manifest.json
     macs=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["macs_per_pixel"])' "$manifest" 2>/dev/null || echo 0)
-    python3 - "$core" "$file" "${few:-0}" "${many:-0}" $width $height "$macs" <<'PY'
+    python3 - "$core" "$file" "$each" $width $height "$macs" <<'PY'
 import sys
 
-core, file, few, many, width, height, macs = sys.argv[1:]
-each = (int(many) - int(few)) / 2
-if each <= 0:
-    sys.exit(f"count: {file} did not run on the emulated {core}")
-pixel = each / int(width) / int(height)
+core, file, each, width, height, macs = sys.argv[1:]
+pixel = int(each) / int(width) / int(height)
 share = f", {1000 * pixel / float(macs):.0f} per kMAC" if float(macs) else ""
-print(f"{core} (emulated)  {file.split('/')[-1]}  {width}x{height}: {each / 1e6:.2f} M instructions, {pixel:.0f} per pixel{share}")
+print(f"{core} (emulated)  {file.split('/')[-1]}  {width}x{height}: {int(each) / 1e6:.2f} M instructions, {pixel:.0f} per pixel{share}")
 PY
 done

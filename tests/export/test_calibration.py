@@ -13,33 +13,39 @@ for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
     pytest.importorskip(needed)
 pytestmark = pytest.mark.keras
 
-from device.degrade import to_pixels  # noqa: E402
+from device.bundle import open_bundle  # noqa: E402
+from device.degrade import to_float, to_pixels  # noqa: E402
 from device.errors import DataError  # noqa: E402
-from device.picture import write_picture  # noqa: E402
+from device.picture import read_picture, write_picture  # noqa: E402
 from device.scene import dead_leaves  # noqa: E402
-from export.calibration import calibration_pictures, held_out_pairs  # noqa: E402
+from export import to_onnx  # noqa: E402
+from export.calibration import always_blurred, layer_ranges, pictures_of  # noqa: E402
 from train.data import load_photographs  # noqa: E402
-from train.run_folder import read_run, write_run  # noqa: E402
+from train.quantise import calibrated_ranges  # noqa: E402
+from train.run_folder import load_network, read_run, write_run  # noqa: E402
 
 Command = Callable[..., Any]
 
 
 def test_calibration_begins_with_a_ramp_from_black_to_white_and_all_pictures_have_one_size(run: Path) -> None:
     record = read_run(run)
-    given = calibration_pictures(record, None, 256)
+    given = pictures_of(record, None, 256, 256).calibration
     assert len(given) == 1 + len(record.data.train)
     assert {(p.shape, str(p.dtype)) for p in given} == {((1, 256, 256, 3), "float32")}
     assert (given[0].min(), given[0].max()) == (0, 1)
-    again = calibration_pictures(record, None, 256)
-    assert all(np.array_equal(a, b) for a, b in zip(given, again, strict=True))
+    again = pictures_of(record, None, 256, 256)
+    assert all(np.array_equal(a, b) for a, b in zip(given, again.calibration, strict=True))
+    assert len(again.calibration_sha256) == 64
+    assert again.calibration_sha256 != pictures_of(replace(record, seed=record.seed + 1), None, 256, 256).calibration_sha256
 
 
 def test_the_files_are_compared_on_the_validation_pictures(run: Path, pictures: Path) -> None:
     record = read_run(run)
-    blurred, sharp = held_out_pairs(record, 128)
-    assert blurred.shape == sharp.shape == (2, 128, 128, 3)
+    judged = pictures_of(record, None, 128, 128)
+    assert judged.blurred.shape == judged.sharp.shape == (4, 128, 128, 3)
+    assert not np.array_equal(judged.blurred[0], judged.blurred[1])  # two blurs each
     by_name = {p.name: p.sharp for p in load_photographs(pictures, 32)}
-    for name, picture in zip(record.data.validation, sharp, strict=True):
+    for name, picture in zip(record.data.validation, judged.sharp[::2], strict=True):
         whole = by_name[name]
         top, left = (whole.shape[0] - 128) // 2, (whole.shape[1] - 128) // 2
         np.testing.assert_array_equal(to_pixels(picture), whole[top : top + 128, left : left + 128])
@@ -48,10 +54,9 @@ def test_the_files_are_compared_on_the_validation_pictures(run: Path, pictures: 
 def test_calibration_on_a_folder_needs_no_training_picture(run: Path, photographs: Path) -> None:
     record = read_run(run)
     gone = replace(record, data=replace(record.data, train=("gone.png",)))
-    assert len(calibration_pictures(gone, photographs, 64)) == 9
-    assert len(held_out_pairs(gone, 64)[0]) == 2
+    assert len(pictures_of(gone, photographs, 64, 64).calibration) == 9
     with pytest.raises(DataError, match=r"the run's own pictures are needed to calibrate and to compare: .*gone\.png"):
-        calibration_pictures(gone, None, 64)
+        pictures_of(gone, None, 64, 64)
 
 
 @pytest.mark.parametrize("calibration", [False, True])
@@ -85,7 +90,66 @@ def test_pairs_are_calibrated_and_compared_on_as_they_are(run: Path, tmp_path: P
         train=("0.png", "2.png"), validation=("1.png",),
     )  # fmt: skip
     paired = replace(record, data=data)
-    blurred, sharp = held_out_pairs(paired, 64)
-    assert sharp.shape == (1, 64, 64, 3)
-    np.testing.assert_allclose(blurred, 1 - sharp, atol=1e-6)
-    assert [p.shape for p in calibration_pictures(paired, None, 64)] == [(1, 64, 64, 3)] * 3
+    made = pictures_of(paired, None, 64, 64)
+    assert made.sharp.shape == (1, 64, 64, 3)
+    np.testing.assert_allclose(made.blurred, 1 - made.sharp, atol=1e-6)
+    assert [p.shape for p in made.calibration] == [(1, 64, 64, 3)] * 3
+
+
+def test_no_judged_picture_is_left_sharp(run: Path) -> None:
+    blur = always_blurred(read_run(run).blur)
+    assert blur.odds[0] == 0
+    assert sum(blur.odds) == pytest.approx(1)
+    tutorial = replace(blur, odds=(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    assert always_blurred(tutorial) == tutorial
+
+
+def test_pictures_that_are_not_square_are_cut_alike_for_all_uses(run: Path) -> None:
+    made = pictures_of(read_run(run), None, 96, 160)
+    assert {p.shape for p in made.calibration} == {(1, 96, 160, 3)}
+    assert made.blurred.shape[1:] == made.sharp.shape[1:] == (96, 160, 3)
+
+
+def test_calibrating_on_the_pictures_that_files_are_judged_by_is_refused(
+    command: Command, run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """Whatever they are called there."""
+    for i, name in enumerate(read_run(run).data.validation):
+        write_picture(tmp_path / "elsewhere" / f"other {i}.png", read_picture(pictures / name))
+    ended = command("export", run, "--out", tmp_path / "b", "--calibration", tmp_path / "elsewhere", "--quiet")
+    assert ended.code == 3
+    assert "2 of its pictures are held out to judge the files by (other 0.png is" in ended.err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_folder_of_flat_pictures_is_refused(command: Command, run: Path, tmp_path: Path) -> None:
+    for i in range(2):
+        write_picture(tmp_path / "flat" / f"{i}.png", np.full((64, 64, 3), 90 + i, np.uint8))
+    ended = command("export", run, "--out", tmp_path / "b", "--calibration", tmp_path / "flat", "--quiet")
+    assert ended.code == 3
+    assert "2 flat pictures; expected photographs" in ended.err
+
+
+@pytest.mark.parametrize("method", ["percentile", "entropy"])
+def test_a_calibrator_cuts_off_what_is_rare(run: Path, method: str) -> None:
+    network = load_network(run)
+    graph, layers = to_onnx.to_onnx_fp32(network), ["down1", "up0_skip"]
+    pictures = [to_float(dead_leaves(64, 64, seed))[None] for seed in range(6)]
+    pictures[0][0, :4, :4] *= 40  # rare and huge
+    widest = calibrated_ranges(network, pictures)
+    found = layer_ranges(graph, layers, pictures, method)
+    for layer in layers:
+        assert found[layer][1] < 0.8 * widest[layer][1]
+        assert found[layer][0] <= 0 < found[layer][1]
+
+
+def test_the_method_that_restores_best_is_kept_and_named(command: Command, run: Path, tmp_path: Path) -> None:
+    ended = command("export", run, "--out", tmp_path / "b", "--variants", "int8", "--quiet")
+    assert ended.code == 0, ended.err
+    for artifact in open_bundle(tmp_path / "b").manifest.artifacts:
+        facts = artifact.calibrated
+        assert facts is not None
+        assert set(facts.tried) == {"minmax", "percentile", "entropy"}
+        assert facts.tried[facts.method] == max(facts.tried.values())
+        assert facts.tried[facts.method] == pytest.approx(artifact.quality.restored_psnr_db, abs=0.001)
+        assert facts.pictures == 1 + len(read_run(run).data.train)

@@ -27,7 +27,8 @@ from device.restorer import Restorer  # noqa: E402
 from device.runtimes import open_runtime  # noqa: E402
 from device.scene import chart, dead_leaves  # noqa: E402
 from device.selfcheck import TOLERANCE_DB, scenes_psnr  # noqa: E402
-from export import parity, to_onnx, to_tflite  # noqa: E402
+from export import gate, to_onnx, to_tflite
+from export.subject import Calibration, keras_outputs  # noqa: E402
 from train.presets import architecture_from  # noqa: E402
 from train.run_folder import load_network, read_run  # noqa: E402
 
@@ -103,7 +104,7 @@ def test_no_file_of_the_bundle_names_a_place_on_this_machine(bundle: Bundle, run
 
 def test_every_file_is_as_near_to_keras_as_its_variant_must_be(bundle: Bundle) -> None:
     for artifact in bundle.manifest.artifacts:
-        assert artifact.parity.psnr_db >= parity.BARS_DB[artifact.variant], artifact.file
+        assert artifact.parity.psnr_db >= gate.PARITY_DB[artifact.variant], artifact.file
         assert 0 <= artifact.parity.max_abs < 0.2
 
 
@@ -111,9 +112,10 @@ def test_the_quality_in_the_manifest_adds_up(bundle: Bundle) -> None:
     full = {a.format: a.quality.restored_psnr_db for a in bundle.manifest.artifacts if a.variant == "fp32"}
     for artifact in bundle.manifest.artifacts:
         quality = artifact.quality
-        assert quality.pictures == "2 validation pictures of photographs, 256x256"
+        assert quality.pictures == "2 validation pictures of photographs, 2 blurs each, 256x256"
         assert quality.gain_db == pytest.approx(quality.restored_psnr_db - quality.input_psnr_db, abs=0.0011)
-        assert quality.loss_db == pytest.approx(full[artifact.format] - quality.restored_psnr_db, abs=0.0011)
+        # The network itself differs from its fp32 file by less than a rounding.
+        assert quality.loss_db == pytest.approx(full[artifact.format] - quality.restored_psnr_db, abs=0.003)
     assert len({a.quality.input_psnr_db for a in bundle.manifest.artifacts}) == 1
 
 
@@ -121,24 +123,49 @@ def test_what_is_printed_as_json_is_what_the_manifest_holds(exported: tuple[Path
     printed = exported[1]
     assert printed["bundle"] == str(exported[0])
     assert printed["halo"] == bundle.manifest.halo
+    assert (printed["unmade"], printed["notes"], printed["report"]) == ([], [], None)
     for artifact in bundle.manifest.artifacts:
         entry = dict(printed["files"][artifact.label])
         assert entry.pop("seconds") >= 0
-        assert entry == asdict(artifact)
+        assert entry.pop("failures") == []
+        assert entry.pop("graph")["pieces"] == 1
+        assert entry == json.loads(json.dumps(asdict(artifact)))
 
 
-def test_8_bit_pixels_go_in_and_come_out_of_the_int8_file_as_they_are(bundle: Bundle) -> None:
-    artifact = bundle.artifact("int8", ("tflite",))
+@pytest.mark.parametrize(("format_", "dtype", "zero_point"), [("tflite", "int8", -128), ("onnx", "uint8", 0)])
+def test_8_bit_pixels_go_in_and_come_out_of_the_int8_files_as_they_are(
+    bundle: Bundle, format_: str, dtype: str, zero_point: int
+) -> None:
+    artifact = bundle.artifact("int8", (format_,))
     for spec in (artifact.input, artifact.output):
-        assert spec.dtype == "int8"
+        assert spec.dtype == dtype
         assert spec.scale == pytest.approx(1 / 255, abs=1e-6)
-        assert spec.zero_point == -128
+        assert spec.zero_point == zero_point
 
 
 def test_all_other_files_take_and_give_float32(bundle: Bundle) -> None:
     for artifact in bundle.manifest.artifacts:
-        if artifact.label != "int8.tflite":
+        if artifact.variant != "int8":
             assert artifact.input.dtype == artifact.output.dtype == "float32"
+
+
+def test_tensors_are_called_by_what_they_hold(bundle: Bundle) -> None:
+    for artifact in bundle.manifest.artifacts:
+        assert (artifact.input.name, artifact.output.name) == ("blurred", "restored")
+
+
+def test_float_pixels_compute_the_same(command: Command, run: Path, bundle: Bundle, tmp_path: Path) -> None:
+    ended = command("export", run, "--out", tmp_path / "b", "--variants", "int8", "--pixels", "float32", "--quiet")
+    assert ended.code == 0, ended.err
+    made, picture = open_bundle(tmp_path / "b"), dead_leaves(72, 96, 4)
+    for format_ in ("tflite", "onnx"):
+        artifact = made.artifact("int8", (format_,))
+        assert (artifact.input.dtype, artifact.output.dtype) == ("float32", "float32")
+        restored = []
+        for of in (made, bundle):
+            with Restorer(of, "int8", runtime_of(format_), 1) as restorer:
+                restored.append(restorer.restore(picture))
+        np.testing.assert_array_equal(*restored)
 
 
 # the weights are in the files
@@ -165,7 +192,7 @@ def test_other_weights_make_another_file(bundle: Bundle, run: Path, tmp_path: Pa
     network = load_network(run, 64, 64, batch=1)
     stir(network, seed=2)
     other = tmp_path / "other.tflite"
-    other.write_bytes(to_tflite.to_tflite(network, "fp32", lambda: iter(())))
+    other.write_bytes(to_tflite.to_tflite(network, "fp32"))
     blurred, outputs = to_float(dead_leaves(64, 64, 3))[None], []
     for path in (other, bundle.path(bundle.artifact("fp32", ("tflite",)))):
         runtime = open_runtime("litert", path, 1)
@@ -248,61 +275,6 @@ def test_an_unknown_variant_is_refused_with_the_nearest_name(command: Command, r
     assert "unknown variant 'int6'; did you mean 'int8'?" in ended.err
 
 
-# the gate
-
-
-def all_bytes(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.iterdir()}
-
-
-@pytest.mark.parametrize("replacing", [False, True])
-def test_a_file_of_another_network_does_not_pass_and_nothing_is_written(
-    command: Command, run: Path, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replacing: bool
-) -> None:
-    out, before = tmp_path / "tiny", {}
-    if replacing:
-        shutil.copytree(bundle.folder, out)
-        before = all_bytes(out)
-    variant = "fp16" if replacing else "fp32"
-    network = load_network(run, 256, 256, batch=1)
-    stir(network, seed=2)
-    other = to_tflite.to_tflite(network, "fp32", lambda: iter(()))
-    monkeypatch.setattr(to_tflite, "to_tflite", lambda *_: other)
-    ended = command("export", run, "--out", out, "--variants", variant, *(["--replace"] if replacing else []), "--quiet")
-    assert ended.code == 6
-    assert "no bundle was written, 1 failures" in ended.err
-    assert f"tiny_{variant}.tflite is " in ended.err
-    assert f"{parity.BARS_DB[variant]:.0f} dB are needed" in ended.err
-    assert f"tiny_{variant}.onnx" in ended.out
-    assert [p.name for p in tmp_path.iterdir()] == (["tiny"] if replacing else [])
-    assert not replacing or all_bytes(out) == before
-
-
-@pytest.mark.parametrize(("variant", "format_"), FILES)
-def test_the_gate_measures_the_distance_to_keras(bundle: Bundle, run: Path, variant: str, format_: str) -> None:
-    blurred = np.stack([to_float(dead_leaves(64, 64, seed)) for seed in range(2)])
-    reference = parity.keras_outputs(load_network(run), blurred)
-    artifact = bundle.artifact(variant, (format_,))
-    passed = parity.judge(bundle, artifact, (blurred, blurred), reference, "scenes")
-    assert not passed.failures
-    off = parity.judge(bundle, artifact, (blurred, blurred), reference + np.float32(0.05), "scenes")
-    assert len(off.failures) == 1
-    assert "dB from Keras" in off.failures[0]
-    assert off.artifact.parity.psnr_db == pytest.approx(26.02, abs=0.5)
-    assert off.artifact.parity.max_abs == pytest.approx(0.05, abs=passed.artifact.parity.max_abs + 1e-6)
-
-
-def test_the_gate_refuses_a_file_that_changes_the_size(bundle: Bundle) -> None:
-    blurred = np.stack([to_float(dead_leaves(64, 64, 0))])
-    artifact = bundle.artifact("fp32", ("tflite",))
-    verdict = parity.judge(bundle, artifact, (blurred, blurred), np.zeros((1, 32, 32, 3), np.float32), "scenes")
-    assert verdict.failures == ("makes (64, 64, 3) where Keras makes (32, 32, 3)",)
-
-
-def test_every_variant_has_a_bar() -> None:
-    assert set(parity.BARS_DB) == set(VARIANTS) == {variant for variant, _ in FILES}
-
-
 # converters that fail
 
 
@@ -310,26 +282,26 @@ def test_a_failing_tflite_converter_is_an_export_error(run: Path) -> None:
     network = load_network(run, 64, 64, batch=1)
     wrong = [np.zeros((1, 64, 64, 3), np.float32), np.zeros((1, 32, 32, 3), np.float32)]
     with pytest.raises(ExportError, match="TFLite int8: the converter failed"):
-        to_tflite.to_tflite(network, "int8", lambda: iter(wrong))
+        to_tflite.to_tflite(network, "int8", Calibration("minmax", wrong))
 
 
-def test_a_failing_onnx_converter_ends_with_5_and_leaves_no_bundle(
+def test_a_failing_onnx_converter_ends_with_5_says_it_of_every_file_and_leaves_no_bundle(
     command: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no such operator")
 
     monkeypatch.setattr(to_onnx.tf2onnx.convert, "from_keras", fail)
-    ended = command("export", run, "--out", tmp_path / "bundle", "--quiet")
+    ended = command("export", run, "--out", tmp_path / "bundle", "--variants", "fp32", "fp16", "--quiet")
     assert ended.code == 5
-    assert "ONNX fp32: tf2onnx failed: no such operator" in ended.err
+    assert "no bundle was written, 2 failures: ONNX fp32: tf2onnx failed: no such operator" in ended.err
     assert not list(tmp_path.iterdir())
 
 
 def test_a_failing_onnx_quantiser_is_an_export_error(run: Path) -> None:
     fp32 = to_onnx.to_onnx_fp32(load_network(run))
     with pytest.raises(ExportError, match="ONNX int8: the converter failed"):
-        to_onnx.to_onnx(fp32, "int8", lambda: iter([np.zeros((1, 30, 30, 3), np.float32)]))
+        to_onnx.to_onnx(fp32, "int8", Calibration("minmax", [np.zeros((1, 30, 30, 3), np.float32)]))
 
 
 # the baseline
@@ -353,7 +325,7 @@ def test_the_dense_baseline_trains_for_an_epoch_and_exports_all_its_files(
         for variant, format_ in FILES:
             artifact = made.artifact(variant, (format_,))
             assert artifact.bytes >= BYTES_PER_PARAMETER[variant] * made.manifest.parameters
-            assert artifact.parity.psnr_db >= parity.BARS_DB[variant]
+            assert artifact.parity.psnr_db >= gate.PARITY_DB[variant]
             with Restorer(made, variant, runtime_of(format_), 1) as restorer:
                 assert restorer.restore(picture).shape == picture.shape
     finally:

@@ -73,7 +73,7 @@ def test_the_rounded_network_is_near_the_plain_one_and_not_equal(pictures: np.nd
 
 def test_the_tflite_file_computes_what_the_rounded_network_computes(tmp_path: Path, pictures: np.ndarray) -> None:
     pytest.importorskip("ai_edge_litert")
-    from export.to_tflite import tflite_specs, to_tflite_int8
+    from export.to_tflite import tflite_specs, to_tflite_int8, with_pixels
 
     plain = stirred()
     twin = quantise.rounded(plain)
@@ -83,7 +83,7 @@ def test_the_tflite_file_computes_what_the_rounded_network_computes(tmp_path: Pa
     quantise.write_ranges(tmp_path, twin)
     ranges = quantise.read_ranges(tmp_path)
     assert ranges is not None
-    data = to_tflite_int8(plain, ranges)
+    data = with_pixels(to_tflite_int8(plain, ranges), "int8")
     (tmp_path / "m.tflite").write_bytes(data)
     given, made = tflite_specs(data)
     assert given.dtype == made.dtype == "int8"
