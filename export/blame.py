@@ -5,7 +5,7 @@ A layer is one operator that computes (Conv, Add, ...) with what only clips or m
 
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def layer_of(tensor: str) -> str:
 def describe(losses: Sequence[LayerLoss], most: int = 5) -> list[str]:
     """A sentence about each of the first `most` layers."""
     return [
-        f"{loss.layer} ({loss.operator}): alone loses {loss.alone_db:.2f} dB, in float brings back {loss.back_db:.2f} dB; "
+        f"{loss.layer} ({loss.operator}): alone loses {_db(loss.alone_db)}, in float brings back {_db(loss.back_db)}; "
         f"holds {_range(loss)}; worst channel {abs(loss.error_db):.0f} dB {'above' if loss.error_db >= 0 else 'below'} its error"
         for loss in losses[:most]
     ]
@@ -94,7 +94,7 @@ def describe(losses: Sequence[LayerLoss], most: int = 5) -> list[str]:
 
 def plot(losses: list[LayerLoss], path: Path, title: str) -> None:
     """A PNG: for each layer, in the order given, what it loses alone and what float brings back, with its range beside."""
-    figure = Figure(figsize=(9, 1.3 + 0.27 * len(losses)), layout="constrained")
+    figure = Figure(figsize=(9, 2 + 0.27 * len(losses)), layout="constrained")
     axes = figure.subplots()
     at = np.arange(len(losses))
     axes.barh(at, [loss.alone_db for loss in losses], color="C3", height=0.7, label="lost when only this layer is 8-bit")
@@ -105,12 +105,17 @@ def plot(losses: list[LayerLoss], path: Path, title: str) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.grid(axis="x", alpha=0.3)
     beside = axes.secondary_yaxis("right")
-    beside.set_yticks(at, [f"{loss.alone_db:+.2f} dB   {_range(loss)}" for loss in losses], fontsize=8, family="monospace")
+    beside.set_yticks(at, [f"{_db(loss.alone_db):>8}  {_range(loss)}" for loss in losses], fontsize=8, family="monospace")
+    beside.set_ylabel("lost, and what its 8 bits can hold", fontsize=9, labelpad=12)
     beside.tick_params(length=0)
     beside.spines["right"].set_visible(False)
     figure.suptitle(title, fontsize=11)
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     figure.savefig(path, dpi=110)
+
+
+def _db(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f} dB"  # no -0.00
 
 
 def _range(loss: LayerLoss) -> str:
@@ -203,8 +208,12 @@ class _Quantised:
         """The layer that the fp32 graph's tensor belongs to."""
         while (node := self._float_makers.get(twin)) and node.op_type in _MOVES | _CLIPS:
             twin = self._comes_from(node)
-        name = layer_of(twin if "/" in twin or node is None else node.name or twin)
-        return self.layers.setdefault(name, _Layer(node.op_type if node else "Input"))
+        if node is None:
+            return self.layers.setdefault(layer_of(twin), _Layer("Input"))
+        # tf2onnx calls some operators by a count of its own, but their biases by the layer.
+        names = [twin, node.name, *(name for name in reversed(node.input) if name in self._float_values)]
+        name = next((name for name in names if "/" in name), twin)
+        return self.layers.setdefault(layer_of(name), _Layer(node.op_type))
 
     def in_float(self, layers: Collection[str]) -> bytes:
         """The file with these layers in float."""
@@ -215,6 +224,7 @@ class _Quantised:
         graph = model.graph
         nodes, values = list(graph.node), {value.name: value for value in graph.initializer}
         renamed: dict[str, str] = {}
+        unrounded: list[str] = []
         bypassed = {node.output[0] for name in layers for node in self.layers[name].roundings}
         for node in [node for node in nodes if node.output[0] in bypassed]:
             nodes.remove(node)
@@ -224,9 +234,11 @@ class _Quantised:
                 renamed[node.output[0]] = name
             else:
                 name = self._makers[node.input[0]].input[0]
-                self._put_back(name, nodes, values)
+                unrounded.append(name)
                 ends = node.output[0] == graph.output[0].name
                 renamed |= {name: node.output[0]} if ends else {node.output[0]: name}
+        for name in set(unrounded) & self._makers.keys():
+            self._put_back(name, nodes, values)
         for node in nodes:
             node.input[:] = [renamed.get(name, name) for name in node.input]
             node.output[:] = [renamed.get(name, name) for name in node.output]
@@ -260,10 +272,10 @@ class _Quantised:
     def errors_db(self, tensors: np.ndarray) -> dict[str, float]:
         """By layer: signal over error of its worst channel."""
         layers = self.layers.values()
-        rounded = _run(_with_outputs(self._model, [layer.output for layer in layers]), tensors)
-        exact = _run(_with_outputs(self._float_model, [layer.float_output for layer in layers]), tensors)
+        rounded = _run(self._model.SerializeToString(), tensors, [layer.output for layer in layers])
+        exact = _run(self._float_model.SerializeToString(), tensors, [layer.float_output for layer in layers])
         powers = [
-            [(_power(x), _power(x - y)) for x, y in zip(exact_outputs[1:], rounded_outputs[1:], strict=True)]
+            [(_power(x), _power(x - y)) for x, y in zip(exact_outputs, rounded_outputs, strict=True)]
             for exact_outputs, rounded_outputs in zip(exact, rounded, strict=True)
         ]
         return {name: _worst_db(np.sum(of, 0)) for name, of in zip(self.layers, zip(*powers, strict=True), strict=True)}
@@ -303,23 +315,20 @@ def _write(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], values: dict[str
         graph.initializer.add().ParseFromString(data)
 
 
-def _with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> bytes:
-    """The file that gives these tensors as well."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for name in names:
-        copy.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    return copy.SerializeToString()
-
-
-def _run(model: bytes, tensors: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """All outputs for one picture after the other."""
+def _run(model: bytes, tensors: np.ndarray, names: Sequence[str] = ()) -> Iterator[list[np.ndarray]]:
+    """For one picture after the other the tensors of these names, or what the file gives."""
+    if names:
+        wanted = onnx.load_from_string(model)
+        del wanted.graph.output[:]
+        for name in dict.fromkeys(names):
+            wanted.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+        model = wanted.SerializeToString()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = _THREADS, 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+    given = session.get_inputs()[0].name
     for tensor in tensors:
-        yield session.run(None, {name: tensor[None]})
+        yield session.run(names or None, {given: tensor[None]})
 
 
 def _power(values: np.ndarray) -> np.ndarray:

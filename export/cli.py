@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
     with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
-        from export import convert, gate
+        from export import blame, convert, gate
 
     bars = gate.MAX_LOSS_DB if options.max_loss is None else dict.fromkeys(gate.MAX_LOSS_DB, options.max_loss)
     wanted = convert.Wanted(
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
         if done.blamed:
             report = convert.write_blame(options.report or out.with_name(f"{out.name}-report"), out.name, done.blamed)
             if not options.json:
-                for sentence in convert.blame.describe(list(done.blamed)):
+                for sentence in blame.describe(list(done.blamed)):
                     print(f"int8: {sentence}")
                 print(f"int8, layer by layer: {report}")
         said = "; ".join([*done.unmade, *done.failures])
@@ -135,7 +135,6 @@ def _check(options: Any) -> None:
 
 
 def _subject(options: Any) -> "Subject":
-    from export.convert import SIDE
     from export.of_run import RunSubject
 
     if options.foreign is not None:
@@ -143,7 +142,7 @@ def _subject(options: Any) -> "Subject":
 
         declared = Declared(options.colour, RANGES[options.range], options.pad_multiple, options.licence)
         return foreign_subject(options.foreign, declared, options.data, options.calibration, options.blur, options.size)
-    subject = RunSubject(options.run, options.calibration, options.size or (SIDE, SIDE))
+    subject = RunSubject(options.run, options.calibration, options.size)
     if options.calibration and subject.learned_ranges():
         log.warning("%s has learned its int8 ranges, so the pictures in %s do not change them", options.run, options.calibration)
     return subject

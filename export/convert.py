@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from device.bundle import VARIANTS, Artifact, Bundle, Calibrated, Weights, file_facts, write_manifest
-from device.errors import ExportError, UsageError
+from device.errors import ExportError
 from device.frame import PixelCodec
 from device.runtimes import open_runtime
 from export import blame, to_onnx, to_tflite
@@ -19,13 +19,14 @@ from export.calibration import network_input
 from export.embedding import contract_of, readable, with_contract
 from export.gate import RUNTIME, Judge, Limits, Verdict
 from export.halo import measure_halo, mosaics
-from export.subject import Calibration, Subject
+from export.subject import SIDE, Calibration, Subject
+from train.quantise import RESIDUAL
 
-SIDE = 256  # pixels: concrete size of TFLite files (runtimes resize them), of calibration pictures and of the judged ones
 PIXELS = {"tflite": "int8", "onnx": "uint8"}
 """What goes in and out of int8 files: what their runtime computes with, so that no operator is needed."""
 _MIXED = (1, 2, 4, 8)  # layers in float that --mixed tries
 _BLAMED = 4  # pictures
+_PICTURE = ("blurred", RESIDUAL)  # what goes in and out stays in 8 bits
 log = logging.getLogger(__name__)
 
 
@@ -73,9 +74,9 @@ class _File:
 def convert(subject: Subject, folder: Path, name: str, wanted: Wanted) -> Converted:
     """Write every wanted file of `subject` into `folder`, with weights and manifest, and judge each.
 
-    A file that cannot be made or does not pass is noted, not raised. Raises UsageError for a size that the network cannot have.
+    A file that cannot be made or does not pass is noted, not raised.
     """
-    manifest = replace(subject.manifest, name=name, fixed_hw=_fixed(subject, wanted.size))
+    manifest = replace(subject.manifest, name=name, fixed_hw=wanted.size or subject.manifest.fixed_hw)
     bundle = Bundle(folder, manifest)
     inputs = np.concatenate([network_input(blurred, manifest.colour) for blurred in subject.pictures.blurred])
     judge = Judge(subject.pictures, subject.reference(inputs), manifest.colour, wanted.limits)
@@ -138,17 +139,6 @@ def write_blame(folder: Path, name: str, losses: Sequence[LayerLoss]) -> Path:
     return picture
 
 
-def _fixed(subject: Subject, size: tuple[int, int] | None) -> tuple[int, ...] | None:
-    own, multiple = subject.manifest.fixed_hw, subject.manifest.pad_multiple
-    if size is None:
-        return own
-    if own and tuple(own) != size:
-        raise UsageError(f"--size {size[1]}x{size[0]}: the network takes {own[1]}x{own[0]} only; leave --size out")
-    if any(length % multiple for length in size):
-        raise UsageError(f"--size {size[1]}x{size[0]}: both sides must be multiples of {multiple}")
-    return size
-
-
 def _make(subject: Subject, bundle: Bundle, judge: Judge, wanted: Wanted, format_: str, variant: str) -> _File:
     if variant != "int8":
         return _File(_write(subject, bundle, wanted, format_, variant, subject.convert(format_, variant, None)))
@@ -204,8 +194,10 @@ def _mix(
     """Keep the fewest of the worst layers in float that let the file pass; returns its verdict and what it cost."""
     before = (bundle.folder / file.artifact.file).read_bytes()
     format_ = file.artifact.format
+    why = ""
+    worst = [each.layer for each in blamed if each.layer in subject.layers and each.layer not in _PICTURE]
     for count in _MIXED:
-        layers = tuple(each.layer for each in blamed[:count])
+        layers = tuple(worst[:count])
         try:
             if format_ == "onnx":
                 data = subject.convert(format_, "int8", file.calibration)
@@ -213,7 +205,8 @@ def _mix(
             else:
                 data = subject.convert(format_, "int8", file.calibration, layers)
         except ExportError as error:
-            return failed, f"{file.artifact.file}: {error}"
+            why = f" ({error})"
+            continue
         made = _write(subject, bundle, wanted, format_, "int8", data)
         artifact = replace(made, calibrated=file.artifact.calibrated, float_layers=layers)
         verdict = judge.judge(bundle, artifact)
@@ -226,7 +219,9 @@ def _mix(
                 f"{times:.2f} times the time of the int8 file"
             )
     (bundle.folder / file.artifact.file).write_bytes(before)
-    return failed, f"{file.artifact.file}: not enough with {_MIXED[-1]} layers in float; fine-tune with `deblurkit train --quantise`"
+    return failed, (
+        f"{file.artifact.file}: not good enough with up to {_MIXED[-1]} layers in float{why}; fine-tune with `deblurkit train --quantise`"
+    )
 
 
 def _time_ratio(bundle: Bundle, artifact: Artifact, before: bytes, rounds: int = 15) -> float:

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import io
 import json
+import math
 import stat
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -183,7 +184,7 @@ class _KerasSubject:
 
     @cached_property
     def _onnx_fp32(self) -> onnx.ModelProto:
-        return to_onnx.to_onnx_fp32(self._any)
+        return _with_plain_resizes(to_onnx.to_onnx_fp32(self._any))
 
 
 class _AnySize(layers.UpSampling2D):
@@ -213,7 +214,7 @@ def _wrapped(path: Path, declared: Declared, network: _Network, hw: tuple[int | 
         made = made[0]  # counted before
     if len(made.shape) != 4 or made.shape[3] not in (None, declared.channels):
         raise BundleError(
-            f"{path}: makes {tuple(made.shape)}, expected (1, height, width, {declared.channels}); {_NOT_A_PICTURE}"
+            f"{path}: makes {_shown(made.shape)}, expected (1, height, width, {declared.channels}); {_NOT_A_PICTURE}"
         )
     if declared.scaled:
         made = layers.Rescaling(1 / (high - low), -low / (high - low))(made)
@@ -242,7 +243,8 @@ def _open_keras(path: Path) -> _Network:
     _check_ends(path, *ends)
     if any(not np.isfinite(weight).all() for weight in network.get_weights()):
         raise BundleError(f"{path}: holds NaN or infinite weights; give a network whose training did not diverge")
-    for layer in _all_layers(network):
+    for layer in (network, *_all_layers(network)):
+        layer.dtype_policy = keras.DTypePolicy("float32")  # TFLite's converter has no operators of half precision
         if type(layer) is layers.UpSampling2D:
             layer.__class__ = _AnySize
     return _Network(lambda x: network(x, training=False), tuple(shape), int(network.count_params()))
@@ -375,7 +377,14 @@ def _open_saved_model(path: Path) -> _Network:
         raise BundleError(f"{path}: TensorFlow {tf.__version__} does not load it ({_line(error)}); save it again") from error
     if any(not np.isfinite(value).all() for value in values if value.dtype.kind == "f"):
         raise BundleError(f"{path}: holds NaN or infinite weights; give a network whose training did not diverge")
-    return _Network(layer, shape, sum(value.size for value in values))
+    return _Network(layer, shape, sum(value.size for value in values) or _constants(meta))
+
+
+def _constants(meta: Any) -> int:
+    """Values of the constants in its functions: the weights of a network that was saved frozen."""
+    nodes = (node for function in meta.graph_def.library.function for node in function.node_def if node.op == "Const")
+    tensors = (node.attr["value"].tensor for node in nodes)
+    return sum(math.prod(dim.size for dim in t.tensor_shape.dim) for t in tensors if tf.dtypes.as_dtype(t.dtype).is_floating)
 
 
 def _check_graph(path: Path, meta: Any) -> None:
@@ -389,7 +398,7 @@ def _check_graph(path: Path, meta: Any) -> None:
                 "save the network without it, or export it to ONNX where it was trained"
             )
         shape = [dim.size for dim in node.attr["value"].tensor.tensor_shape.dim] if node.op == "Const" else []
-        if shape and np.prod([float(size) for size in shape]) > LIMIT / 4:
+        if shape and math.prod(shape) > LIMIT // 4:
             raise BundleError(f"{path}: its constant {node.name} claims the shape {shape}; save it again")
     saving = {name for name, nodes in functions.items() if any(node.op in _SAVING_OPERATORS for node in nodes)}
     while True:
@@ -417,11 +426,9 @@ def _check_graph(path: Path, meta: Any) -> None:
             )
     if any(child.local_name == "serving_default" for child in objects.nodes[0].children):
         raise BundleError(f"{path}: hides its signature behind an attribute of that name; save it again with model.export()")
-    claimed = sum(
-        np.prod([float(d.size) for d in n.variable.shape.dim]) for n in objects.nodes if n.WhichOneof("kind") == "variable"
-    )
-    if claimed > LIMIT / 4:
-        raise BundleError(f"{path}: its variables claim {claimed:.0f} values, expected at most {LIMIT // 4}; save it again")
+    claimed = sum(math.prod(d.size for d in n.variable.shape.dim) for n in objects.nodes if n.WhichOneof("kind") == "variable")
+    if claimed > LIMIT // 4:
+        raise BundleError(f"{path}: its variables claim {claimed} values, expected at most {LIMIT // 4}; save it again")
 
 
 def _calls(node: Any) -> set[str]:
@@ -504,8 +511,8 @@ def _open_onnx(path: Path) -> tuple[onnx.ModelProto, list[Path]]:
     strange = sorted(_used_domains(model.graph) - {"", "ai.onnx"})
     if strange or model.functions:
         raise BundleError(
-            f"{path}: uses {', '.join(strange) or 'functions of its own'}, expected the operators of the ONNX standard, which every "
-            "runtime has; export it again without an optimiser's own operators, with functions inlined"
+            f"{path}: uses {', '.join(strange) or 'functions of its own'}, expected the ONNX standard's operators, which every "
+            "runtime has; export it again without an optimiser's operators, functions inlined"
         )
     del model.training_info[:], model.metadata_props[:]
     folder, files = path.parent, [path]
@@ -620,6 +627,15 @@ def _own_variant(model: onnx.ModelProto) -> str:
     return "fp16" if half else "fp32"
 
 
+def _with_plain_resizes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Leave out Resize's inputs that are empty: ONNX Runtime's fp16 converter puts a Cast before them, which gives two sizes."""
+    empty = {weight.name for weight in model.graph.initializer if 0 in weight.dims}
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            node.input[:] = ["" if name in empty else name for name in node.input]
+    return model
+
+
 _Step = tuple[str, tuple[float, ...], dict[str, Any]]
 _NOTHING: list[_Step] = [("Identity", (), {})]
 
@@ -654,7 +670,7 @@ def _wrapped_onnx(
         onnx.checker.check_model(wrapped)
     except Exception as error:  # onnx raises exceptions of many kinds
         raise BundleError(f"{path}: cannot be wrapped ({_line(error)}); export it with opset {to_onnx.OPSET}") from error
-    return wrapped
+    return _with_plain_resizes(wrapped)
 
 
 def _steps(prefix: str, start: str, end: str, steps: list[_Step]) -> tuple[list[Any], list[Any]]:

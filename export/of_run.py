@@ -13,7 +13,7 @@ from device.bundle import SCHEMA, Manifest, Training
 from device.errors import ExportError
 from export import to_onnx, to_tflite
 from export.calibration import METHODS, layer_ranges, pictures_of
-from export.subject import Calibration, keras_outputs, versions
+from export.subject import Calibration, concrete_size, keras_outputs, versions
 from train import quantise, run_folder
 from train.nafnet import NAFNet
 from train.run_folder import RunRecord
@@ -24,10 +24,11 @@ class RunSubject:
 
     offers = tuple(("tflite", v) for v in to_tflite.VARIANTS) + tuple(("onnx", v) for v in to_onnx.VARIANTS)
 
-    def __init__(self, run: Path, calibration_folder: Path | None, size: tuple[int, int]) -> None:
-        """`size`: (height, width) of the pictures and of concrete files, unless the network has only one size.
+    def __init__(self, run: Path, calibration_folder: Path | None = None, size: tuple[int, int] | None = None) -> None:
+        """`size`: (height, width) of the pictures and of concrete files; None: the network's only one, or `SIDE` squared.
 
-        Raises BundleError for a run that cannot be loaded, DataError for missing pictures, ExportError for a teacher.
+        Raises BundleError for a run that cannot be loaded, DataError for missing pictures, ExportError for a teacher,
+        UsageError for a size that the network cannot have.
         """
         self._run, record = run, run_folder.read_run(run)
         architecture = record.network
@@ -36,14 +37,13 @@ class RunSubject:
                 f"{run}: a {record.preset} is not exported: it scales its channels by means over the whole picture, so windows "
                 f"of a picture would come out otherwise than the picture; teach a small one with `deblurkit train --teacher {run}`"
             )
-        self.size = architecture.fixed_hw or size
+        self.size = concrete_size(size, architecture.fixed_hw, architecture.pad_multiple)
         self._concrete = run_folder.load_network(run, *self.size, batch=1)
         self._any = self._concrete if architecture.fixed_hw else run_folder.load_network(run)
         self.layers = tuple(layer.name for layer in self._concrete.layers)
         self.pictures = pictures_of(record, calibration_folder, *self.size)
         self.weights = run / run_folder.WEIGHTS
         self.manifest = _manifest(record)
-        self._calibration_folder = calibration_folder
 
     def reference(self, tensors: np.ndarray) -> np.ndarray:
         """See Subject.reference."""

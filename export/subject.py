@@ -13,7 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from device.bundle import Manifest
+from device.errors import UsageError
 from train.quantise import Ranges
+
+SIDE = 256
+"""Pixels: concrete size of TFLite files (runtimes resize them), of calibration pictures and of the judged ones."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,17 @@ class Subject(Protocol):
 
     def before_int8(self, calibration: Calibration) -> bytes:
         """The fp32 ONNX file that the int8 one is quantised from."""
+
+
+def concrete_size(wanted: tuple[int, int] | None, own: tuple[int, ...] | None, multiple: int) -> tuple[int, int]:
+    """(height, width) of concrete files: what is wanted, or the network's only size. Raises UsageError where they do not fit."""
+    if wanted is None:
+        return (own[0], own[1]) if own else (-(-SIDE // multiple) * multiple,) * 2
+    if own and tuple(own) != wanted:
+        raise UsageError(f"--size {wanted[1]}x{wanted[0]}: the network takes {own[1]}x{own[0]} only; leave --size out")
+    if any(length % multiple for length in wanted):
+        raise UsageError(f"--size {wanted[1]}x{wanted[0]}: both sides must be multiples of {multiple}")
+    return wanted
 
 
 def versions() -> dict[str, str]:

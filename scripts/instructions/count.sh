@@ -2,8 +2,8 @@
 # How many instructions a TFLite or ONNX file takes on an emulated Arm core: real aarch64 wheels of LiteRT and ONNX Runtime,
 # QEMU's user mode, one thread.
 #   scripts/instructions/count.sh cortex-a76 device/bundles/small/small_dynamic.tflite …
-# Repeatable to about 0.1 %. Instructions are not time: caches, pipelines and memory do not exist here. Debian or Ubuntu, root
-# (or the packages installed beforehand). What it makes lies in build/aarch64.
+# Repeatable to 0.5 %. Instructions are not time: caches, pipelines and memory do not exist here. Debian or Ubuntu, root
+# (or the packages installed beforehand). What it makes lies in build/aarch64, also the core of the moment: one run at a time.
 set -eu
 cd "$(dirname "$0")/../.."
 core=${1:?"which core? cortex-a76 (Raspberry Pi 5) or cortex-a72 (Raspberry Pi 4)"}

@@ -1,6 +1,5 @@
 """Exports broken on purpose, each in a way that users of other kits have met, and what the gate says of them."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -130,7 +129,7 @@ def test_int8_of_a_run_that_learned_its_ranges_is_held_to_a_higher_bar(
     judge: Judge, subject: RunSubject, tmp_path: Path
 ) -> None:
     calibration = next(c for c in subject.calibrations("tflite") if c.method == "minmax")
-    ranges = {layer: (low * 3, high * 3) for layer, (low, high) in (calibration.ranges or {}).items()}
+    ranges = {layer: (low * 5, high * 5) for layer, (low, high) in (calibration.ranges or {}).items()}
     data = to_tflite.with_pixels(subject.convert("tflite", "int8", replace(calibration, ranges=ranges)), "int8")
     bundle, artifact = in_bundle(tmp_path, subject, data, "int8", "tflite")
     parity = judge.judge(bundle, artifact).artifact.parity
@@ -159,7 +158,7 @@ def test_a_file_that_makes_nan_fails(judge: Judge, subject: RunSubject, run: Pat
 def test_a_file_that_changes_the_size_fails(judge: Judge, subject: RunSubject, tmp_path: Path) -> None:
     picture = keras.Input(batch_shape=(1, *SIZE, 3))
     weights = keras.layers.Conv2D(160_000, 1, name="weights")  # so that nothing but the size is wrong
-    half = keras.layers.AveragePooling2D()(picture)
+    half = keras.layers.AveragePooling2D(2)(picture)
     half = half + 0 * keras.ops.sum(weights(keras.ops.mean(half, (1, 2), keepdims=True)))
     failed = said(judge, tmp_path, subject, to_tflite.to_tflite(keras.Model(picture, half), "fp32"), "fp32", "tflite")
     assert "makes (48, 48, 3) where the network makes (96, 96, 3)" in failed
@@ -201,8 +200,8 @@ def test_a_sabotaged_layer_fails_the_gate_is_named_and_leaves_the_old_bundle_as_
     ended = command("export", sabotaged, *words)
     assert ended.code == 6
     assert "no bundle was written" in ended.err
-    assert "b_int8.tflite restores " in ended.err
-    assert "b_int8.onnx restores " in ended.err
+    assert "b_int8.tflite is " in ended.err
+    assert "b_int8.onnx is " in ended.err
     assert "b_fp32" not in ended.err
     assert "int8: down0_block0_a (Conv): alone loses" in ended.out
     assert all_bytes(out) == before
@@ -227,13 +226,6 @@ def test_the_sabotaged_layer_in_float_passes_and_its_cost_is_said(command: Comma
         with Restorer(made, "int8", gate.RUNTIME[artifact.format], 1) as restorer:
             assert restorer.restore(dead_leaves(100, 120, 2)).shape == (100, 120, 3)
     assert "times the time of the int8 file" in ended.out
-
-
-def test_a_loss_that_is_allowed_passes(command: Command, sabotaged: Path, tmp_path: Path) -> None:
-    ended = command("export", sabotaged, "--out", tmp_path / "b", "--variants", "int8", "--max-loss", 0, "--quiet")
-    assert ended.code == 6
-    assert "at most 0.00 dB may be lost" in ended.err
-    shutil.rmtree(tmp_path / "b-report")
 
 
 @pytest.mark.parametrize(
