@@ -20,10 +20,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from device.config import nearest
 from device.console import quiet_stdio
 from device.errors import ExportError
-from device.quality import mean_psnr
+from device.quality import mean_psnr, psnr
 
 _THREADS = 2
-_MOST_DB = 99.0  # what device.quality.psnr says of equal arrays
 _MOVES = {"DepthToSpace", "Flatten", "Identity", "MaxPool", "Reshape", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze"}
 _CLIPS = {"Clip", "Max", "Min", "Relu"}
 _ROUNDS = {"DequantizeLinear", "QuantizeLinear"}
@@ -43,29 +42,30 @@ class LayerLoss:
     """PSNR that the restored pictures lose when only this layer's weights and output are 8-bit."""
     back_db: float
     """PSNR that the int8 file gains when only this layer is in float."""
-    error_db: float
-    """Its output in fp32 over what the int8 file adds to it, of the channel where that is least."""
+    alone_parity_db: float
+    """PSNR between the pictures of fp32 and those when only this layer is 8-bit: what the layer does, for better or worse."""
 
 
 def layer_losses(int8: bytes, fp32: bytes, tensors: np.ndarray, sharp: np.ndarray) -> list[LayerLoss]:
-    """Every 8-bit layer of the QDQ file `int8`, made from the file `fp32`, worst first: by `alone_db`, then `back_db`.
+    """Every 8-bit layer of the QDQ file `int8`, made from the file `fp32`, worst first, by `alone_parity_db`.
 
     `tensors` (n, h, w, c) float32 go in, `sharp` of the output's shape is what should come out; 0..1. Raises ExportError.
     """
     file = _Quantised(int8, fp32)
     layers = file.layers
-    errors = file.errors_db(tensors)
 
-    def quality_db(model: bytes) -> float:
-        return mean_psnr((np.clip(restored, 0, 1) for (restored,) in _run(model, tensors)), sharp[:, None], 1.0)
+    def restored(model: bytes) -> np.ndarray:
+        return np.clip(np.concatenate(list(_run(model, tensors))), 0, 1)
 
-    float_db, int8_db = quality_db(fp32), quality_db(int8)
+    exact = restored(fp32)
+    float_db, int8_db = mean_psnr(exact, sharp, 1.0), mean_psnr(restored(int8), sharp, 1.0)
     losses = []
     for name, layer in layers.items():
-        alone_db = float_db - quality_db(file.in_float(layers.keys() - {name}))
-        back_db = quality_db(file.in_float({name})) - int8_db
-        losses.append(LayerLoss(name, layer.operator, *layer.range, alone_db, back_db, errors[name]))
-    return sorted(losses, key=lambda loss: (-loss.alone_db, -loss.back_db))
+        alone = restored(file.in_float(layers.keys() - {name}))
+        back_db = mean_psnr(restored(file.in_float({name})), sharp, 1.0) - int8_db
+        alone_db = float_db - mean_psnr(alone, sharp, 1.0)
+        losses.append(LayerLoss(name, layer.operator, *layer.range, alone_db, back_db, psnr(alone, exact, 1.0)))
+    return sorted(losses, key=lambda loss: loss.alone_parity_db)
 
 
 def in_float(int8: bytes, fp32: bytes, layers: Sequence[str]) -> bytes:
@@ -87,7 +87,7 @@ def describe(losses: Sequence[LayerLoss], most: int = 5) -> list[str]:
     """A sentence about each of the first `most` layers."""
     return [
         f"{loss.layer} ({loss.operator}): alone loses {_db(loss.alone_db)}, in float brings back {_db(loss.back_db)}; "
-        f"holds {_range(loss)}; worst channel {abs(loss.error_db):.0f} dB {'above' if loss.error_db >= 0 else 'below'} its error"
+        f"holds {_range(loss)}; alone {loss.alone_parity_db:.0f} dB from fp32"
         for loss in losses[:most]
     ]
 
@@ -124,12 +124,8 @@ def _range(loss: LayerLoss) -> str:
 
 @dataclass
 class _Layer:
-    """`output` is its rounded output in the int8 file, `float_output` the same in the fp32 graph."""
-
     operator: str
-    range: tuple[float, float] = (-np.inf, np.inf)
-    output: str = ""
-    float_output: str = ""
+    range: tuple[float, float] | tuple[()] = ()
     roundings: list[onnx.NodeProto] = field(default_factory=list)
     """DequantizeLinear of its outputs and weights."""
 
@@ -199,10 +195,10 @@ class _Quantised:
         layer = self._layer(twin)
         layer.roundings.append(node)
         made_by = self._float_makers.get(twin)
-        if not layer.output or (made_by and made_by.op_type not in _MOVES):  # moved pixels lie in another order
+        if not layer.range or (made_by and made_by.op_type not in _MOVES):  # moved pixels lie in another order
             scale, zero = (numpy_helper.to_array(self._values[name]) for name in node.input[1:])
             low, high = (float((limit - int(zero)) * scale) for limit in (np.iinfo(zero.dtype).min, np.iinfo(zero.dtype).max))
-            layer.range, layer.output, layer.float_output = (low, high), node.output[0], twin
+            layer.range = low, high
 
     def _layer(self, twin: str) -> _Layer:
         """The layer that the fp32 graph's tensor belongs to."""
@@ -269,17 +265,6 @@ class _Quantised:
             nodes.insert(at + 1, copy)
             tensor = before
 
-    def errors_db(self, tensors: np.ndarray) -> dict[str, float]:
-        """By layer: signal over error of its worst channel."""
-        layers = self.layers.values()
-        rounded = _run(self._model.SerializeToString(), tensors, [layer.output for layer in layers])
-        exact = _run(self._float_model.SerializeToString(), tensors, [layer.float_output for layer in layers])
-        powers = [
-            [(_power(x), _power(x - y)) for x, y in zip(exact_outputs, rounded_outputs, strict=True)]
-            for exact_outputs, rounded_outputs in zip(exact, rounded, strict=True)
-        ]
-        return {name: _worst_db(np.sum(of, 0)) for name, of in zip(self.layers, zip(*powers, strict=True), strict=True)}
-
 
 def _makers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
     return {name: node for node in graph.node for name in node.output}
@@ -315,29 +300,11 @@ def _write(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], values: dict[str
         graph.initializer.add().ParseFromString(data)
 
 
-def _run(model: bytes, tensors: np.ndarray, names: Sequence[str] = ()) -> Iterator[list[np.ndarray]]:
-    """For one picture after the other the tensors of these names, or what the file gives."""
-    if names:
-        wanted = onnx.load_from_string(model)
-        del wanted.graph.output[:]
-        for name in dict.fromkeys(names):
-            wanted.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-        model = wanted.SerializeToString()
+def _run(model: bytes, tensors: np.ndarray) -> Iterator[np.ndarray]:
+    """What the file makes, of one picture after the other."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = _THREADS, 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0].name
     for tensor in tensors:
-        yield session.run(names or None, {given: tensor[None]})
-
-
-def _power(values: np.ndarray) -> np.ndarray:
-    """By channel of (1, channels, ...)."""
-    return np.square(values.astype(np.float64)).reshape(*values.shape[:2], -1).sum((0, 2))
-
-
-def _worst_db(powers: np.ndarray) -> float:
-    """Of (signal and error, channels), leaving out channels that are always zero."""
-    signal, error = powers[:, powers[0] > 0]
-    ratios = 10 * np.log10(signal / np.maximum(error, 1e-30))
-    return float(np.clip(ratios, -_MOST_DB, _MOST_DB).min(initial=_MOST_DB))
+        yield session.run(None, {given: tensor[None]})[0]

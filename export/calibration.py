@@ -16,10 +16,10 @@ from device.degrade import KINDS, Camera, to_pixels
 from device.errors import DataError, ExportError
 from device.frame import PixelCodec, Pixels, TensorSpec
 from export.subject import Pictures
-from train.data import Batch, FilePicture, Picture, fixed_pairs, load_photographs, read_named
+from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named
 from train.quantise import Ranges
 from train.run_folder import RunRecord
-from train.store import Photograph
+from train.store import FilePicture, Photograph
 
 CALIBRATION_PICTURES = 48  # a choice, not measured: how many are enough is still to be found
 JUDGED_PICTURES = 24
@@ -102,7 +102,7 @@ def network_input(picture: np.ndarray, colour: str) -> np.ndarray:
 
 
 def layer_ranges(graph: onnx.ModelProto, layers: Iterable[str], tensors: Sequence[np.ndarray], method: str) -> Ranges:
-    """The ranges of layers' outputs by `percentile` or `entropy`, as ONNX Runtime's calibrators choose them. Raises ExportError."""
+    """The ranges of layers' outputs by `percentile` or `entropy`, as ONNX Runtime chooses them. Raises ExportError."""
     from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
     options = {"percentile": PERCENTILE} if method == "percentile" else {}
@@ -119,7 +119,8 @@ def layer_ranges(graph: onnx.ModelProto, layers: Iterable[str], tensors: Sequenc
                 found = calibrator.compute_data()
         except Exception as error:  # ONNX Runtime raises plain exceptions of many kinds
             raise ExportError(f"calibration by {method} failed: {error}") from error
-    return {layer: tuple(float(v) for v in found[output_of(graph, layer)].range_value) for layer in layers}
+    ranges = {layer: found[output_of(graph, layer)].range_value for layer in layers}
+    return {layer: (float(low), float(high)) for layer, (low, high) in ranges.items()}
 
 
 def output_of(graph: onnx.ModelProto, layer: str) -> str:

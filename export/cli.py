@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from export.convert import Converted
     from export.subject import Subject
 
-EXAMPLE = "deblurkit export runs/small --out bundles/small\n  deblurkit export --from model.onnx --colour rgb --pad-multiple 8 --out bundles/theirs"
+EXAMPLE = """deblurkit export runs/small --out bundles/small
+  deblurkit export --from model.onnx --colour rgb --pad-multiple 8 --out bundles/theirs"""
 RANGES = {"0..1": (0.0, 1.0), "0..255": (0.0, 255.0), "-1..1": (-1.0, 1.0)}
 PIXELS = ("bytes", "float32")
 log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> int:
-    """Convert a finished run, or somebody else's model, into a bundle; nothing appears under its name unless every file passed."""
+    """Convert a finished run, or somebody else's model, into a bundle; it appears only if every file passed."""
     options = _parser().parse_args(argv)
     start_logging(options.quiet)
     _check(options)
@@ -72,7 +73,8 @@ def main(argv: list[str]) -> int:
     else:
         print(f"parity and loss: against the network; on {subject.pictures.described}")
         _say_what_changed(before, _hashes(out))
-        print(f"{out}: {len(bundle.manifest.artifacts)} files, halo {bundle.manifest.halo} pixels; next: deblurkit run --bundle {out} --source demo")
+        made = f"{out}: {len(bundle.manifest.artifacts)} files, halo {bundle.manifest.halo} pixels"
+        print(f"{made}; next: deblurkit run --bundle {out} --source demo")
     if failed:
         raise failed(f"{out} holds only what passed; missing: {said}")
     return OK
@@ -91,21 +93,30 @@ def _parser() -> Parser:
         help="in and out of int8 files: bytes (int8 in TFLite, uint8 in ONNX; default) or float32",
     )
     parser.add_argument(
-        "--calibration", type=Path, metavar="DIR", help="photographs to calibrate int8 on (default: the run's own training pictures)"
+        "--calibration",
+        type=Path,
+        metavar="DIR",
+        help="photographs to calibrate int8 on (default: the run's own training pictures)",
     )
     gate = parser.add_argument_group("the gate")
-    gate.add_argument("--max-loss", type=float, metavar="DB", help="PSNR that a file may lose (default: int8 0.10, dynamic 0.03, fp16 0.01)")
+    gate.add_argument(
+        "--max-loss", type=float, metavar="DB", help="PSNR that a file may lose (default: int8 0.10, dynamic 0.03, fp16 0.01)"
+    )
     gate.add_argument("--max-pieces", type=int, default=1, metavar="N", help="pieces that a graph may fall into (default: 1)")
     gate.add_argument("--keep-going", action="store_true", help="write the files that passed; still ends with 5 or 6")
     gate.add_argument("--blame", action="store_true", help="say which layers lose in int8, even if no file failed")
     gate.add_argument("--mixed", action="store_true", help="keep the worst layers of a failing int8 file in float")
     gate.add_argument("--report", type=Path, metavar="DIR", help="where the blame goes (default: beside the bundle, NAME-report)")
     foreign = parser.add_argument_group("somebody else's model")
-    foreign.add_argument("--from", dest="foreign", type=Path, metavar="MODEL", help="a .keras, .onnx or .tflite file, or a SavedModel")
+    foreign.add_argument(
+        "--from", dest="foreign", type=Path, metavar="MODEL", help="a .keras, .onnx or .tflite file, or a SavedModel"
+    )
     foreign.add_argument("--colour", default="rgb", help="what its channels are: rgb (default) or luma")
     foreign.add_argument("--range", default="0..1", help=f"its values from black to white: {', '.join(RANGES)} (default: 0..1)")
     foreign.add_argument("--pad-multiple", type=int, default=1, metavar="N", help="sides must be multiples of this (default: 1)")
-    foreign.add_argument("--data", type=Path, metavar="DIR", help="photographs to calibrate and judge on (default: scikit-image's)")
+    foreign.add_argument(
+        "--data", type=Path, metavar="DIR", help="photographs to calibrate and judge on (default: scikit-image's)"
+    )
     foreign.add_argument("--blur", default="camera", help=f"how they are blurred: {', '.join(BLURS)} (default: camera)")
     foreign.add_argument("--licence", default="", help="licence of the model, for the manifest")
     return parser
@@ -156,7 +167,11 @@ def _table(done: "Converted") -> str:
         parity, quality = artifact.parity, artifact.quality
         row = [artifact.file, f"{artifact.bytes / 1024:.0f}", f"{done.seconds[artifact.label]:.1f}"]
         row += [f"{parity.psnr_db:.1f}", f"{parity.max_abs:.5f}"] if parity else ["-", "-"]
-        row += [f"{quality.input_psnr_db:.2f}", f"{quality.restored_psnr_db:.2f}", f"{quality.loss_db:+.3f}"] if quality else ["-"] * 3
+        row += (
+            [f"{quality.input_psnr_db:.2f}", f"{quality.restored_psnr_db:.2f}", f"{quality.loss_db:+.3f}"]
+            if quality
+            else ["-"] * 3
+        )
         row += [str(seen.operators), str(seen.pieces)] if seen else ["-", "-"]
         rows.append([*row, "FAILED" if verdict.failures else "passed"])
     lines = [table(header, rows)]

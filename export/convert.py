@@ -132,8 +132,10 @@ def write_blame(folder: Path, name: str, losses: Sequence[LayerLoss]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}_int8_layers.csv").open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["layer", "operator", "low", "high", "alone_db", "back_db", "error_db"])
-        table.writerows([each.layer, each.operator, each.low, each.high, each.alone_db, each.back_db, each.error_db] for each in losses)
+        table.writerow(["layer", "operator", "low", "high", "alone_db", "back_db", "alone_parity_db"])
+        table.writerows(
+            [each.layer, each.operator, each.low, each.high, each.alone_db, each.back_db, each.alone_parity_db] for each in losses
+        )
     picture = folder / f"{name}_int8_layers.png"
     blame.plot(list(losses), picture, f"{name}: what 8 bits cost, layer by layer")
     return picture
@@ -159,15 +161,15 @@ def _make(subject: Subject, bundle: Bundle, judge: Judge, wanted: Wanted, format
 
 
 def _write(subject: Subject, bundle: Bundle, wanted: Wanted, format_: str, variant: str, data: bytes) -> Artifact:
-    converter = {"tflite": to_tflite, "onnx": to_onnx}[format_]
-    if variant == "int8":
-        data = converter.with_pixels(data, PIXELS[format_] if wanted.pixels == "bytes" else wanted.pixels)
+    specs_of = {"tflite": to_tflite.tflite_specs, "onnx": to_onnx.onnx_specs}[format_]
+    with_pixels = {"tflite": to_tflite.with_pixels, "onnx": to_onnx.with_pixels}[format_]
+    if variant == "int8" and wanted.pixels == "bytes" and specs_of(data)[0].dtype == "float32":
+        data = with_pixels(data, PIXELS[format_])
     if format_ == "tflite":
         data = readable(data, format_, subject.layers)
-        specs = to_tflite.tflite_specs(data)
-    else:
-        data = to_onnx.with_size(data, *wanted.size) if wanted.size else data
-        specs = to_onnx.onnx_specs(data)
+    elif wanted.size:
+        data = to_onnx.with_size(data, *wanted.size)
+    specs = specs_of(data)
     path = bundle.folder / f"{bundle.manifest.name}_{variant}.{format_}"
     path.write_bytes(data)
     return Artifact(variant, format_, **file_facts(path), input=specs[0], output=specs[1])
@@ -220,7 +222,8 @@ def _mix(
             )
     (bundle.folder / file.artifact.file).write_bytes(before)
     return failed, (
-        f"{file.artifact.file}: not good enough with up to {_MIXED[-1]} layers in float{why}; fine-tune with `deblurkit train --quantise`"
+        f"{file.artifact.file}: not good enough with up to {_MIXED[-1]} layers in float{why}; "
+        "fine-tune with `deblurkit train --quantise`"
     )
 
 

@@ -117,7 +117,9 @@ class Judge:
         if artifact.input.dtype == artifact.output.dtype != "float32":
             for spec in (artifact.input, artifact.output):
                 if not np.isclose(spec.scale, 1 / 255, rtol=1e-3):
-                    failures.append(f"has a scale of {spec.scale:.6f} for {spec.name}, 1/255 is needed so that pixels go in as they are")
+                    failures.append(
+                        f"has a scale of {spec.scale:.6f} for {spec.name}, 1/255 is needed so that pixels go in as they are"
+                    )
         return failures
 
     def _graph(self, bundle: Bundle, artifact: Artifact, seen: Graph) -> list[str]:
@@ -134,7 +136,8 @@ class Judge:
         held = graph.weights_bytes(bundle.folder / artifact.file, artifact.format)
         least = bundle.manifest.parameters * BYTES_PER_PARAMETER[artifact.variant]
         if held < least * 0.98:
-            failures.append(f"holds {held} bytes of weights where {bundle.manifest.parameters} parameters are {least:.0f}: weights are missing")
+            parameters = bundle.manifest.parameters
+            failures.append(f"holds {held} bytes where {parameters} parameters are {least:.0f}: weights are missing")
         return failures
 
     def _colours(self, outputs: np.ndarray) -> list[str]:

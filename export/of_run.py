@@ -35,14 +35,14 @@ class RunSubject:
         if isinstance(architecture, NAFNet):
             raise ExportError(
                 f"{run}: a {record.preset} is not exported: it scales its channels by means over the whole picture, so windows "
-                f"of a picture would come out otherwise than the picture; teach a small one with `deblurkit train --teacher {run}`"
+                f"of a picture come out otherwise than the picture; teach a small one with `deblurkit train --teacher {run}`"
             )
         self.size = concrete_size(size, architecture.fixed_hw, architecture.pad_multiple)
         self._concrete = run_folder.load_network(run, *self.size, batch=1)
         self._any = self._concrete if architecture.fixed_hw else run_folder.load_network(run)
         self.layers = tuple(layer.name for layer in self._concrete.layers)
         self.pictures = pictures_of(record, calibration_folder, *self.size)
-        self.weights = run / run_folder.WEIGHTS
+        self.weights: Path | None = run / run_folder.WEIGHTS
         self.manifest = _manifest(record)
 
     def reference(self, tensors: np.ndarray) -> np.ndarray:

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from importlib.metadata import version
+from pathlib import Path
 from typing import Protocol
 
 import keras

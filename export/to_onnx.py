@@ -83,22 +83,20 @@ def to_onnx_int8(network: keras.Model, calibration: Calibration) -> bytes:
 
 
 def with_pixels(model: bytes, dtype: str) -> bytes:
-    """The same int8 file with inputs and outputs of `dtype`: `uint8` at a scale of 1/255, or `float32`.
+    """An int8 file of floats with inputs and outputs of `dtype`, `uint8`, at a scale of 1/255.
 
     A quantisation that the file begins or ends with goes; where something else comes first, ONNX Runtime moves it past that.
     """
-    if dtype == "float32":
-        return model
     whole = onnx.load_from_string(model)
     graph = whole.graph
     given, made = graph.input[0], graph.output[0]
     graph.initializer.append(onnx.numpy_helper.from_array(np.array(1 / 255, np.float32), _SCALE))
-    graph.initializer.append(onnx.numpy_helper.from_array(np.array(0, np.uint8), _ZERO))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(0, dtype), _ZERO))
     values = {weight.name: onnx.numpy_helper.to_array(weight) for weight in graph.initializer}
 
     def same(node: onnx.NodeProto) -> bool:
         scale, zero = (values[name] for name in node.input[1:3])
-        return bool(np.isclose(scale, 1 / 255, rtol=1e-3) and zero.dtype == np.uint8 and zero == 0)
+        return bool(np.isclose(scale, 1 / 255, rtol=1e-3) and zero.dtype == dtype and zero == 0)
 
     first = [node for node in graph.node if given.name in node.input]
     if [n.op_type for n in first] == ["QuantizeLinear"] and same(first[0]):
@@ -106,8 +104,7 @@ def with_pixels(model: bytes, dtype: str) -> bytes:
         graph.node.remove(first[0])
     else:
         _rename(graph, given.name, f"{given.name}/values")
-        graph.node.insert(0, onnx.helper.make_node(
-            "DequantizeLinear", [given.name, _SCALE, _ZERO], [f"{given.name}/values"], name=f"{given.name}/DequantizeLinear"))  # fmt: skip
+        graph.node.insert(0, _pixels("DequantizeLinear", given.name, f"{given.name}/values"))
     last = next(node for node in graph.node if made.name in node.output)
     if last.op_type == "DequantizeLinear" and same(last):
         inside = last.input[0]
@@ -116,10 +113,9 @@ def with_pixels(model: bytes, dtype: str) -> bytes:
     else:
         _rename(graph, made.name, f"{made.name}/values")
         made.name = made.name.removesuffix("/values")
-        graph.node.append(onnx.helper.make_node(
-            "QuantizeLinear", [f"{made.name}/values", _SCALE, _ZERO], [made.name], name=f"{made.name}/QuantizeLinear"))  # fmt: skip
+        graph.node.append(_pixels("QuantizeLinear", f"{made.name}/values", made.name))
     for value in (given, made):
-        value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+        value.type.tensor_type.elem_type = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     del graph.value_info[:]
     onnx.checker.check_model(whole)
     return whole.SerializeToString()
@@ -186,3 +182,8 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
     for node in graph.node:
         node.output[:] = [new if o == old else o for o in node.output]
         node.input[:] = [new if i == old else i for i in node.input]
+
+
+def _pixels(operator: str, given: str, made: str) -> onnx.NodeProto:
+    """Between bytes and values of 0..1."""
+    return onnx.helper.make_node(operator, [given, _SCALE, _ZERO], [made], name=f"{made}/{operator}")

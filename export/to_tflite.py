@@ -55,11 +55,7 @@ def to_tflite_int8(network: keras.Model, ranges: Ranges, in_float: Sequence[str]
 
 
 def with_pixels(model: bytes, dtype: str) -> bytes:
-    """The same int8 file with inputs and outputs of `dtype`: `int8` or `float32`. (uint8 would take two
-    operators more, outside of the delegate.)
-    """
-    if dtype == "float32":
-        return model
+    """An int8 file of floats with inputs and outputs of `dtype`, `int8`: uint8 takes operators outside of the delegate."""
     try:
         with quiet_stdio():
             return bytes(modify_model_io_type(model, tf.dtypes.as_dtype(dtype), tf.dtypes.as_dtype(dtype)))

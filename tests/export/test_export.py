@@ -19,7 +19,7 @@ for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
 pytestmark = pytest.mark.keras
 
 import deblurkit  # noqa: E402
-from device.bundle import VARIANTS, Bundle, file_facts, open_bundle  # noqa: E402
+from device.bundle import Bundle, file_facts, open_bundle  # noqa: E402
 from device.degrade import to_float, to_pixels  # noqa: E402
 from device.errors import ExportError  # noqa: E402
 from device.quality import psnr  # noqa: E402
@@ -27,8 +27,8 @@ from device.restorer import Restorer  # noqa: E402
 from device.runtimes import open_runtime  # noqa: E402
 from device.scene import chart, dead_leaves  # noqa: E402
 from device.selfcheck import TOLERANCE_DB, scenes_psnr  # noqa: E402
-from export import gate, to_onnx, to_tflite
-from export.subject import Calibration, keras_outputs  # noqa: E402
+from export import gate, to_onnx, to_tflite  # noqa: E402
+from export.subject import Calibration  # noqa: E402
 from train.presets import architecture_from  # noqa: E402
 from train.run_folder import load_network, read_run  # noqa: E402
 

@@ -125,9 +125,7 @@ def test_int8_that_collapses_fails_by_parity_and_by_quality(judge: Judge, subjec
     assert "dB less than the network" in failed
 
 
-def test_int8_of_a_run_that_learned_its_ranges_is_held_to_a_higher_bar(
-    judge: Judge, subject: RunSubject, tmp_path: Path
-) -> None:
+def test_int8_of_a_run_that_learned_its_ranges_is_held_to_a_higher_bar(judge: Judge, subject: RunSubject, tmp_path: Path) -> None:
     calibration = next(c for c in subject.calibrations("tflite") if c.method == "minmax")
     ranges = {layer: (low * 5, high * 5) for layer, (low, high) in (calibration.ranges or {}).items()}
     data = to_tflite.with_pixels(subject.convert("tflite", "int8", replace(calibration, ranges=ranges)), "int8")
