@@ -4,6 +4,7 @@ The reader owns the format; export writes through it. A bundle is written aside,
 bundle never appears under its name.
 """
 
+import ctypes
 import dataclasses
 import hashlib
 import json
@@ -304,7 +305,8 @@ def writing(out: Path, replace: bool) -> Iterator[Path]:
         raise UsageError(f"{out}: holds something that is no bundle, so --replace will not delete it; choose another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        _sweep(out)
+        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.{os.getpid()}.", suffix=".part", dir=out.parent))
     except OSError as error:
         raise RunError(f"{out}: cannot be made: {error.strerror}; choose another --out") from error
     try:
@@ -325,16 +327,34 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n")
 
 
+def _sweep(out: Path) -> None:
+    """Delete what killed writers of `out` have left; their process numbers are in the names."""
+    for left in out.parent.glob(f".{out.name}.*.part"):
+        writer = left.name.split(".")[-3]
+        if writer.isdigit() and not Path("/proc", writer).exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _swap(aside: Path, out: Path) -> None:
-    """Rename `aside` to `out`; an old folder steps aside for a moment and is deleted after."""
+    """Rename `aside` to `out`; where there is a bundle already they change places at once, so one is always there."""
     if not out.exists():
         os.rename(aside, out)
-        return
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    os.rename(out, old)
-    os.rename(aside, out)
-    shutil.rmtree(old, ignore_errors=True)
+    elif not _exchange(aside, out):
+        old = out.with_name(f".{out.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(out, old)
+        os.rename(aside, out)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Whether Linux has exchanged the two names; not every file system can."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(renameat2(here, os.fsencode(one.absolute()), here, os.fsencode(other.absolute()), exchange) == 0)
 
 
 def _sync(path: Path) -> None:

@@ -64,7 +64,7 @@ def layer_losses(int8: bytes, fp32: bytes, tensors: np.ndarray, sharp: np.ndarra
         alone = restored(file.in_float(layers.keys() - {name}))
         back_db = mean_psnr(restored(file.in_float({name})), sharp, 1.0) - int8_db
         alone_db = float_db - mean_psnr(alone, sharp, 1.0)
-        losses.append(LayerLoss(name, layer.operator, *layer.range, alone_db, back_db, psnr(alone, exact, 1.0)))
+        losses.append(LayerLoss(name, layer.operator, *(layer.range or (0.0, 0.0)), alone_db, back_db, psnr(alone, exact, 1.0)))
     return sorted(losses, key=lambda loss: loss.alone_parity_db)
 
 
@@ -125,7 +125,7 @@ def _range(loss: LayerLoss) -> str:
 @dataclass
 class _Layer:
     operator: str
-    range: tuple[float, float] | tuple[()] = ()
+    range: tuple[float, float] | None = None
     roundings: list[onnx.NodeProto] = field(default_factory=list)
     """DequantizeLinear of its outputs and weights."""
 

@@ -38,9 +38,7 @@ def pictures_of(record: RunRecord, folder: Path | None, height: int, width: int)
     run's validation pictures, all of them blurred. Raises DataError.
     """
     held_out = _read(record, _spread(record.data.validation, JUDGED_PICTURES))
-    training = (
-        _calibration_folder(folder, held_out) if folder else _read(record, _spread(record.data.train, CALIBRATION_PICTURES))
-    )
+    training = calibration_folder(folder, held_out) if folder else _read(record, _spread(record.data.train, CALIBRATION_PICTURES))
     return make_pictures(
         training,
         held_out,
@@ -146,7 +144,8 @@ class Reader:
         return iter(self.get_next, None)  # type: ignore[arg-type]
 
 
-def _calibration_folder(folder: Path, held_out: Sequence[Photograph]) -> list[FilePicture]:
+def calibration_folder(folder: Path, held_out: Sequence[Photograph]) -> list[FilePicture]:
+    """Photographs to calibrate on. Raises DataError where they are flat, or some are held out to judge the files by."""
     pictures = load_photographs(folder, 32)
     judged = {_content(p.sharp): p.name for p in held_out}
     same = {p.name: judged[content] for p in pictures if (content := _content(p.sharp)) in judged}

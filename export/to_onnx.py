@@ -16,6 +16,7 @@ from device.errors import ExportError
 from device.frame import TensorSpec
 from export.calibration import METHODS, PERCENTILE, Reader, output_of
 from export.embedding import readable_onnx
+from export.onnx_order import settled
 from export.subject import Calibration
 from train.quantise import RESIDUAL
 
@@ -32,7 +33,7 @@ def to_onnx_fp32(network: keras.Model) -> onnx.ModelProto:
         with quiet_stdio():
             model, _ = tf2onnx.convert.from_keras(network, input_signature=signature, opset=OPSET)
             _rename(model.graph, model.graph.output[0].name, "restored")
-            model = readable_onnx(model, [layer.name for layer in network.layers])
+            model = readable_onnx(settled(model), [layer.name for layer in network.layers])
             onnx.checker.check_model(model)
     except Exception as error:  # tf2onnx raises plain exceptions of many kinds
         raise ExportError(f"ONNX fp32: tf2onnx failed: {error}") from error

@@ -1,0 +1,136 @@
+"""Somebody else's network: looked over before anything of it is run or unpacked, then wrapped for the same gates.
+
+A model file can carry code. So a .keras or SavedModel is read as data first, and refused unless all it names is on a list
+of what networks that make a picture of a picture are built from. ONNX and TFLite files hold no code but operators; those
+from outside the standard are refused, since the runtimes of the boards do not have them (ONNX Runtime's own too).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from device.degrade import BLURS
+from device.errors import BundleError
+from export.calibration import CALIBRATION_PICTURES, JUDGED_PICTURES, calibration_folder, make_pictures
+from export.subject import Pictures, Subject
+from train.data import load_photographs, package_photographs, side_by_side, split
+from train.store import Photograph
+
+LIMIT = 2**31
+"""Bytes that a model may have, packed or unpacked."""
+ENTRIES = 64
+"""Of a zip or a SavedModel's folder."""
+_CHANNELS = {"rgb": 3, "luma": 1}
+_HELD_OUT = 0.2  # of the photographs, as in training
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What its user says of a network, since no file does."""
+
+    colour: str
+    """`rgb` or `luma`."""
+    value_range: tuple[float, float]
+    """What black and white are in the network's own tensors: (0, 1), (0, 255) or (-1, 1)."""
+    pad_multiple: int
+    licence: str = ""
+
+    @property
+    def channels(self) -> int:
+        """Of its tensors."""
+        return _CHANNELS[self.colour]
+
+    @property
+    def scaled(self) -> bool:
+        """Whether its values are others than 0..1."""
+        low, high = self.value_range
+        return low != 0 or high != 1
+
+
+def open_foreign(
+    path: Path, declared: Declared, pictures: Callable[[int, int], Pictures], size: tuple[int, int] | None = None
+) -> Subject:
+    """The network in `path` (.keras, a SavedModel's folder, .onnx or .tflite), ready to be exported.
+
+    `pictures` is asked once, for a height and width: those of `size`, of the only pictures that the network takes, or the
+    default. Raises BundleError, with nothing of it run, for what may carry code or is damaged; and where it does not make one
+    picture of one picture of the same size. Raises UsageError for a `size` that it cannot have, or
+    that it needs.
+    """
+    if path.is_dir():
+        from export.foreign.keras_subject import KerasSubject
+        from export.foreign.saved_model import open_saved_model
+
+        return KerasSubject(path, declared, pictures, size, open_saved_model(path))
+    if not path.is_file():
+        raise BundleError(f"{path}: no such file; give {FORMS}")
+    kind = path.suffix.lower()
+    if kind not in (".keras", ".onnx", ".tflite"):
+        raise BundleError(f"{path}: {kind or 'a file without a suffix'} is not taken, expected {FORMS}{_WAYS.get(kind, '')}")
+    if path.stat().st_size > LIMIT:
+        raise BundleError(f"{path}: {path.stat().st_size} bytes, expected at most {LIMIT}; give a smaller network")
+    match kind:
+        case ".keras":
+            from export.foreign.keras_file import open_keras
+            from export.foreign.keras_subject import KerasSubject
+
+            return KerasSubject(path, declared, pictures, size, open_keras(path))
+        case ".onnx":
+            from export.foreign.onnx_subject import OnnxSubject
+
+            return OnnxSubject(path, declared, pictures, size)
+    from export.foreign.tflite_file import TfliteSubject
+
+    return TfliteSubject(path, declared, pictures, size)
+
+
+def foreign_subject(
+    path: Path,
+    declared: Declared,
+    data: Path | None,
+    calibration: Path | None,
+    blur: str,
+    size: tuple[int, int] | None,
+) -> Subject:
+    """The network in `path`, with pictures made of the photographs in `data`, or of scikit-image's.
+
+    A fifth of them, two or more, is held out to judge the files by; `calibration` is a folder of other photographs to
+    calibrate on, in place of the rest. `blur` is one of BLURS. Raises as `open_foreign` does, and DataError.
+    """
+
+    def pictures(height: int, width: int) -> Pictures:
+        photographs: Sequence[Photograph] = load_photographs(data, 32) if data else package_photographs()
+        share = max(_HELD_OUT, 2 / len(photographs))
+        rest, held_out = split(photographs, share, 0, side_by_side(photographs))
+        judged = _evenly(held_out, JUDGED_PICTURES)
+        return make_pictures(
+            calibration_folder(calibration, judged) if calibration else _evenly(rest, CALIBRATION_PICTURES),
+            judged,
+            BLURS[blur],
+            declared.colour,
+            (height, width),
+            whole=False,
+            multiple=declared.pad_multiple,
+            seed=0,
+            described="photographs held out",
+        )
+
+    return open_foreign(path, declared, pictures, size)
+
+
+def _evenly(items: Sequence[Item], most: int) -> Sequence[Item]:
+    """At most `most` of them, from all over the list."""
+    return items[:: -(-len(items) // most)]
+
+
+FORMS = "a .keras file, a SavedModel's folder, or an .onnx or .tflite file"
+_PYTORCH = "; such files can carry code and hold no graph: load it in its own environment and export it to ONNX"
+_WAYS = {
+    ".h5": "; load it in its own environment with its own Keras and save it as .keras",
+    ".hdf5": "; load it in its own environment with its own Keras and save it as .keras",
+    ".pt": _PYTORCH, ".pth": _PYTORCH, ".ckpt": _PYTORCH, ".pkl": _PYTORCH,
+    ".safetensors": "; it holds weights only: load them into their network and export that to ONNX",
+    ".pb": "; give the folder that it lies in",
+}  # fmt: skip

@@ -1,0 +1,141 @@
+"""A network that Keras can call, out of whatever file, wrapped to the contract of the kit's own files."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import tensorflow as tf
+from keras import layers
+
+from device.console import quiet_stdio
+from device.errors import BundleError, ExportError, UsageError
+from export import to_onnx, to_tflite
+from export.calibration import METHODS
+from export.foreign import Declared
+from export.foreign.ends import NOT_A_PICTURE, Shape, first_line, manifest_of, settled, shown, sides, size_text, try_out
+from export.foreign.onnx_file import with_plain_resizes
+from export.foreign.tflite_file import tflite_macs, tflite_outputs
+from export.subject import Calibration, Pictures, keras_outputs
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that Keras can call."""
+
+    call: Callable[[Any], Any]
+    input_shape: Shape
+    parameters: int
+    """See `counted`."""
+
+
+_FOLDED = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+def counted(weights: Sequence[tuple[str, int]]) -> int:
+    """Parameters of (name, size) that a file must hold: not batch normalisation's, which converters fold into convolutions."""
+    normalised = {name.removesuffix("moving_mean") for name, _ in weights if name.endswith("moving_mean")}
+    folded = {layer + part for layer in normalised for part in _FOLDED}
+    return sum(size for name, size in weights if name not in folded)
+
+
+class KerasSubject:
+    """See Subject. All seven files."""
+
+    offers = tuple(("tflite", v) for v in to_tflite.VARIANTS) + tuple(("onnx", v) for v in to_onnx.VARIANTS)
+    weights: Path | None = None
+    layers: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        path: Path,
+        declared: Declared,
+        pictures: Callable[[int, int], Pictures],
+        size: tuple[int, int] | None,
+        network: Network,
+    ) -> None:
+        """Raises as `open_foreign` does."""
+        self.size, fixed = settled(path, declared, network.input_shape, size)
+        self._concrete = _wrapped(path, declared, network, self.size)
+        self._any = self._concrete if fixed else _wrapped(path, declared, network, (None, None))
+        try_out(path, declared, fixed, self.reference)
+        try:
+            file = to_tflite.to_tflite(self._concrete, "fp32")
+        except ExportError:  # told when the file is asked for
+            file = b""
+        if file and not fixed and size is None and not self._takes_any_size(file, declared):
+            raise UsageError(
+                f"{path}: its TFLite files would take pictures of {size_text(self.size)} only, since sizes that it resizes to "
+                "become constants in them; give the --size WxH of the files, then larger pictures go through in windows"
+            )
+        macs = tflite_macs(file, self.size) if file else 0.0
+        self.manifest = manifest_of(path, declared, fixed, network.parameters, macs)
+        self.pictures = pictures(*self.size)
+
+    def reference(self, tensors: np.ndarray) -> np.ndarray:
+        """See Subject.reference."""
+        return keras_outputs(self._any, tensors)
+
+    def calibrations(self, format_: str) -> list[Calibration]:
+        """See Subject.calibrations."""
+        return [Calibration(method, self.pictures.calibration) for method in (METHODS if format_ == "onnx" else ("minmax",))]
+
+    def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
+        """See Subject.convert."""
+        if format_ == "tflite":
+            return to_tflite.to_tflite(self._concrete, variant, calibration, in_float)
+        return to_onnx.to_onnx(self._onnx_fp32, variant, calibration)
+
+    def before_int8(self, calibration: Calibration) -> bytes:
+        """See Subject.before_int8."""
+        return self._onnx_fp32.SerializeToString()
+
+    def _takes_any_size(self, file: bytes, declared: Declared) -> bool:
+        """Whether a TFLite file, which was converted for one size, does as the network at another."""
+        picture = np.random.default_rng(0).random((1, *sides(declared.pad_multiple), declared.channels), np.float32)
+        try:
+            with quiet_stdio():
+                made = tflite_outputs(file, to_tflite.tflite_specs(file), picture)
+        except (ValueError, RuntimeError):  # LiteRT cannot resize its tensors
+            return False
+        return made.shape == picture.shape and bool(np.abs(made - self.reference(picture)).max() < 0.01)
+
+    @cached_property
+    def _onnx_fp32(self) -> onnx.ModelProto:
+        return with_plain_resizes(to_onnx.to_onnx_fp32(self._any))
+
+
+class AnySize(layers.UpSampling2D):
+    """Resizes tensors of unknown size too: Keras 3.15 compares the size with zero, which fails while a graph is traced."""
+
+    def call(self, inputs: Any) -> Any:
+        if self.interpolation == "nearest" or self.data_format != "channels_last":
+            return super().call(inputs)
+        shape = tf.shape(inputs)
+        return tf.image.resize(inputs, (shape[1] * self.size[0], shape[2] * self.size[1]), self.interpolation)
+
+
+def _wrapped(path: Path, declared: Declared, network: Network, hw: tuple[int | None, int | None]) -> keras.Model:
+    """Batch 1, named `blurred` and `restored`, 0..1 at both ends."""
+    low, high = declared.value_range
+    picture = keras.Input(batch_shape=(1, *hw, declared.channels), name="blurred", dtype="float32")
+    try:
+        with quiet_stdio():
+            made = network.call(layers.Rescaling(high - low, low)(picture) if declared.scaled else picture)
+    except Exception as error:  # Keras and TensorFlow raise exceptions of many kinds
+        raise BundleError(
+            f"{path}: cannot be built for pictures of {size_text(hw)} ({first_line(error)}); expected any multiple of "
+            f"{declared.pad_multiple}: give the --pad-multiple it needs, or save it with the one size it takes"
+        ) from error
+    made = list(made.values()) if isinstance(made, dict) else made
+    if isinstance(made, list | tuple):
+        made = made[0]  # counted before
+    if len(made.shape) != 4 or made.shape[3] not in (None, declared.channels):
+        raise BundleError(f"{path}: makes {shown(made.shape)}, expected (1, height, width, {declared.channels}); {NOT_A_PICTURE}")
+    if declared.scaled:
+        made = layers.Rescaling(1 / (high - low), -low / (high - low))(made)
+    return keras.Model(picture, layers.Activation("linear", dtype="float32", name="restored")(made))

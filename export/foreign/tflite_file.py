@@ -1,0 +1,175 @@
+"""A TFLite file: LiteRT's own operators only; taken as it is."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device.console import quiet_stdio
+from device.errors import BundleError, ExportError
+from device.frame import TensorSpec
+from export import to_tflite
+from export.foreign import Declared
+from export.foreign.ends import NOT_A_PICTURE, Shape, check_ends, first_line, manifest_of, settled, shown, try_out
+from export.subject import Calibration, Pictures
+
+
+class TfliteSubject:
+    """See Subject. The file as it is."""
+
+    weights: Path | None = None
+    layers: tuple[str, ...] = ()
+
+    def __init__(
+        self, path: Path, declared: Declared, pictures: Callable[[int, int], Pictures], size: tuple[int, int] | None
+    ) -> None:
+        """Raises as `open_foreign` does."""
+        if declared.scaled:
+            raise BundleError(
+                f"{path}: --range {declared.value_range[0]:g}..{declared.value_range[1]:g}, but a TFLite file is taken as it is "
+                "and its pictures are 0..1; put the scaling into the model before it is converted, or give its .keras or ONNX"
+            )
+        self._data = path.read_bytes()
+        variant, parameters, shapes = _checked(path, self._data)
+        self.size, fixed = settled(path, declared, shapes[0], size)
+        if len(shapes[1]) != 4 or shapes[1][3] not in (None, declared.channels):
+            raise BundleError(
+                f"{path}: makes {shown(shapes[1])}, expected (1, height, width, {declared.channels}); {NOT_A_PICTURE}"
+            )
+        self.offers = (("tflite", variant),)
+        try:
+            with quiet_stdio():
+                self._specs = to_tflite.tflite_specs(self._data)
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(f"{path}: LiteRT does not load it ({first_line(error)}); convert or copy it again") from error
+        for spec in self._specs:
+            if spec.dtype != "float32" and (spec.dtype not in ("int8", "uint8") or spec.scale <= 0):
+                raise BundleError(
+                    f"{path}: {spec.name} is of {spec.dtype}, expected float32, or 8 bits with a scale; convert it so"
+                )
+        try_out(path, declared, fixed, self.reference)
+        self.manifest = manifest_of(path, declared, fixed, parameters, tflite_macs(self._data, self.size))
+        self.pictures = pictures(*self.size)
+
+    def reference(self, tensors: np.ndarray) -> np.ndarray:
+        """See Subject.reference. The file itself."""
+        return tflite_outputs(self._data, self._specs, tensors)
+
+    def calibrations(self, format_: str) -> list[Calibration]:
+        """See Subject.calibrations. None: a file of 8 bits is calibrated already."""
+        return []
+
+    def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
+        """See Subject.convert."""
+        if (format_, variant) not in self.offers:
+            raise ExportError(f"no {variant} {format_} file can be made of this TFLite file; it offers {self.offers}")
+        return self._data
+
+    def before_int8(self, calibration: Calibration) -> bytes:
+        """See Subject.before_int8."""
+        raise ExportError("a TFLite file is taken as it is: there is no fp32 ONNX file before it")
+
+
+def _checked(path: Path, data: bytes) -> tuple[str, int, tuple[Shape, Shape]]:
+    """Variant, parameters and the two shapes of a file that LiteRT's own operators can run. Raises BundleError."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    try:
+        if data[4:8] != b"TFL3":
+            raise ValueError("no TFL3 at its begin")
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
+        names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+        codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
+        strange = [
+            (c.customCode or b"").decode(errors="replace") or names.get(code, str(code))
+            for c, code in zip(model.operatorCodes, codes, strict=True)
+            if c.customCode or code not in names or names[code] in ("CUSTOM", "DELEGATE")
+        ]
+        tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
+        outside = bool(model.externalBuffers) or any(buffer.offset or buffer.size for buffer in model.buffers)
+        main = model.subgraphs[0]
+        ends = len(main.inputs), len(main.outputs)
+        shapes = _shape(main.tensors[main.inputs[0]]), _shape(main.tensors[main.outputs[0]])
+        held = [t for t in tensors if model.buffers[t.buffer].data is not None and len(model.buffers[t.buffer].data)]
+        weights = [t for t in held if t.type not in (schema.TensorType.INT32, schema.TensorType.INT64) or _scaled(t)]
+    except Exception as error:  # the schema's readers raise exceptions of many kinds on damaged data
+        raise BundleError(f"{path}: damaged or no TFLite file ({first_line(error)}); convert or copy it again") from error
+    if strange:
+        raise BundleError(
+            f"{path}: has the operators {', '.join(strange)}, which LiteRT does not have itself; "
+            "convert it with TFLite's built-in operators only"
+        )
+    if outside:
+        raise BundleError(f"{path}: keeps weights outside its buffers, expected all inside; convert it again")
+    check_ends(path, *ends)
+    kinds = {t.type for t in weights}
+    eight = {schema.TensorType.INT8, schema.TensorType.UINT8}
+    flowing = {t.type for t in tensors if t not in held}
+    variant = (
+        "int8" if flowing & eight else "dynamic" if kinds & eight else "fp16" if schema.TensorType.FLOAT16 in kinds else "fp32"
+    )
+    return variant, sum(int(np.prod(t.shape)) for t in weights if t.shape is not None), shapes
+
+
+def _scaled(tensor: Any) -> bool:
+    return tensor.quantization is not None and tensor.quantization.scale is not None
+
+
+def _shape(tensor: Any) -> Shape:
+    signature = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
+    return tuple(None if size < 0 else int(size) for size in ([] if signature is None else signature))
+
+
+def tflite_outputs(data: bytes, specs: tuple[TensorSpec, TensorSpec], tensors: np.ndarray) -> np.ndarray:
+    """What LiteRT makes of (n, h, w, c) in 0..1 with this file, resized to them. Raises whatever LiteRT raises."""
+    given, made = specs
+    interpreter = _interpreter(data, tensors.shape[1:])
+    indices = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    outputs = []
+    for tensor in tensors:
+        x = tensor[None].astype(np.float32)
+        if given.dtype != "float32":
+            limits = np.iinfo(given.dtype)
+            x = np.clip(np.rint(x / given.scale) + given.zero_point, limits.min, limits.max).astype(given.dtype)
+        interpreter.set_tensor(indices[0], x)
+        interpreter.invoke()
+        y = interpreter.get_tensor(indices[1]).astype(np.float32)
+        outputs.append(y if made.dtype == "float32" else np.float32(made.scale) * (y - made.zero_point))
+    return np.concatenate(outputs)
+
+
+def _interpreter(data: bytes, shape_hwc: tuple[int, ...], delegates: bool = True) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = OpResolverType.AUTO if delegates else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    with quiet_stdio():
+        interpreter = Interpreter(model_content=data, experimental_op_resolver_type=resolver, num_threads=2)
+        details = interpreter.get_input_details()[0]
+        if tuple(details["shape"]) != (1, *shape_hwc):
+            interpreter.resize_tensor_input(details["index"], (1, *shape_hwc))
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+def tflite_macs(data: bytes, hw: tuple[int, int]) -> float:
+    """Multiplications per pixel of convolutions and matrix products; 0.0 where a shape stays unknown."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    channels = int(Interpreter(model_content=data).get_input_details()[0]["shape"][3])
+    interpreter, total = _interpreter(data, (*hw, channels), delegates=False), 0
+    shapes = {details["index"]: details["shape"].tolist() for details in interpreter.get_tensor_details()}
+    for operator in interpreter._get_ops_details():
+        ins, out = [shapes.get(int(i), []) for i in operator["inputs"]], int(np.prod(shapes[int(operator["outputs"][0])]))
+        match operator["op_name"]:
+            case "CONV_2D":
+                total += out * int(np.prod(ins[1][1:]))
+            case "DEPTHWISE_CONV_2D":
+                total += out * int(np.prod(ins[1][1:3]))
+            case "TRANSPOSE_CONV":
+                total += int(np.prod(ins[2])) * int(np.prod(ins[1][:3]))
+            case "FULLY_CONNECTED":
+                total += out * ins[1][1]
+            case "BATCH_MATMUL":
+                total += out * ins[0][-1]
+    return total / (hw[0] * hw[1])

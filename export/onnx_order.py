@@ -1,0 +1,116 @@
+"""One form for what tf2onnx converts: the same network gives the same graph, and its ends are plain Transposes.
+
+tf2onnx numbers names and orders operators differently from call to call. Around a single channel it turns Transposes into
+chains of Reshape, Squeeze and Unsqueeze, of another kind each time, and one in about twenty of them was wrong.
+"""
+
+import re
+
+import onnx
+from onnx import helper
+
+_MOVES = {"Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+_COUNTER = re.compile(r"__\d+")
+_SIDES = (16, 24)  # unequal, so that height and width can be told apart
+
+
+def settled(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy with plain ends, operators and weights in the order in which the output needs them, and no counters in names."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    graph = made.graph
+    _with_plain_ends(graph)
+    _in_order(graph)
+    for end in (graph.input[0], graph.output[0]):
+        for dimension, name in zip(end.type.tensor_type.shape.dim[1:3], ("height", "width"), strict=True):
+            if not dimension.HasField("dim_value"):
+                dimension.dim_param = name
+    del graph.value_info[:]
+    for node in graph.node:
+        node.name = _COUNTER.sub("", node.name)
+    return made
+
+
+def _with_plain_ends(graph: onnx.GraphProto) -> None:
+    """Replace what only moves the pixels, between a picture with channels last and operators that want them first."""
+    given, made = graph.input[0], graph.output[0]
+    shapes = _shapes(graph)
+    last = (1, *_SIDES, given.type.tensor_type.shape.dim[3].dim_value)
+    first = (1, last[3], *_SIDES)
+    constants = {weight.name for weight in graph.initializer}
+    moved, new = {given.name}, "blurred/Transpose"
+    used = False
+    for node in list(graph.node):  # tf2onnx sorts them
+        source = next((name for name in node.input if name not in constants), "")
+        if source in moved and node.op_type in _MOVES and node.output[0] != made.name:
+            moved.add(node.output[0])
+            continue
+        for i, name in enumerate(node.input):
+            if name in moved and name != given.name:
+                node.input[i] = given.name if shapes.get(name) == last != first else new
+                used |= node.input[i] == new
+    for node in [node for node in graph.node if node.output[0] in moved]:
+        graph.node.remove(node)
+    if used:
+        graph.node.insert(0, helper.make_node("Transpose", [given.name], [new], name=new, perm=[0, 3, 1, 2]))
+    makers = {name: node for node in graph.node for name in node.output}
+    chain, tensor = [], made.name
+    while makers[tensor].op_type in _MOVES and tensor not in (given.name, new):
+        chain.append(makers[tensor])
+        tensor = next(name for name in makers[tensor].input if name not in constants)
+    if chain and shapes.get(tensor) == first and tensor in makers:
+        for node in chain:
+            graph.node.remove(node)
+        graph.node.append(helper.make_node("Transpose", [tensor], [made.name], name="restored/Transpose", perm=[0, 2, 3, 1]))
+
+
+def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    """Of every tensor, for a picture of `_SIDES`."""
+    concrete = onnx.ModelProto(ir_version=10, opset_import=[helper.make_opsetid("", 18)])
+    concrete.graph.CopyFrom(graph)
+    del concrete.graph.value_info[:]
+    for end in (concrete.graph.input[0], concrete.graph.output[0]):
+        for dimension, length in zip(end.type.tensor_type.shape.dim[1:3], _SIDES, strict=True):
+            dimension.dim_value = length
+    concrete.graph.output[0].type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(concrete, data_prop=True).graph
+    values = (*inferred.input, *inferred.value_info, *inferred.output)
+    return {value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim) for value in values}
+
+
+def _in_order(graph: onnx.GraphProto) -> None:
+    makers = {name: node for node in graph.node for name in node.output}
+    weights = {weight.name: weight for weight in graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    held: list[onnx.TensorProto] = []
+    done: set[str] = set()
+    open_ = [(output.name, False) for output in reversed(graph.output)]
+    while open_:
+        name, ready = open_.pop()
+        if ready:
+            nodes.append(makers[name])
+        elif name not in done:
+            done.add(name)
+            if name in weights:
+                held.append(weights[name])
+            elif name in makers:
+                done.update(makers[name].output)
+                open_.append((name, True))
+                open_ += [(needed, False) for needed in reversed(makers[name].input)]
+    new = {name: _COUNTER.sub("", name) for name in done}
+    taken: dict[str, int] = {}
+    for name in [*(weight.name for weight in held), *(out for node in nodes for out in node.output)]:
+        if new[name] != name:
+            taken[new[name]] = taken.get(new[name], 0) + 1
+            new[name] += f"/{taken[new[name]]}" if taken[new[name]] > 1 or new[name] in done else ""
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    values = [onnx.TensorProto.FromString(weight.SerializeToString()) for weight in held]
+    for node in copies:
+        node.input[:] = [new.get(name, name) for name in node.input]
+        node.output[:] = [new.get(name, name) for name in node.output]
+    for value in values:
+        value.name = new[value.name]
+    del graph.node[:]
+    del graph.initializer[:]
+    graph.node.extend(copies)
+    graph.initializer.extend(values)

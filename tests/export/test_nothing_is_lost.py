@@ -1,0 +1,90 @@
+"""An export that is killed, finds no space, or is done twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+keras = pytest.importorskip("keras")
+for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
+    pytest.importorskip(needed)
+pytestmark = pytest.mark.keras
+
+from device.bundle import open_bundle  # noqa: E402
+
+Command = Callable[..., Any]
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def deblurkit(*words: object, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "deblurkit", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+
+
+@pytest.fixture(scope="module")
+def twice(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two bundles of the same run, each by a process of its own."""
+    folder = tmp_path_factory.mktemp("twice")
+    outs = folder / "one" / "tiny", folder / "two" / "tiny"
+    for out in outs:
+        ended = deblurkit("export", run, "--out", out, "--quiet")
+        said, _ = ended.communicate()
+        assert ended.returncode == 0, said
+    return outs
+
+
+def test_the_same_run_gives_the_same_bytes(twice: tuple[Path, Path]) -> None:
+    one, two = map(bytes_of, twice)
+    assert len(one) == 9
+    assert [name for name in one if one[name] != two.get(name)] == []
+
+
+def test_an_export_killed_at_any_moment_leaves_the_old_bundle_and_the_next_one_cleans_up(
+    run: Path, twice: tuple[Path, Path], command: Command
+) -> None:
+    out = twice[0]
+    before = bytes_of(out)
+    for moment in ("1 of 2", "2 of 2"):
+        process = deblurkit("export", run, "--out", out, "--replace", "--variants", "fp16")
+        assert process.stdout is not None
+        watchdog = threading.Timer(240, process.kill)
+        watchdog.start()
+        assert any(moment in line for line in process.stdout), moment
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        watchdog.cancel()
+        assert bytes_of(out) == before
+        assert len(list(out.parent.glob(".tiny.*.part"))) == 1  # of the last one killed; the one before was swept away
+    ended = command("export", run, "--out", out, "--replace", "--variants", "fp16")
+    assert ended.code == 0
+    assert [p.name for p in out.parent.iterdir()] == ["tiny"]
+    assert "2 of 2 files have the bytes they had before" in ended.out
+    assert [a.label for a in open_bundle(out).manifest.artifacts] == ["fp16.tflite", "fp16.onnx"]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for some of the files."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_with_1_and_leaves_nothing(command: Command, run: Path, tiny_disk: Path) -> None:
+    ended = command("export", run, "--out", tiny_disk / "b", "--variants", "fp32", "fp16", "--quiet")
+    assert ended.code == 1
+    assert "cannot be written: No space left on device; free some space" in ended.err
+    assert not list(tiny_disk.iterdir())
