@@ -38,7 +38,12 @@ def main(argv: list[str]) -> int:
 
     bars = gate.MAX_LOSS_DB if options.max_loss is None else dict.fromkeys(gate.MAX_LOSS_DB, options.max_loss)
     wanted = convert.Wanted(
-        tuple(options.variants), options.size, options.pixels, gate.Limits(bars, options.max_pieces), options.blame, options.mixed
+        tuple(options.variants),
+        options.size,
+        options.pixels,
+        gate.Limits(bars, options.max_pieces, options.max_transposes),
+        options.blame,
+        options.mixed,
     )
     source: Path = options.foreign or options.run
     out: Path = options.out or Path("bundles") / source.resolve().stem
@@ -103,6 +108,7 @@ def _parser() -> Parser:
         "--max-loss", type=float, metavar="DB", help="PSNR that a file may lose (default: int8 0.10, dynamic 0.03, fp16 0.01)"
     )
     gate.add_argument("--max-pieces", type=int, default=1, metavar="N", help="pieces that a graph may fall into (default: 1)")
+    gate.add_argument("--max-transposes", type=int, default=2, metavar="N", help="Transposes of an ONNX graph (default: 2)")
     gate.add_argument("--keep-going", action="store_true", help="write the files that passed; still ends with 5 or 6")
     gate.add_argument("--blame", action="store_true", help="say which layers lose in int8, even if no file failed")
     gate.add_argument("--mixed", action="store_true", help="keep the worst layers of a failing int8 file in float")
@@ -135,9 +141,9 @@ def _check(options: Any) -> None:
             raise UsageError(f"unknown {name} {value!r}; {nearest(value, known)}")
     if options.max_loss is not None and not options.max_loss >= 0:
         raise UsageError(f"--max-loss {options.max_loss}: expected decibels, 0 or more")
-    for name in ("max_pieces", "pad_multiple"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)}: expected 1 or more")
+    for name, least in (("max_pieces", 1), ("pad_multiple", 1), ("max_transposes", 0)):
+        if getattr(options, name) < least:
+            raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)}: expected {least} or more")
     if options.size is not None:
         found = re.fullmatch(r"(\d+)x(\d+)", options.size)
         if not found or not all(0 < int(length) <= 8192 for length in found.groups()):

@@ -145,13 +145,13 @@ def _make(subject: Subject, bundle: Bundle, judge: Judge, wanted: Wanted, format
     if variant != "int8":
         return _File(_write(subject, bundle, wanted, format_, variant, subject.convert(format_, variant, None)))
     calibrations = subject.calibrations(format_)
-    made = [subject.convert(format_, variant, calibration) for calibration in calibrations]
+    made = [subject.convert(format_, variant, each) for each in calibrations] or [subject.convert(format_, variant, None)]
     tried = {}
     if len(made) > 1:
         for calibration, data in zip(calibrations, made, strict=True):
             artifact = _write(subject, bundle, wanted, format_, variant, data)
             tried[calibration.method] = round(judge.restored_db(bundle, artifact), 3)
-    best = max(range(len(made)), key=lambda i: tried.get(calibrations[i].method, 0.0)) if made else 0
+    best = max(range(len(calibrations)), key=lambda i: tried.get(calibrations[i].method, 0.0), default=0)
     artifact = _write(subject, bundle, wanted, format_, variant, made[best])
     if not calibrations:  # somebody else's int8 file, as it is
         return _File(artifact)

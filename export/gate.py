@@ -22,7 +22,6 @@ MAX_LOSS_DB = {"fp32": 0.01, "fp16": 0.01, "dynamic": 0.03, "int8": 0.10}
 BYTES_PER_PARAMETER = {"fp32": 4.0, "fp16": 2.0, "dynamic": 1.0, "int8": 1.0}
 RUNTIME = {"tflite": "litert", "onnx": "onnxruntime"}
 THREADS = 2
-_TRANSPOSES = 2  # one at each end, where pictures have their channels last and ONNX has them first
 _FLOAT = TensorSpec("", "float32")
 
 
@@ -32,6 +31,8 @@ class Limits:
 
     max_loss_db: dict[str, float] = field(default_factory=lambda: MAX_LOSS_DB)
     max_pieces: int = 1
+    max_transposes: int = 2
+    """One at each end, where pictures have their channels last and ONNX has them first. A Reshape may bring its own."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,9 @@ class Judge:
             failures.append(f"falls into {seen.pieces} pieces ({outside}), at most {self._limits.max_pieces} (--max-pieces)")
         if artifact.format == "onnx" and seen.outside and not artifact.float_layers:
             failures.append(f"has no 8-bit kernel for {', '.join(seen.outside)}")
-        if seen.transposes > _TRANSPOSES:
-            failures.append(f"has {seen.transposes} Transposes, at most {_TRANSPOSES} are needed")
+        if seen.transposes > self._limits.max_transposes + seen.reshapes:
+            most = f"at most {self._limits.max_transposes} and {seen.reshapes} for its Reshapes"
+            failures.append(f"has {seen.transposes} Transposes, {most} (--max-transposes)")
         if seen.variables:
             failures.append(f"has {seen.variables} weights that are not frozen into it")
         held = graph.weights_bytes(bundle.folder / artifact.file, artifact.format)

@@ -24,6 +24,7 @@ class Graph:
     outside: tuple[str, ...]
     """Operators that no delegate (TFLite) or no 8-bit kernel (int8 ONNX) takes, most frequent first."""
     transposes: int
+    reshapes: int
     variables: int
     """Weights that were not frozen into the file."""
 
@@ -60,7 +61,12 @@ def tflite_graph(path: Path) -> Graph:
     pieces = len(set(row) - {-1}) + sum(1 for i, p in enumerate(row) if p == -1 and (i == 0 or row[i - 1] != -1))
     names = Counter(op["op_name"] for op in own)
     return Graph(
-        len(own), pieces, tuple(n for n, _ in outside.most_common()), names["TRANSPOSE"], sum(names[v] for v in _VARIABLES)
+        len(own),
+        pieces,
+        tuple(n for n, _ in outside.most_common()),
+        names["TRANSPOSE"],
+        names["RESHAPE"],
+        sum(names[v] for v in _VARIABLES),
     )
 
 
@@ -90,9 +96,10 @@ def onnx_graph(path: Path, eight_bits: bool) -> Graph:
     outside = Counter(node.op_type for node in nodes if eight_bits and node.op_type in _MULTIPLY)
     frozen = {weight.name for weight in given.graph.initializer}
     variables = sum(1 for value in given.graph.input if value.name not in frozen) - 1
-    transposes = sum(1 for node in given.graph.node if node.op_type == "Transpose")
+    names = Counter(node.op_type for node in given.graph.node)
+    left = tuple(n for n, _ in outside.most_common())
     # ONNX Runtime's own provider runs the whole graph: one piece.
-    return Graph(len(nodes), 1, tuple(n for n, _ in outside.most_common()), transposes, max(0, variables))
+    return Graph(len(nodes), 1, left, names["Transpose"], names["Reshape"], max(0, variables))
 
 
 def weights_bytes(path: Path, format_: str) -> int:

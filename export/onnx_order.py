@@ -36,7 +36,6 @@ def _with_plain_ends(graph: onnx.GraphProto) -> None:
     given, made = graph.input[0], graph.output[0]
     shapes = _shapes(graph)
     last = (1, *_SIDES, given.type.tensor_type.shape.dim[3].dim_value)
-    first = (1, last[3], *_SIDES)
     constants = {weight.name for weight in graph.initializer}
     moved, new = {given.name}, "blurred/Transpose"
     used = False
@@ -47,7 +46,7 @@ def _with_plain_ends(graph: onnx.GraphProto) -> None:
             continue
         for i, name in enumerate(node.input):
             if name in moved and name != given.name:
-                node.input[i] = given.name if shapes.get(name) == last != first else new
+                node.input[i] = given.name if shapes.get(name) == last else new
                 used |= node.input[i] == new
     for node in [node for node in graph.node if node.output[0] in moved]:
         graph.node.remove(node)
@@ -58,7 +57,7 @@ def _with_plain_ends(graph: onnx.GraphProto) -> None:
     while makers[tensor].op_type in _MOVES and tensor not in (given.name, new):
         chain.append(makers[tensor])
         tensor = next(name for name in makers[tensor].input if name not in constants)
-    if chain and shapes.get(tensor) == first and tensor in makers:
+    if chain and shapes.get(tensor) != last and tensor in makers:  # what computes has channels first in ONNX
         for node in chain:
             graph.node.remove(node)
         graph.node.append(helper.make_node("Transpose", [tensor], [made.name], name="restored/Transpose", perm=[0, 2, 3, 1]))
