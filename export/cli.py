@@ -166,7 +166,20 @@ def _subject(options: Any) -> "Subject":
 
 
 def _table(done: "Converted") -> str:
-    header = ["file", "KiB", "s", "parity dB", "max diff", "input dB", "restored dB", "loss dB", "operators", "pieces", "verdict"]
+    header = [
+        "file",
+        "KiB",
+        "s",
+        "parity dB",
+        "max diff",
+        "input dB",
+        "restored dB",
+        "loss dB",
+        "operators",
+        "pieces",
+        "outside",
+        "verdict",
+    ]
     rows = []
     for verdict in done.verdicts:
         artifact, seen = verdict.artifact, verdict.graph
@@ -178,7 +191,7 @@ def _table(done: "Converted") -> str:
             if quality
             else ["-"] * 3
         )
-        row += [str(seen.operators), str(seen.pieces)] if seen else ["-", "-"]
+        row += [str(seen.operators), str(seen.pieces), ", ".join(seen.outside) or "none"] if seen else ["-"] * 3
         rows.append([*row, "FAILED" if verdict.failures else "passed"])
     lines = [table(header, rows)]
     for verdict in done.verdicts:

@@ -22,7 +22,7 @@ class Graph:
     pieces: int
     """Parts that the graph falls into: delegated ones, and runs of operators between them. 1 is whole."""
     outside: tuple[str, ...]
-    """Operators that no delegate (TFLite) or no 8-bit kernel (int8 ONNX) takes, most frequent first."""
+    """Operators that no delegate takes (TFLite), or that compute in float (int8 ONNX), most frequent first."""
     transposes: int
     reshapes: int
     variables: int
