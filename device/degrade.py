@@ -147,7 +147,7 @@ class Camera:
     If noise and compression depended on the blur, a model would learn to tell the cases by their noise.
     """
 
-    odds: tuple[float, ...] = (0.16, 0.09, 0.17, 0.16, 0.24, 0.06, 0.08, 0.04)
+    odds: tuple[float, ...] = (0.15, 0.09, 0.18, 0.16, 0.26, 0.06, 0.06, 0.04)
     """Chance of each of KINDS: sharp; Gaussian in linear light (half of them anisotropic); Gaussian on sRGB values, as the
     classical literature has it; defocus; hand-shake; hand-shake on defocus; an object that moves before a still
     background; a shake that changes from row to row, as a rolling shutter shows it."""
@@ -165,8 +165,8 @@ class Camera:
     """Share of the noisy pictures whose noise is a sensor's (shot and read noise in linear light) instead."""
     sharpening: tuple[float, float] = (0.0, 0.5)
     """Amount of the camera's sharpening, on half of the pictures."""
-    jpeg_share: float = 0.6
-    jpeg_quality: tuple[int, int] = (40, 97)
+    jpeg_share: float = 0.5
+    jpeg_quality: tuple[int, int] = (60, 97)
     """OpenCV's JPEG quality."""
 
     @property
