@@ -36,12 +36,14 @@ def main(argv: list[str]) -> int:
     with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
         from export import blame, convert, gate
 
-    bars = gate.MAX_LOSS_DB if options.max_loss is None else dict.fromkeys(gate.MAX_LOSS_DB, options.max_loss)
+    losses = gate.MAX_LOSS_DB if options.max_loss is None else dict.fromkeys(gate.MAX_LOSS_DB, options.max_loss)
+    parities = gate.PARITY_DB if options.min_parity is None else dict.fromkeys(gate.PARITY_DB, options.min_parity)
+    limits = gate.Limits(parities, losses, options.max_pieces, options.max_transposes)
     wanted = convert.Wanted(
         tuple(options.variants),
         options.size,
         options.pixels,
-        gate.Limits(bars, options.max_pieces, options.max_transposes),
+        limits,
         options.blame,
         options.mixed,
     )
@@ -107,6 +109,10 @@ def _parser() -> Parser:
     gate.add_argument(
         "--max-loss", type=float, metavar="DB", help="PSNR that a file may lose (default: int8 0.10, dynamic 0.03, fp16 0.01)"
     )
+    gate.add_argument(
+        "--min-parity", type=float, metavar="DB",
+        help="PSNR between file and network (default: fp32 90, fp16 60, dynamic 45, int8 32, or 40 with learned ranges)",
+    )  # fmt: skip
     gate.add_argument("--max-pieces", type=int, default=1, metavar="N", help="pieces that a graph may fall into (default: 1)")
     gate.add_argument("--max-transposes", type=int, default=2, metavar="N", help="Transposes of an ONNX graph (default: 2)")
     gate.add_argument("--keep-going", action="store_true", help="write the files that passed; still ends with 5 or 6")
@@ -139,8 +145,9 @@ def _check(options: Any) -> None:
     ):  # fmt: skip
         if value not in known:
             raise UsageError(f"unknown {name} {value!r}; {nearest(value, known)}")
-    if options.max_loss is not None and not options.max_loss >= 0:
-        raise UsageError(f"--max-loss {options.max_loss}: expected decibels, 0 or more")
+    for option, decibels in (("--max-loss", options.max_loss), ("--min-parity", options.min_parity)):
+        if decibels is not None and not decibels >= 0:
+            raise UsageError(f"{option} {decibels}: expected decibels, 0 or more")
     for name, least in (("max_pieces", 1), ("pad_multiple", 1), ("max_transposes", 0)):
         if getattr(options, name) < least:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)}: expected {least} or more")

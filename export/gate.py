@@ -31,6 +31,7 @@ _FLOAT = TensorSpec("", "float32")
 class Limits:
     """What a file may cost."""
 
+    parity_db: dict[str, float] = field(default_factory=lambda: PARITY_DB)
     max_loss_db: dict[str, float] = field(default_factory=lambda: MAX_LOSS_DB)
     max_pieces: int = 1
     max_transposes: int = 2
@@ -84,10 +85,11 @@ class Judge:
             return Verdict(artifact, seen, tuple(failures))
         parity = Parity(float(np.abs(outputs - self._reference).max()), round(psnr(outputs, self._reference, 1.0), 2))
         learned = artifact.calibrated is not None and artifact.calibrated.method == "learned"
-        bar = PARITY_DB["learned" if learned else artifact.variant]
+        bar = self._limits.parity_db["learned" if learned else artifact.variant]
         if parity.psnr_db < bar:
             failures.append(
-                f"is {parity.psnr_db:.1f} dB from the network, {bar:.0f} dB are needed (largest difference {parity.max_abs:.4f})"
+                f"is {parity.psnr_db:.1f} dB from the network, {bar:.0f} dB are needed (--min-parity; largest difference "
+                f"{parity.max_abs:.4f})"
             )
             failures += self._colours(outputs)
         after = self.restored_db(bundle, artifact)

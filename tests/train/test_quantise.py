@@ -14,6 +14,7 @@ pytestmark = pytest.mark.keras
 from device.bundle import open_bundle  # noqa: E402
 from device.degrade import to_float  # noqa: E402
 from device.errors import BundleError  # noqa: E402
+from device.picture import write_picture  # noqa: E402
 from device.quality import psnr  # noqa: E402
 from device.runtimes import open_runtime  # noqa: E402
 from device.scene import dead_leaves  # noqa: E402
@@ -116,7 +117,9 @@ def test_fine_tuning_begins_with_a_bundle_and_its_ranges_reach_the_exported_file
     ranges = quantise.read_ranges(tmp_path / "run")
     assert ranges is not None
     assert len(ranges) > 10
-    words = ["--variants", "int8", "--calibration", photographs]
+    for i in range(2):
+        write_picture(tmp_path / "others" / f"{i}.png", dead_leaves(64, 80, 40 + i))
+    words = ["--variants", "int8", "--calibration", tmp_path / "others", "--max-loss", 1, "--min-parity", 30]
     exported = command("export", tmp_path / "run", "--out", tmp_path / "bundle", *words)
     assert exported.code == 0, exported.err
     assert "has learned its int8 ranges" in exported.err
