@@ -118,7 +118,7 @@ def layer_ranges(graph: onnx.ModelProto, layers: Iterable[str], tensors: Sequenc
         except Exception as error:  # ONNX Runtime raises plain exceptions of many kinds
             raise ExportError(f"calibration by {method} failed: {error}") from error
     ranges = {layer: found[output_of(graph, layer)].range_value for layer in layers}
-    return {layer: (float(low), float(high)) for layer, (low, high) in ranges.items()}
+    return {layer: (min(float(low), 0.0), max(float(high), 0.0)) for layer, (low, high) in ranges.items()}
 
 
 def output_of(graph: onnx.ModelProto, layer: str) -> str:

@@ -48,7 +48,8 @@ def main(argv: list[str]) -> int:
         options.mixed,
     )
     source: Path = options.foreign or options.run
-    out: Path = options.out or Path("bundles") / source.resolve().stem
+    resolved = source.resolve()
+    out: Path = options.out or Path("bundles") / (resolved.name if resolved.is_dir() else resolved.stem)
     before = _hashes(out)
     with writing(out, options.replace) as folder:
         subject = _subject(options)

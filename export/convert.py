@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from device.bundle import VARIANTS, Artifact, Bundle, Calibrated, Weights, file_facts, write_manifest
-from device.errors import ExportError
+from device.errors import BundleError, ExportError, UsageError
 from device.frame import PixelCodec
 from device.runtimes import open_runtime
 from export import blame, to_onnx, to_tflite
@@ -26,6 +26,7 @@ PIXELS = {"tflite": "int8", "onnx": "uint8"}
 """What goes in and out of int8 files: what their runtime computes with, so that no operator is needed."""
 _MIXED = (1, 2, 4, 8)  # layers in float that --mixed tries
 _BLAMED = 4  # pictures
+_SCENES = (192, 256)  # height and width of the self-check's largest scene
 _PICTURE = ("blurred", RESIDUAL)  # what goes in and out stays in 8 bits
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class _File:
 def convert(subject: Subject, folder: Path, name: str, wanted: Wanted) -> Converted:
     """Write every wanted file of `subject` into `folder`, with weights and manifest, and judge each.
 
-    A file that cannot be made or does not pass is noted, not raised.
+    A file that cannot be made or does not pass is noted, not raised. Raises UsageError where no wanted variant can be made.
     """
     manifest = replace(subject.manifest, name=name, fixed_hw=wanted.size or subject.manifest.fixed_hw)
     bundle = Bundle(folder, manifest)
@@ -84,11 +85,14 @@ def convert(subject: Subject, folder: Path, name: str, wanted: Wanted) -> Conver
     unmade: list[str] = []
     files: list[_File] = []
     offers = [offer for offer in subject.offers if offer[1] in wanted.variants]
+    if not offers:
+        able = ", ".join(f"{variant}.{format_}" for format_, variant in subject.offers)
+        raise UsageError(f"--variants {' '.join(wanted.variants)}: none of them can be made of this model; it can become {able}")
     for count, (format_, variant) in enumerate(offers, 1):
         began = time.monotonic()
         try:
             file = _make(subject, bundle, judge, wanted, format_, variant)
-        except ExportError as error:
+        except (ExportError, BundleError) as error:  # a runtime may refuse what a converter made
             unmade.append(str(error))
             log.warning("%d of %d: %s", count, len(offers), error)
             continue
@@ -101,11 +105,21 @@ def convert(subject: Subject, folder: Path, name: str, wanted: Wanted) -> Conver
     if subject.manifest.fixed_hw is None:
         halo = measure_halo(subject.reference, mosaics(inputs), manifest.pad_multiple)
         bundle = Bundle(folder, replace(manifest, halo=halo))
-        if wanted.size and min(wanted.size) - 2 * halo < manifest.pad_multiple:
+        too_small = wanted.size is not None and min(wanted.size) - 2 * halo < manifest.pad_multiple
+        if wanted.size and too_small and (wanted.size[0] < _SCENES[0] or wanted.size[1] < _SCENES[1]):
+            least = -(-(2 * halo + manifest.pad_multiple) // manifest.pad_multiple) * manifest.pad_multiple
+            raise UsageError(
+                f"--size {wanted.size[1]}x{wanted.size[0]}: halos of {halo} pixels leave nothing of it; at least {least}x{least}"
+            )
+        if wanted.size and too_small:
             log.warning("pictures larger than %dx%d will not do: the halo is %d pixels", *wanted.size[::-1], halo)
-    verdicts = [judge.judge(bundle, file.artifact) for file in files]
+    verdicts = [_judged(judge, bundle, file.artifact) for file in files]
     notes: list[str] = []
-    blamed = _blame(subject, files, verdicts, wanted)
+    try:
+        blamed = _blame(subject, files, verdicts, wanted)
+    except ExportError as error:
+        blamed = []
+        notes.append(f"which layers lose in int8 cannot be said: {error}")
     if wanted.mixed and blamed:
         for i, (file, verdict) in enumerate(zip(files, verdicts, strict=True)):
             if verdict.weak and file.calibration:
@@ -114,6 +128,13 @@ def convert(subject: Subject, folder: Path, name: str, wanted: Wanted) -> Conver
     verdicts = [replace(v, artifact=_finish(bundle, v.artifact)) for v in verdicts]
     bundle = _described(bundle, subject, [v.artifact for v in verdicts])
     return Converted(bundle, tuple(verdicts), seconds, tuple(unmade), tuple(blamed), tuple(notes))
+
+
+def _judged(judge: Judge, bundle: Bundle, artifact: Artifact) -> Verdict:
+    try:
+        return judge.judge(bundle, artifact)
+    except BundleError as error:
+        return Verdict(artifact, None, (f"is not taken by {RUNTIME[artifact.format]}: {error}",))
 
 
 def without_failures(done: Converted) -> Bundle:

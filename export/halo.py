@@ -15,7 +15,8 @@ def measure_halo(reference: Reference, pictures: np.ndarray, multiple: int, leve
     Measured with `reference` on (n, side, side, c) pictures, windows of half the side cut from the middle of each; a multiple
     of `multiple`. A halo of a quarter of the side cannot be told from a larger one.
     """
-    size, window = pictures.shape[1], pictures.shape[1] // 2
+    size = pictures.shape[1]
+    window = size // 2 // multiple * multiple
     start = (size - window) // 2 // multiple * multiple
     inside = np.s_[start : start + window, start : start + window]
     y, x = np.mgrid[:window, :window]

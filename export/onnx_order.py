@@ -20,7 +20,7 @@ def settled(model: onnx.ModelProto) -> onnx.ModelProto:
     made.CopyFrom(model)
     graph = made.graph
     _with_plain_ends(graph)
-    _in_order(graph)
+    in_order(graph)
     for end in (graph.input[0], graph.output[0]):
         for dimension, name in zip(end.type.tensor_type.shape.dim[1:3], ("height", "width"), strict=True):
             if not dimension.HasField("dim_value"):
@@ -77,7 +77,8 @@ def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
     return {value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim) for value in values}
 
 
-def _in_order(graph: onnx.GraphProto) -> None:
+def in_order(graph: onnx.GraphProto) -> None:
+    """Operators and weights in the order in which the output needs them; what it does not need goes."""
     makers = {name: node for node in graph.node for name in node.output}
     weights = {weight.name: weight for weight in graph.initializer}
     nodes: list[onnx.NodeProto] = []

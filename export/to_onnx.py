@@ -16,7 +16,7 @@ from device.errors import ExportError
 from device.frame import TensorSpec
 from export.calibration import METHODS, PERCENTILE, Reader, output_of
 from export.embedding import readable_onnx
-from export.onnx_order import settled
+from export.onnx_order import in_order, settled
 from export.subject import Calibration
 from train.quantise import RESIDUAL
 
@@ -55,7 +55,9 @@ def to_onnx(fp32: onnx.ModelProto, variant: str, calibration: Calibration | None
 
                 copy = onnx.ModelProto()
                 copy.CopyFrom(fp32)
-                return convert_float_to_float16(copy, keep_io_types=True).SerializeToString()
+                half = convert_float_to_float16(copy, keep_io_types=True)
+                in_order(half.graph)  # its casts come last, where the standard wants them before their use
+                return half.SerializeToString()
             if calibration is None:
                 raise ValueError("pictures to calibrate on are needed")
             return _quantised(fp32, calibration, {})

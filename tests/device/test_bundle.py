@@ -61,16 +61,31 @@ def test_a_single_file_of_a_bundle_opens_and_holds_only_itself(small: Bundle) ->
         alone.artifact("fp32", ("tflite",))
 
 
-def test_a_model_file_without_its_manifest_is_refused(small_copy: Path) -> None:
+def without_contract(path: Path) -> Path:
+    """The same file, the key of its contract spoiled."""
+    path.write_bytes(path.read_bytes().replace(b"deblurkit", b"deblurkat"))
+    return path
+
+
+def test_a_shipped_model_file_works_without_its_manifest(small_copy: Path, small: Bundle) -> None:
+    path = first_file(small_copy)
+    (small_copy / MANIFEST).unlink()
+    opened = open_bundle(path)
+    assert [a.file for a in opened.manifest.artifacts] == [path.name]
+    assert (opened.name, opened.manifest.halo) == ("small", small.manifest.halo)
+
+
+def test_a_model_file_without_manifest_and_contract_is_refused(small_copy: Path) -> None:
+    path = without_contract(first_file(small_copy))
     (small_copy / MANIFEST).unlink()
     with pytest.raises(BundleError, match=r"a model file without a manifest\.json beside it"):
-        open_bundle(next(small_copy.glob("*.tflite")))
+        open_bundle(path)
 
 
 def test_a_file_that_the_manifest_beside_it_does_not_name_is_refused(small_copy: Path) -> None:
-    first_file(small_copy).rename(small_copy / "small_fp33.tflite")
+    moved = without_contract(first_file(small_copy)).rename(small_copy / "small_fp33.tflite")
     with pytest.raises(BundleError, match=r"does not name this file; did you mean 'small_fp32\.tflite'"):
-        open_bundle(small_copy / "small_fp33.tflite")
+        open_bundle(moved)
 
 
 @pytest.mark.parametrize(("loss_db", "taken"), [(INT8_LOSS_DB, "int8.tflite"), (INT8_LOSS_DB + 0.01, "dynamic.tflite")])
