@@ -328,7 +328,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _sweep(out: Path) -> None:
-    """Delete what killed writers of `out` have left; their process numbers are in the names."""
+    """Delete what killed writers of `out` have left; their process numbers are in the names. Put back a bundle in their way."""
+    old = out.with_name(f".{out.name}.old")
+    if old.exists() and not out.exists():
+        os.rename(old, out)
     for left in out.parent.glob(f".{out.name}.*.part"):
         writer = left.name.split(".")[-3]
         if writer.isdigit() and not Path("/proc", writer).exists():

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ CALIBRATION_PICTURES = 48  # a choice, not measured: how many are enough is stil
 JUDGED_PICTURES = 24
 DRAWS = 2
 """Blurs drawn for each judged picture."""
+Item = TypeVar("Item")
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
 """Ours -> ONNX Runtime's name."""
 PERCENTILE = 99.99  # of a tensor's values, from both ends (ONNX Runtime's histogram)
@@ -37,8 +39,8 @@ def pictures_of(record: RunRecord, folder: Path | None, height: int, width: int)
     Calibration: from `folder` or the run's training pictures, blurred as in training; never the held-out ones. Judged: the
     run's validation pictures, all of them blurred. Raises DataError.
     """
-    held_out = _read(record, _spread(record.data.validation, JUDGED_PICTURES))
-    training = calibration_folder(folder, held_out) if folder else _read(record, _spread(record.data.train, CALIBRATION_PICTURES))
+    held_out = _read(record, spread(record.data.validation, JUDGED_PICTURES))
+    training = calibration_folder(folder, held_out) if folder else _read(record, spread(record.data.train, CALIBRATION_PICTURES))
     return make_pictures(
         training,
         held_out,
@@ -78,7 +80,7 @@ def make_pictures(
         blurred, sharp = fixed_pairs(pictures, blur, side=side, whole=whole, multiple=multiple, seed=seed)
         return blurred[:, :height, :width], sharp[:, :height, :width]
 
-    blurred, _ = pairs(training[:CALIBRATION_PICTURES], blur, seed + 7)
+    blurred, _ = pairs(training, blur, seed + 7)
     ramp = np.linspace(0, 1, width, dtype=np.float32)[None, :, None] * np.ones((height, 1, 3), np.float32)
     inputs = [network_input(picture, colour) for picture in (ramp, *blurred)]
     draws = 1 if any(p.blurred is not None for p in held_out) else DRAWS
@@ -155,9 +157,10 @@ def calibration_folder(folder: Path, held_out: Sequence[Photograph]) -> list[Fil
             f"{folder}: {len(same)} of its pictures are held out to judge the files by ({name} is {of_run}); "
             "calibrate on other photographs"
         )
-    if all(np.ptp(p.sharp) < _FLAT for p in pictures):
-        raise DataError(f"{folder}: {len(pictures)} flat pictures; expected photographs, with dark and bright parts")
-    return pictures
+    chosen = spread(pictures, CALIBRATION_PICTURES)
+    if all(np.ptp(p.sharp) < _FLAT for p in chosen):
+        raise DataError(f"{folder}: {len(chosen)} flat pictures; expected photographs, with dark and bright parts")
+    return chosen
 
 
 _FLAT = 16  # levels of 8 bits between the darkest and the brightest value
@@ -173,14 +176,14 @@ def _filled(pixels: Pixels, side: int) -> Pixels:
     return cv2.copyMakeBorder(pixels, 0, below, 0, beside, cv2.BORDER_REFLECT)  # type: ignore[return-value]
 
 
-def _spread(names: tuple[str, ...], most: int) -> tuple[str, ...]:
-    """At most `most` names, evenly over the list, so that every folder is met."""
-    chosen = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
-    return tuple(names[i] for i in chosen)
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """At most `most` of them, evenly over the list, so that every folder is met."""
+    chosen = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[i] for i in chosen]
 
 
-def _read(record: RunRecord, names: tuple[str, ...]) -> list[Picture]:
+def _read(record: RunRecord, names: list[str]) -> list[Picture]:
     try:
-        return read_named(record.data.kind, record.data.folders, names)
+        return read_named(record.data.kind, record.data.folders, tuple(names))
     except DataError as error:
         raise DataError(f"the run's own pictures are needed to calibrate and to compare: {error}") from error

@@ -11,7 +11,7 @@ from device.bundle import MANIFEST, VARIANTS, open_bundle, writing
 from device.config import nearest
 from device.console import Parser, new_parser, print_json, quiet_stdio, start_logging, table
 from device.degrade import BLURS
-from device.errors import OK, BundleError, ExportError, GateError, UsageError
+from device.errors import OK, BundleError, ExportError, GateError, RunError, UsageError
 
 if TYPE_CHECKING:
     from export.convert import Converted
@@ -34,11 +34,11 @@ def main(argv: list[str]) -> int:
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
     with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
-        from export import blame, convert, gate
+        from export import convert, gate
 
-    losses = gate.MAX_LOSS_DB if options.max_loss is None else dict.fromkeys(gate.MAX_LOSS_DB, options.max_loss)
-    parities = gate.PARITY_DB if options.min_parity is None else dict.fromkeys(gate.PARITY_DB, options.min_parity)
-    limits = gate.Limits(parities, losses, options.max_pieces, options.max_transposes)
+    losses = {} if options.max_loss is None else dict.fromkeys(("int8", "dynamic"), options.max_loss)
+    parities = {} if options.min_parity is None else dict.fromkeys(("int8", "learned", "dynamic"), options.min_parity)
+    limits = gate.Limits(gate.PARITY_DB | parities, gate.MAX_LOSS_DB | losses, options.max_pieces, options.max_transposes)
     wanted = convert.Wanted(
         tuple(options.variants),
         options.size,
@@ -50,35 +50,22 @@ def main(argv: list[str]) -> int:
     source: Path = options.foreign or options.run
     resolved = source.resolve()
     out: Path = options.out or Path("bundles") / (resolved.name if resolved.is_dir() else resolved.stem)
+    report: Path | None = options.report
+    if report and (out.absolute() in (report.absolute(), *report.absolute().parents) or report.is_file()):
+        raise UsageError(f"--report {report}: expected a folder outside of the bundle {out}; choose another")
     before = _hashes(out)
     with writing(out, options.replace) as folder:
         subject = _subject(options)
         done = convert.convert(subject, folder, out.name, wanted)
-        if not options.json:
-            print(_table(done))
-            for note in done.notes:
-                print(note)
-        report = None
-        if done.blamed:
-            report = convert.write_blame(options.report or out.with_name(f"{out.name}-report"), out.name, done.blamed)
-            if not options.json:
-                for sentence in blame.describe(list(done.blamed)):
-                    print(f"int8: {sentence}")
-                print(f"int8, layer by layer: {report}")
+        report = _write_report(options, out, done)
         said = "; ".join([*done.unmade, *done.failures])
         failed = (ExportError if done.unmade else GateError) if said else None
         bundle = convert.without_failures(done) if options.keep_going else done.bundle
         if failed and (not options.keep_going or not bundle.manifest.artifacts):
+            _print_result(options, done, None, report)
             raise failed(f"no bundle was written, {len(done.unmade) + len(done.failures)} failures: {said}")
-    if options.json:
-        files = {v.artifact.label: _facts(done, v) for v in done.verdicts}
-        print_json(
-            {
-                "bundle": str(out), "halo": bundle.manifest.halo, "files": files, "unmade": list(done.unmade),
-                "notes": list(done.notes), "report": str(report) if report else None,
-            }
-        )  # fmt: skip
-    else:
+    _print_result(options, done, out, report)
+    if not options.json:
         print(f"parity and loss: against the network; on {subject.pictures.described}")
         _say_what_changed(before, _hashes(out))
         made = f"{out}: {len(bundle.manifest.artifacts)} files, halo {bundle.manifest.halo} pixels"
@@ -86,6 +73,36 @@ def main(argv: list[str]) -> int:
     if failed:
         raise failed(f"{out} holds only what passed; missing: {said}")
     return OK
+
+
+def _write_report(options: Any, out: Path, done: "Converted") -> Path | None:
+    from export.convert import write_blame
+
+    if not done.blamed:
+        return None
+    folder: Path = options.report or out.with_name(f"{out.name}-report")
+    try:
+        return write_blame(folder, out.name, done.blamed)
+    except OSError as error:
+        raise RunError(f"{folder}: the report cannot be written: {error.strerror}; choose another --report") from error
+
+
+def _print_result(options: Any, done: "Converted", out: Path | None, report: Path | None) -> None:
+    """Every file's figures, as a table or as JSON; `out` is where the bundle lies, if one was written."""
+    if options.json:
+        files = {v.artifact.label: _facts(done, v) for v in done.verdicts}
+        print_json(
+            {
+                "bundle": str(out) if out else None, "halo": done.bundle.manifest.halo, "files": files,
+                "unmade": list(done.unmade), "notes": list(done.notes), "report": str(report) if report else None,
+            }
+        )  # fmt: skip
+        return
+    from export.blame import describe
+
+    print("\n".join([_table(done), *done.notes, *(f"int8: {sentence}" for sentence in describe(done.blamed))]))
+    if report:
+        print(f"int8, layer by layer: {report}")
 
 
 def _parser() -> Parser:
@@ -112,7 +129,7 @@ def _parser() -> Parser:
     )
     gate.add_argument(
         "--min-parity", type=float, metavar="DB",
-        help="PSNR between file and network (default: fp32 90, fp16 60, dynamic 45, int8 32, or 40 with learned ranges)",
+        help="PSNR between 8-bit files and network (default: dynamic 45, int8 32, or 40 with learned ranges)",
     )  # fmt: skip
     gate.add_argument("--max-pieces", type=int, default=1, metavar="N", help="pieces that a graph may fall into (default: 1)")
     gate.add_argument("--max-transposes", type=int, default=2, metavar="N", help="Transposes of an ONNX graph (default: 2)")
@@ -124,14 +141,14 @@ def _parser() -> Parser:
     foreign.add_argument(
         "--from", dest="foreign", type=Path, metavar="MODEL", help="a .keras, .onnx or .tflite file, or a SavedModel"
     )
-    foreign.add_argument("--colour", default="rgb", help="what its channels are: rgb (default) or luma")
-    foreign.add_argument("--range", default="0..1", help=f"its values from black to white: {', '.join(RANGES)} (default: 0..1)")
-    foreign.add_argument("--pad-multiple", type=int, default=1, metavar="N", help="sides must be multiples of this (default: 1)")
+    foreign.add_argument("--colour", help="what its channels are: rgb (default) or luma")
+    foreign.add_argument("--range", help=f"its values from black to white: {', '.join(RANGES)} (default: 0..1)")
+    foreign.add_argument("--pad-multiple", type=int, metavar="N", help="sides must be multiples of this (default: 1)")
     foreign.add_argument(
         "--data", type=Path, metavar="DIR", help="photographs to calibrate and judge on (default: scikit-image's)"
     )
-    foreign.add_argument("--blur", default="camera", help=f"how they are blurred: {', '.join(BLURS)} (default: camera)")
-    foreign.add_argument("--licence", default="", help="licence of the model, for the manifest")
+    foreign.add_argument("--blur", help=f"how they are blurred: {', '.join(BLURS)} (default: camera)")
+    foreign.add_argument("--licence", help="licence of the model, for the manifest")
     return parser
 
 
@@ -139,6 +156,12 @@ def _check(options: Any) -> None:
     """Raise UsageError for what needs no model to be seen; turn --size into (height, width)."""
     if (options.run is None) == (options.foreign is None):
         raise UsageError("give the folder of a finished run, or --from MODEL; exactly one of them")
+    of_foreign = {"colour": "rgb", "range": "0..1", "pad_multiple": 1, "data": None, "blur": "camera", "licence": ""}
+    for name, default in of_foreign.items():
+        if options.run is not None and getattr(options, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} goes with --from: a run says that itself; leave it out")
+        if getattr(options, name) is None:
+            setattr(options, name, default)
     for name, value, known in (
         ("pixels", options.pixels, PIXELS), ("colour", options.colour, ("rgb", "luma")),
         ("range", options.range, RANGES), ("blur", options.blur, BLURS),

@@ -13,12 +13,13 @@ from device.bundle import VARIANTS, Artifact, Bundle, Calibrated, Weights, file_
 from device.errors import BundleError, ExportError, UsageError
 from device.frame import PixelCodec
 from device.runtimes import open_runtime
+from device.selfcheck import scene_pairs
 from export import blame, to_onnx, to_tflite
 from export.blame import LayerLoss
 from export.calibration import network_input
 from export.embedding import contract_of, readable, with_contract
 from export.gate import RUNTIME, Judge, Limits, Verdict
-from export.halo import measure_halo, mosaics
+from export.halo import measure_fixed_halo, measure_halo, mosaics
 from export.subject import SIDE, Calibration, Subject
 from train.quantise import RESIDUAL
 
@@ -26,7 +27,6 @@ PIXELS = {"tflite": "int8", "onnx": "uint8"}
 """What goes in and out of int8 files: what their runtime computes with, so that no operator is needed."""
 _MIXED = (1, 2, 4, 8)  # layers in float that --mixed tries
 _BLAMED = 4  # pictures
-_SCENES = (192, 256)  # height and width of the self-check's largest scene
 _PICTURE = ("blurred", RESIDUAL)  # what goes in and out stays in 8 bits
 log = logging.getLogger(__name__)
 
@@ -102,17 +102,7 @@ def convert(subject: Subject, folder: Path, name: str, wanted: Wanted) -> Conver
             "%d of %d: %s, %.0f KiB, %.1f s",
             count, len(offers), file.artifact.file, file.artifact.bytes / 1024, seconds[file.artifact.label],
         )  # fmt: skip
-    if subject.manifest.fixed_hw is None:
-        halo = measure_halo(subject.reference, mosaics(inputs), manifest.pad_multiple)
-        bundle = Bundle(folder, replace(manifest, halo=halo))
-        too_small = wanted.size is not None and min(wanted.size) - 2 * halo < manifest.pad_multiple
-        if wanted.size and too_small and (wanted.size[0] < _SCENES[0] or wanted.size[1] < _SCENES[1]):
-            least = -(-(2 * halo + manifest.pad_multiple) // manifest.pad_multiple) * manifest.pad_multiple
-            raise UsageError(
-                f"--size {wanted.size[1]}x{wanted.size[0]}: halos of {halo} pixels leave nothing of it; at least {least}x{least}"
-            )
-        if wanted.size and too_small:
-            log.warning("pictures larger than %dx%d will not do: the halo is %d pixels", *wanted.size[::-1], halo)
+    bundle = Bundle(folder, replace(manifest, halo=_halo(subject, inputs, wanted.size)))
     verdicts = [_judged(judge, bundle, file.artifact) for file in files]
     notes: list[str] = []
     try:
@@ -125,9 +115,34 @@ def convert(subject: Subject, folder: Path, name: str, wanted: Wanted) -> Conver
             if verdict.weak and file.calibration:
                 verdicts[i], note = _mix(subject, bundle, judge, wanted, file, verdict, blamed)
                 notes.append(note)
-    verdicts = [replace(v, artifact=_finish(bundle, v.artifact)) for v in verdicts]
+    verdicts = [_finish(judge, bundle, verdict) for verdict in verdicts]
     bundle = _described(bundle, subject, [v.artifact for v in verdicts])
     return Converted(bundle, tuple(verdicts), seconds, tuple(unmade), tuple(blamed), tuple(notes))
+
+
+def _halo(subject: Subject, inputs: np.ndarray, size: tuple[int, int] | None) -> int:
+    """Measured. Raises ExportError for a network that sees more than windows can hold, UsageError for too small a `size`."""
+    multiple, fixed = subject.manifest.pad_multiple, subject.manifest.fixed_hw
+    if fixed:
+        most = mosaics(inputs, at_least=2 * max(fixed))
+        halo = measure_fixed_halo(subject.reference, most, (fixed[0], fixed[1]), multiple)
+        if not halo:
+            log.warning("the network sees its whole window: pictures larger than %dx%d may show seams", fixed[1], fixed[0])
+        return halo
+    pictures = mosaics(inputs)
+    halo = measure_halo(subject.reference, pictures, multiple)
+    if halo >= pictures.shape[1] // 4 // multiple * multiple:
+        raise ExportError(
+            f"the network sees {halo} pixels far or more, so windows of a picture would come out otherwise than the picture "
+            "(means over the whole picture do that); give one that sees less, or one of a fixed size"
+        )
+    if size and min(size) - 2 * halo < multiple:
+        height, width = np.max([blurred.shape[:2] for blurred, _ in scene_pairs()], 0)
+        if size[0] < height or size[1] < width:  # not even the board's self-check fits
+            least = -(-(2 * halo + multiple) // multiple) * multiple
+            raise UsageError(f"--size {size[1]}x{size[0]}: halos of {halo} pixels leave nothing of it; at least {least}x{least}")
+        log.warning("pictures larger than %dx%d will not do: the halo is %d pixels", *size[::-1], halo)
+    return halo
 
 
 def _judged(judge: Judge, bundle: Bundle, artifact: Artifact) -> Verdict:
@@ -218,7 +233,10 @@ def _mix(
     before = (bundle.folder / file.artifact.file).read_bytes()
     format_ = file.artifact.format
     why = ""
-    worst = [each.layer for each in blamed if each.layer in subject.layers and each.layer not in _PICTURE]
+    can_stay = {each.layer for each in blamed} if format_ == "onnx" else set(subject.layers)
+    worst = [each.layer for each in blamed if each.layer in can_stay and each.layer not in _PICTURE]
+    if not worst:
+        return failed, f"{file.artifact.file}: none of its layers can stay in float; take the dynamic file, or the int8 ONNX file"
     for count in _MIXED:
         layers = tuple(worst[:count])
         try:
@@ -242,10 +260,8 @@ def _mix(
                 f"{times:.2f} times the time of the int8 file"
             )
     (bundle.folder / file.artifact.file).write_bytes(before)
-    return failed, (
-        f"{file.artifact.file}: not good enough with up to {_MIXED[-1]} layers in float{why}; "
-        "fine-tune with `deblurkit train --quantise`"
-    )
+    way = "fine-tune with `deblurkit train --quantise`" if subject.weights else "take the dynamic file"
+    return failed, f"{file.artifact.file}: not good enough with up to {_MIXED[-1]} layers in float{why}; {way}"
 
 
 def _time_ratio(bundle: Bundle, artifact: Artifact, before: bytes, rounds: int = 15) -> float:
@@ -268,12 +284,17 @@ def _time_ratio(bundle: Bundle, artifact: Artifact, before: bytes, rounds: int =
     return float(np.median(spent[0]) / np.median(spent[1]))
 
 
-def _finish(bundle: Bundle, artifact: Artifact) -> Artifact:
-    """Put the contract into the file, last of all, since it holds what was measured."""
-    path = bundle.folder / artifact.file
+def _finish(judge: Judge, bundle: Bundle, verdict: Verdict) -> Verdict:
+    """Put the contract into a file, last of all, since it holds what was measured; what comes out must not change."""
+    path, artifact = bundle.folder / verdict.artifact.file, verdict.artifact
     contract = contract_of(replace(bundle.manifest, artifacts=(artifact,)), artifact)
+    judged = judge.first_output(bundle, artifact) if verdict.graph else None
     path.write_bytes(with_contract(path.read_bytes(), artifact.format, contract))
-    return replace(artifact, **file_facts(path))
+    artifact = replace(artifact, **file_facts(path))
+    if judged is not None and not np.array_equal(judged, judge.first_output(bundle, artifact)):
+        failure = "computes something else with its contract inside: a fault of deblurkit, please report it"
+        return replace(verdict, artifact=artifact, failures=(*verdict.failures, failure))
+    return replace(verdict, artifact=artifact)
 
 
 def _described(bundle: Bundle, subject: Subject, artifacts: list[Artifact]) -> Bundle:

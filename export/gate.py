@@ -23,6 +23,7 @@ BYTES_PER_PARAMETER = {"fp32": 4.0, "fp16": 2.0, "dynamic": 1.0, "int8": 1.0}
 RUNTIME = {"tflite": "litert", "onnx": "onnxruntime"}
 THREADS = 2
 _HAS_8_BIT_KERNEL = {"Conv", "Gemm", "MatMul"}  # of ONNX Runtime; ConvTranspose has none
+_ROOM, _ROOM_BYTES = 1.25, 65536  # for what else a file holds: scales, biases, small kernels left in float
 _SCALE_TOLERANCE = 5e-3  # TFLite fixes what a sigmoid puts out at 1/256
 _FLOAT = TensorSpec("", "float32")
 
@@ -104,11 +105,15 @@ class Judge:
         )
         return Verdict(replace(artifact, parity=parity, quality=quality), seen, tuple(failures))
 
-    def _outputs(self, bundle: Bundle, artifact: Artifact) -> np.ndarray:
+    def first_output(self, bundle: Bundle, artifact: Artifact) -> np.ndarray:
+        """What the file makes of the first judged picture."""
+        return self._outputs(bundle, artifact, 1)
+
+    def _outputs(self, bundle: Bundle, artifact: Artifact, most: int | None = None) -> np.ndarray:
         codec = PixelCodec(artifact.input, artifact.output, bundle.manifest.colour)
         runtime = open_runtime(RUNTIME[artifact.format], bundle.path(artifact), THREADS)
         try:
-            return np.concatenate([codec.to_values(runtime.run(codec.to_tensor(b))) for b in self._blurred])
+            return np.concatenate([codec.to_values(runtime.run(codec.to_tensor(b))) for b in self._blurred[:most]])
         finally:
             runtime.close()
 
@@ -142,9 +147,13 @@ class Judge:
             failures.append(f"has {seen.variables} weights that are not frozen into it")
         held = graph.weights_bytes(bundle.folder / artifact.file, artifact.format)
         least = bundle.manifest.parameters * BYTES_PER_PARAMETER[artifact.variant]
+        parameters = bundle.manifest.parameters
         if held < least * 0.98:
-            parameters = bundle.manifest.parameters
             failures.append(f"holds {held} bytes where {parameters} parameters are {least:.0f}: weights are missing")
+        if held > least * _ROOM + _ROOM_BYTES and not artifact.float_layers:
+            failures.append(
+                f"holds {held} bytes where {parameters} parameters are {least:.0f}: its weights are no {artifact.variant}"
+            )
         return failures
 
     def _colours(self, outputs: np.ndarray) -> list[str]:

@@ -31,6 +31,31 @@ def measure_halo(reference: Reference, pictures: np.ndarray, multiple: int, leve
     return -(-deepest // multiple) * multiple
 
 
+def measure_fixed_halo(
+    reference: Reference, pictures: np.ndarray, size: tuple[int, int], multiple: int, level: float = 3e-6
+) -> int:
+    """The same for a network that takes `size` (height, width) only: two windows that overlap by three quarters of each side.
+
+    Where they differ, the nearer of their inner borders has been seen. `pictures` are (n, h, w, c), half as large again as
+    `size` or more. 0 for a network that sees its whole window, such as one with a dense bottleneck: there are no halos that
+    would help.
+    """
+    height, width = size
+    down, across = (max(multiple, length // 4 // multiple * multiple) for length in size)
+    deepest = 0
+    for picture in pictures:
+        one = reference(picture[None, :height, :width])[0][down:, across:]
+        other = reference(picture[None, down : down + height, across : across + width])[0][: height - down, : width - across]
+        y, x = np.mgrid[: height - down, : width - across]
+        # Of the first window the lower and right borders are inner ones, of the second the upper and left ones.
+        depth = np.minimum(np.minimum(y, x), np.minimum(height - down - 1 - y, width - across - 1 - x))
+        differs = np.abs(one - other).max(-1) > level
+        if differs.any():
+            deepest = max(deepest, int(depth[differs].max()) + 1)
+    halo = -(-deepest // multiple) * multiple
+    return halo if 2 * halo + multiple <= min(height, width) and deepest < min(height - down, width - across) // 2 else 0
+
+
 def mosaics(pictures: np.ndarray, at_least: int = 1024, most: int = 4) -> np.ndarray:
     """(n, h, w, c) -> up to `most` square pictures of `at_least` pixels or more a side, made of the given ones side by side.
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from device.bundle import SCHEMA, Manifest, Training
-from device.errors import ExportError
+from device.errors import BundleError, ExportError
 from export import to_onnx, to_tflite
 from export.calibration import METHODS, layer_ranges, pictures_of
 from export.subject import Calibration, concrete_size, keras_outputs, versions
@@ -103,11 +103,17 @@ def _without_folders(word: str) -> str:
 
 
 def _runs_before(record: RunRecord) -> list[RunRecord]:
-    """The runs whose weights it began with, oldest first, as far as their folders are still there."""
-    if not record.init or not (Path(record.init) / run_folder.RUN_JSON).is_file():
-        return []
-    before = run_folder.read_run(Path(record.init))
-    return [*_runs_before(before), before]
+    """The runs whose weights it began with, oldest first, as far as their folders can still be read."""
+    found: list[RunRecord] = []
+    seen: set[str] = set()
+    while record.init and record.init not in seen:
+        seen.add(record.init)
+        try:
+            record = run_folder.read_run(Path(record.init))
+        except BundleError:  # a bundle, or no longer there
+            break
+        found.insert(0, record)
+    return found
 
 
 def _steps(record: RunRecord) -> int:

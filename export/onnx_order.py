@@ -1,7 +1,7 @@
 """One form for what tf2onnx converts: the same network gives the same graph, and its ends are plain Transposes.
 
 tf2onnx numbers names and orders operators differently from call to call. Around a single channel it turns Transposes into
-chains of Reshape, Squeeze and Unsqueeze, of another kind each time, and one in about twenty of them was wrong.
+chains of Reshape, Squeeze and Unsqueeze, of another kind each time, and the gate has met a wrong one.
 """
 
 import re
@@ -11,7 +11,7 @@ from onnx import helper
 
 _MOVES = {"Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 _COUNTER = re.compile(r"__\d+")
-_SIDES = (16, 24)  # unequal, so that height and width can be told apart
+_SIDES = (128, 192)  # unequal, so that height and width can be told apart; a multiple of what networks halve
 
 
 def settled(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -32,34 +32,33 @@ def settled(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _with_plain_ends(graph: onnx.GraphProto) -> None:
-    """Replace what only moves the pixels, between a picture with channels last and operators that want them first."""
+    """Replace the chains between a picture of one channel and what computes, which has its channels first in ONNX.
+
+    A chain that ends in another shape is the network's own and stays. What is cut off goes with `in_order`.
+    """
     given, made = graph.input[0], graph.output[0]
-    shapes = _shapes(graph)
     last = (1, *_SIDES, given.type.tensor_type.shape.dim[3].dim_value)
+    first = (1, last[3], *_SIDES)
+    if last[3] != 1:
+        return
+    shapes = _shapes(graph)
     constants = {weight.name for weight in graph.initializer}
     moved, new = {given.name}, "blurred/Transpose"
-    used = False
-    for node in list(graph.node):  # tf2onnx sorts them
+    for node in graph.node:  # tf2onnx sorts them
         source = next((name for name in node.input if name not in constants), "")
         if source in moved and node.op_type in _MOVES and node.output[0] != made.name:
             moved.add(node.output[0])
             continue
         for i, name in enumerate(node.input):
-            if name in moved and name != given.name:
-                node.input[i] = given.name if shapes.get(name) == last else new
-                used |= node.input[i] == new
-    for node in [node for node in graph.node if node.output[0] in moved]:
-        graph.node.remove(node)
-    if used:
-        graph.node.insert(0, helper.make_node("Transpose", [given.name], [new], name=new, perm=[0, 3, 1, 2]))
+            if name in moved and shapes.get(name) in (first, last):
+                node.input[i] = given.name if shapes[name] == last else new
+    graph.node.insert(0, helper.make_node("Transpose", [given.name], [new], name=new, perm=[0, 3, 1, 2]))
     makers = {name: node for node in graph.node for name in node.output}
-    chain, tensor = [], made.name
-    while makers[tensor].op_type in _MOVES and tensor not in (given.name, new):
-        chain.append(makers[tensor])
+    tensor = made.name
+    while tensor in makers and makers[tensor].op_type in _MOVES and tensor != new:
         tensor = next(name for name in makers[tensor].input if name not in constants)
-    if chain and shapes.get(tensor) != last and tensor in makers:  # what computes has channels first in ONNX
-        for node in chain:
-            graph.node.remove(node)
+    if tensor != made.name and shapes.get(tensor) == first:
+        graph.node.remove(makers[made.name])
         graph.node.append(helper.make_node("Transpose", [tensor], [made.name], name="restored/Transpose", perm=[0, 2, 3, 1]))
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from device.frame import Pixels
 from device.picture import write_picture
 from device.scene import chart, dead_leaves
 
+NAMES = {"a.png": (60, 80), "b.jpg": (61, 83), "c.webp": (33, 47), "d.bmp": (1, 9), "e.tif": (64, 64)}
 os.environ["KERAS_BACKEND"] = "tensorflow"  # of the tests marked keras, whatever the shell prefers
 
 
@@ -45,6 +47,34 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(8):
         write_picture(folder / f"{i}.png", dead_leaves(144, 176, i))
     return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five pictures of five formats and sizes."""
+    for name, (height, width) in NAMES.items():
+        write_picture(tmp_path / "blurred" / name, chart(64, 96)[:height, :width])
+    return tmp_path / "blurred"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """`disk(kib)`: a file system of that size; needs root."""
+    mounted: list[Path] = []
+
+    def mount(kib: int) -> Path:
+        place = tmp_path / f"disk{len(mounted)}"
+        place.mkdir()
+        line = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(place)]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"a small disk cannot be mounted here ({done.stderr.strip()}); run as root")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @dataclass(frozen=True)

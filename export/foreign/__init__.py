@@ -8,11 +8,10 @@ from outside the standard are refused, since the runtimes of the boards do not h
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from device.degrade import BLURS
 from device.errors import BundleError
-from export.calibration import CALIBRATION_PICTURES, JUDGED_PICTURES, calibration_folder, make_pictures
+from export.calibration import CALIBRATION_PICTURES, JUDGED_PICTURES, calibration_folder, make_pictures, spread
 from export.subject import Pictures, Subject
 from train.data import load_photographs, package_photographs, side_by_side, split
 from train.store import Photograph
@@ -23,7 +22,6 @@ ENTRIES = 64
 """Of a zip or a SavedModel's folder."""
 _CHANNELS = {"rgb": 3, "luma": 1}
 _HELD_OUT = 0.2  # of the photographs, as in training
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -104,9 +102,9 @@ def foreign_subject(
         photographs: Sequence[Photograph] = load_photographs(data, 32) if data else package_photographs()
         share = max(_HELD_OUT, 2 / len(photographs))
         rest, held_out = split(photographs, share, 0, side_by_side(photographs))
-        judged = _evenly(held_out, JUDGED_PICTURES)
+        judged = spread(held_out, JUDGED_PICTURES)
         return make_pictures(
-            calibration_folder(calibration, judged) if calibration else _evenly(rest, CALIBRATION_PICTURES),
+            calibration_folder(calibration, judged) if calibration else spread(rest, CALIBRATION_PICTURES),
             judged,
             BLURS[blur],
             declared.colour,
@@ -118,11 +116,6 @@ def foreign_subject(
         )
 
     return open_foreign(path, declared, pictures, size)
-
-
-def _evenly(items: Sequence[Item], most: int) -> Sequence[Item]:
-    """At most `most` of them, from all over the list."""
-    return items[:: -(-len(items) // most)]
 
 
 FORMS = "a .keras file, a SavedModel's folder, or an .onnx or .tflite file"

@@ -122,7 +122,14 @@ def test_the_environment_names_processor_versions_and_reasons_for_distrust() -> 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "deblurkit", "bench", "--json", "--size", "64x48", "--seconds", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    def as_on_a_terminal() -> None:
+        """What is started in the background of a script inherits that Ctrl-C is ignored."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=as_on_a_terminal
+    )
     assert process.stderr is not None
     seen = ""
     while "4/" not in seen and process.poll() is None:

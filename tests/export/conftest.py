@@ -2,9 +2,11 @@
 
 import io
 import shutil
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +43,20 @@ def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     head.kernel.assign(np.random.default_rng(1).normal(0, 0.03, head.kernel.shape))
     save_weights(folder, read_run(folder), network)
     return folder
+
+
+@pytest.fixture(scope="session")
+def swell() -> Callable[..., None]:
+    """`swell(network, layer, next_layer, channel)`: 1,000 times as large, and a thousandth of it taken: the same function."""
+
+    def spoil(network: Any, layer: str, next_layer: str, channel: int) -> None:
+        first, second = network.get_layer(layer), network.get_layer(next_layer)
+        factors = np.ones(first.filters, np.float32)
+        factors[channel] = 1000
+        first.set_weights([values * factors for values in first.get_weights()])
+        second.kernel.assign(second.kernel / factors[:, None])
+
+    return spoil
 
 
 @pytest.fixture

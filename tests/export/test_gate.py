@@ -1,5 +1,6 @@
 """Exports broken on purpose, each in a way that users of other kits have met, and what the gate says of them."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -162,6 +163,14 @@ def test_a_file_that_changes_the_size_fails(judge: Judge, subject: RunSubject, t
     assert "makes (48, 48, 3) where the network makes (96, 96, 3)" in failed
 
 
+@pytest.mark.parametrize("variant", ["fp16", "dynamic", "int8"])
+def test_a_file_that_is_not_the_variant_it_is_called_is_seen(
+    judge: Judge, subject: RunSubject, tmp_path: Path, variant: str
+) -> None:
+    whole = subject.convert("tflite", "fp32", None)
+    assert f"its weights are no {variant}" in said(judge, tmp_path, subject, whole, variant, "tflite")
+
+
 def test_every_variant_has_its_bars() -> None:
     assert set(gate.PARITY_DB) - {"learned"} == set(gate.MAX_LOSS_DB) == set(gate.BYTES_PER_PARAMETER) == set(VARIANTS)
 
@@ -174,16 +183,9 @@ def all_bytes(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def sabotaged(copied: Path) -> Path:
-    """One channel 1,000 times as large, and its weights in the next layer 1,000 times as small: the same function."""
+def sabotaged(copied: Path, swell: Callable[..., None]) -> Path:
     network = load_network(copied)
-    first, second = network.get_layer("down0_block0_a"), network.get_layer("down0_block0_b")
-    (kernel, bias), (after, after_bias) = first.get_weights(), second.get_weights()
-    kernel[..., 3] *= 1000
-    bias[3] *= 1000
-    after[:, :, 3] /= 1000
-    first.set_weights([kernel, bias])
-    second.set_weights([after, after_bias])
+    swell(network, "down0_block0_a", "down0_block0_b", 3)
     save_weights(copied, read_run(copied), network)
     return copied
 
@@ -204,6 +206,12 @@ def test_a_sabotaged_layer_fails_the_gate_is_named_and_leaves_the_old_bundle_as_
     assert "int8: down0_block0_a (Conv): alone loses" in ended.out
     assert all_bytes(out) == before
     assert {p.name for p in (tmp_path / "b-report").iterdir()} == {"b_int8_layers.csv", "b_int8_layers.png"}
+
+    printed = json.loads(command("export", sabotaged, *words, "--json").out.splitlines()[-1])
+    assert printed["bundle"] is None
+    assert printed["files"]["fp32.onnx"]["failures"] == []
+    assert "32 dB are needed" in printed["files"]["int8.onnx"]["failures"][0]
+    assert printed["report"] == str(tmp_path / "b-report" / "b_int8_layers.png")
 
     kept = command("export", sabotaged, *words, "--keep-going")
     assert kept.code == 6
@@ -235,9 +243,12 @@ def test_the_sabotaged_layer_in_float_passes_and_its_cost_is_said(command: Comma
         (["--size", "640"], "--size 640: expected width and height in pixels, such as 640x480"),
         (["--size", "100x64"], "--size 100x64: both sides must be multiples of 8"),
         (["--from", "m.onnx"], "exactly one of them"),
+        (["--colour", "luma"], "--colour goes with --from: a run says that itself"),
+        (["--report", "BUNDLE"], "expected a folder outside of the bundle"),
     ],
 )
 def test_options_that_cannot_be_end_with_2(command: Command, run: Path, tmp_path: Path, words: list[str], wrong: str) -> None:
+    words = [str(tmp_path / "b" / "report") if word == "BUNDLE" else word for word in words]
     ended = command("export", run, "--out", tmp_path / "b", *words)
     assert ended.code == 2
     assert wrong in ended.err
