@@ -50,7 +50,7 @@ def pictures_of(record: RunRecord, folder: Path | None, height: int, width: int)
         whole=record.network.fixed_hw is not None,
         multiple=record.network.pad_multiple,
         seed=record.seed,
-        described=f"validation pictures of {record.data.kind}",
+        described=f"validation pictures of {'the scikit-image package' if record.data.kind == 'package' else record.data.kind}",
     )
 
 
