@@ -3,10 +3,11 @@
 A layer is one operator that computes (Conv, Add, ...) with what only clips or moves its values after it: they share a range.
 """
 
+import csv
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,19 @@ def describe(losses: Sequence[LayerLoss], most: int = 5) -> list[str]:
     ]
 
 
-def plot(losses: list[LayerLoss], path: Path, title: str) -> None:
+def write_report(folder: Path, name: str, losses: Sequence[LayerLoss]) -> Path:
+    """Write every layer's loss as a table and a picture; returns the picture's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}_int8_layers.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([column.name for column in fields(LayerLoss)])
+        table.writerows(astuple(loss) for loss in losses)
+    picture = folder / f"{name}_int8_layers.png"
+    plot(losses, picture, f"{name}: what 8 bits cost, layer by layer")
+    return picture
+
+
+def plot(losses: Sequence[LayerLoss], path: Path, title: str) -> None:
     """A PNG: for each layer, in the order given, what it loses alone and what float brings back, with its range beside."""
     figure = Figure(figsize=(9, 2 + 0.27 * len(losses)), layout="constrained")
     axes = figure.subplots()

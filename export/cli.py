@@ -76,13 +76,13 @@ def main(argv: list[str]) -> int:
 
 
 def _write_report(options: Any, out: Path, done: "Converted") -> Path | None:
-    from export.convert import write_blame
+    from export.blame import write_report
 
     if not done.blamed:
         return None
     folder: Path = options.report or out.with_name(f"{out.name}-report")
     try:
-        return write_blame(folder, out.name, done.blamed)
+        return write_report(folder, out.name, done.blamed)
     except OSError as error:
         raise RunError(f"{folder}: the report cannot be written: {error.strerror}; choose another --report") from error
 

@@ -1,6 +1,5 @@
 """One network into one folder of files: convert, judge, ask for blame, describe."""
 
-import csv
 import logging
 import time
 from collections.abc import Sequence
@@ -161,20 +160,6 @@ def without_failures(done: Converted) -> Bundle:
     bundle = Bundle(done.bundle.folder, replace(done.bundle.manifest, artifacts=passed))
     write_manifest(bundle.folder, bundle.manifest)
     return bundle
-
-
-def write_blame(folder: Path, name: str, losses: Sequence[LayerLoss]) -> Path:
-    """Write which layers lose as a table and a picture; returns the picture's path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}_int8_layers.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["layer", "operator", "low", "high", "alone_db", "back_db", "alone_parity_db"])
-        table.writerows(
-            [each.layer, each.operator, each.low, each.high, each.alone_db, each.back_db, each.alone_parity_db] for each in losses
-        )
-    picture = folder / f"{name}_int8_layers.png"
-    blame.plot(list(losses), picture, f"{name}: what 8 bits cost, layer by layer")
-    return picture
 
 
 def _make(subject: Subject, bundle: Bundle, judge: Judge, wanted: Wanted, format_: str, variant: str) -> _File:
