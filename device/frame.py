@@ -1,13 +1,31 @@
 """A frame, and the pixel contract between frames and model tensors: scaling and quantisation live here and nowhere else."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from device.yuv import Plane, Yuv
+
 Pixels = NDArray[np.uint8]  # (height, width, 3), R G B, 0-255
-Tensor = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]  # (1, height, width, 3)
+Image = Pixels | Yuv  # what passes through the loop: pictures from files are R G B, those of cameras mostly 4:2:0
+Tensor = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]  # (1, height, width, 3), or 1 for a model of luma
+
+NO_VIDEO, NOT_RESTORED = "NO VIDEO", "NOT RESTORED"  # marks, as viewers see them
+
+
+@dataclass(frozen=True)
+class Shot:
+    """How the camera took a frame, as far as it tells; None where it does not."""
+
+    exposure_s: float | None = None
+    gain: float | None = None
+    in_focus: bool | None = None
+    """Whether the lens found its focus; None for a lens without autofocus."""
+    lens_dioptres: float | None = None
+    lux: float | None = None
 
 
 @dataclass(frozen=True)
@@ -18,10 +36,22 @@ class Frame:
     """Counts from 0 in the order of capture."""
     captured_s: float
     """`time.monotonic()` when the picture was taken, in seconds."""
-    pixels: Pixels
-    """(height, width, 3) uint8, R G B."""
+    image: Image
     name: str = ""
     """File name of a picture read from a file, with its suffix; empty for live frames."""
+    mark: str = ""
+    """`NO VIDEO`: no picture of the camera but a card that says so. Empty: a picture."""
+    shot: Shot | None = None
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """(height, width, 3) uint8, R G B; converted at the first use where the camera gave 4:2:0."""
+        return pixels_of(self.image)
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.image.shape[1], self.image.shape[0]
 
 
 @dataclass(frozen=True)
@@ -29,7 +59,24 @@ class Restored:
     """A frame and what the model made of it, same size."""
 
     frame: Frame
-    pixels: Pixels
+    image: Image
+    mark: str = ""
+    """`NOT RESTORED`: the model failed, the frame is passed through. `NO VIDEO`: the frame's own. Empty: restored."""
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """(height, width, 3) uint8, R G B; converted at the first use where `image` is 4:2:0."""
+        return pixels_of(self.image)
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.image.shape[1], self.image.shape[0]
+
+
+def pixels_of(image: Image) -> Pixels:
+    """(height, width, 3) uint8, R G B."""
+    return image.rgb() if isinstance(image, Yuv) else image
 
 
 @dataclass(frozen=True)
@@ -44,26 +91,27 @@ class TensorSpec:
 
 
 class PixelCodec:
-    """Turns pixels into the model's input tensor and its output tensor into pixels. Holds the look-up tables of 8-bit models."""
+    """Turns pictures into the model's input tensor and its output tensor into pictures. Holds the tables of 8-bit models."""
 
     def __init__(self, model_input: TensorSpec, model_output: TensorSpec, colour: str = "rgb") -> None:
-        self._luma = colour == "luma"
+        self.luma = colour == "luma"
+        """Whether the model restores brightness alone: it then takes planes, (h, w)."""
         self._input_table = None if model_input.dtype == "float32" else _table_to_tensor(model_input)
         self._output_table = None if model_output.dtype == "float32" else _table_to_pixels(model_output)
         self._input_dtype = np.dtype(model_input.dtype)
         self._output = model_output
 
-    def to_tensor(self, pixels: Pixels) -> Tensor:
-        """(h, w, 3) uint8 -> (1, h, w, 3) of the model's input type, or (1, h, w, 1) for a model of luma."""
-        if self._luma:
-            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]  # type: ignore[assignment]
+    def to_tensor(self, pixels: Pixels | Plane) -> Tensor:
+        """(h, w, 3) or (h, w) uint8 -> (1, h, w, 3) or (1, h, w, 1) of the model's input type."""
+        if self.luma and pixels.ndim == 3:
+            pixels = luma_of(pixels)
         flat = _flat(pixels)
         if self._input_table is None:
             tensor = np.multiply(flat, np.float32(1 / 255), dtype=np.float32)
         else:
             tensor = cv2.LUT(flat, self._input_table)  # type: ignore[arg-type]
             tensor = tensor.view(self._input_dtype)
-        return tensor.reshape(1, *pixels.shape)  # type: ignore[return-value]
+        return tensor.reshape(1, *pixels.shape[:2], -1)  # type: ignore[return-value]
 
     def to_values(self, tensor: Tensor) -> NDArray[np.float32]:
         """(1, h, w, 3) of the model's output type -> the same as float32, 1.0 for white, neither rounded nor clipped."""
@@ -71,24 +119,29 @@ class PixelCodec:
             return tensor.astype(np.float32)
         return np.float32(self._output.scale) * (tensor.astype(np.float32) - np.float32(self._output.zero_point))
 
-    def to_pixels(self, tensor: Tensor, before: Pixels) -> Pixels:
-        """The model's output for the picture `before` -> (h, w, 3) uint8, rounded to nearest, saturated.
+    def to_pixels(self, tensor: Tensor, before: Pixels | Plane) -> Pixels | Plane:
+        """The model's output for the picture `before` -> uint8 of the same shape, rounded to nearest, saturated.
 
-        Luma is put back by moving all three channels by what it changed: colour differences stay as they were.
+        A model of luma moves all three channels of R G B by what it changed: colour differences stay as they were.
         """
         restored = self._to_uint8(tensor)
-        if not self._luma:
+        if not self.luma or before.ndim == 2:
             return restored
-        change = cv2.subtract(restored, cv2.cvtColor(before, cv2.COLOR_RGB2GRAY), dtype=cv2.CV_16S)
+        change = cv2.subtract(restored, luma_of(before), dtype=cv2.CV_16S)
         return cv2.add(before, cv2.merge([change, change, change]), dtype=cv2.CV_8U)  # type: ignore[return-value]
 
-    def _to_uint8(self, tensor: Tensor) -> Pixels:
+    def _to_uint8(self, tensor: Tensor) -> Pixels | Plane:
         shape = tensor.shape[1:] if tensor.shape[3] == 3 else tensor.shape[1:3]
         if self._output_table is None:
             pixels = cv2.convertScaleAbs(cv2.max(_flat(tensor[0]), 0.0), alpha=255)  # type: ignore[call-overload]
         else:
             pixels = cv2.LUT(_flat(tensor[0]).view(np.uint8), self._output_table)
         return pixels.reshape(shape)  # type: ignore[return-value]
+
+
+def luma_of(pixels: Pixels) -> Plane:
+    """(h, w, 3) R G B -> (h, w): brightness as in BT.601, full range."""
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
 
 
 def _flat(array: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -3,14 +3,19 @@
 import logging
 import os
 import time
+from dataclasses import replace
 from types import TracebackType
+
+import cv2
+import numpy as np
 
 from device import tiling
 from device.bundle import Artifact, Bundle
 from device.errors import BundleError
-from device.frame import PixelCodec, Pixels
+from device.frame import Image, PixelCodec, Pixels, pixels_of
 from device.runtimes import first_installed, formats, open_runtime
 from device.telemetry import Telemetry
+from device.yuv import Plane, Yuv
 
 log = logging.getLogger(__name__)
 
@@ -50,15 +55,24 @@ class Restorer:
         self._largest_hw = (height, width)
         self._plan: tiling.Plan | None = None
 
-    def restore(self, pixels: Pixels) -> Pixels:
-        """(height, width, 3) uint8 R G B -> the same size, restored. Raises BundleError when the model fails."""
+    def restore(self, image: Image) -> Image:
+        """A picture -> the same size and kind, restored. Raises BundleError when the model fails.
+
+        Of a 4:2:0 picture a model of luma restores the plane of brightness, in full range; other models give R G B.
+        """
+        if isinstance(image, Yuv) and self._codec.luma:
+            image = image.in_full_range()
+            return replace(image, y=self._restore(image.y))
+        return self._restore(pixels_of(image))
+
+    def _restore(self, pixels: Pixels | Plane) -> Pixels | Plane:
         height, width = pixels.shape[:2]
         if self._plan is None or (self._plan.height, self._plan.width) != (height, width):
             manifest = self.bundle.manifest
             self._plan = tiling.plan(height, width, self._largest_hw, manifest.halo, manifest.pad_multiple, self._fixed)
         return tiling.run_tiled(pixels, self._plan, self._restore_window)
 
-    def _restore_window(self, window: Pixels) -> Pixels:
+    def _restore_window(self, window: Pixels | Plane) -> Pixels | Plane:
         t0 = time.perf_counter()
         tensor = self._codec.to_tensor(window)
         t1 = time.perf_counter()
@@ -66,6 +80,8 @@ class Restorer:
         t2 = time.perf_counter()
         if restored.shape != tensor.shape:
             raise BundleError(f"{self.artifact.file}: made {restored.shape} of {tensor.shape}; a restorer keeps the size")
+        if restored.dtype == np.float32 and not cv2.checkRange(restored.reshape(restored.shape[1], -1)):
+            raise BundleError(f"{self.artifact.file}: made values that are no numbers (NaN or infinite); try another file or runtime")
         pixels = self._codec.to_pixels(restored, window)
         self._telemetry.add("to_tensor", t1 - t0)
         self._telemetry.add("infer", t2 - t1)

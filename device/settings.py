@@ -1,0 +1,190 @@
+"""What `run` can be told, and where it is told: flags, the environment, a TOML file."""
+
+import os
+import re
+import tomllib
+from argparse import Namespace
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
+
+from device.bundle import DEFAULT
+from device.config import build, nearest
+from device.errors import UsageError
+
+ENVIRONMENT = "DEBLURKIT_"
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """`[camera]`: what is asked of a camera. What it then gives is checked, and said where it differs."""
+
+    size: str = "640x480"
+    """WIDTHxHEIGHT in pixels."""
+    fps: float = 30.0
+    """Frames a second."""
+    format: str = "auto"
+    """USB cameras: `mjpeg`, `yuyv`, or `auto`: yuyv where that reaches the rate, else mjpeg."""
+    rotation: int = 0
+    """0, 90, 180 or 270 degrees, clockwise."""
+    exposure_ms: float = 0.0
+    """0: automatic."""
+    gain: float = 0.0
+    """Analogue gain; 0: automatic."""
+    focus: str = "auto"
+    """`auto`: continuous, where the lens can; or a distance in dioptres (0 infinity, 10 is 10 cm)."""
+    sharpness: float | None = None
+    """Sharpening by the camera's image processor: 0 none, 1 its default. Sharpened blur is harder to restore."""
+    noise_reduction: str = "auto"
+    """By the camera's image processor: `auto`, `off`, `fast`, `high`."""
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        width, height = self.size.split("x")
+        return int(width), int(height)
+
+
+@dataclass(frozen=True)
+class WebSettings:
+    """`[web]`: the page."""
+
+    port: int = 8080
+    lan: bool = False
+    """Listen on all interfaces, with a token that the address carries; else on the loopback interface only."""
+    viewers: int = 8
+    """Streams at a time; the next viewer is told to come later."""
+    hosts: tuple[str, ...] = ()
+    """Further host names that the page may be asked for by, for example of a reverse proxy."""
+
+
+@dataclass(frozen=True)
+class RecordSettings:
+    """`[record]`: the recorder, sink `record:DIR`."""
+
+    max_gib: float = 8.0
+    """Largest total size of its segments, GiB; the oldest go first."""
+    min_free_gib: float = 1.0
+    """Free space that is left to others, GiB."""
+    segment_s: float = 60.0
+    """Length of a segment in seconds."""
+    mbit: float = 4.0
+    """Bit rate of the video in Mbit/s."""
+    at_start: bool = True
+    """Record from the start; else when the page asks for it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `run` can be told. A flag beats the environment (DEBLURKIT_SOURCE, …), which beats the file of --config."""
+
+    bundle: tuple[str, ...] = ()
+    """Best first. Empty: the default one; with a deadline also the smaller one that ships."""
+    source: str = "auto"
+    sink: tuple[str, ...] = ()
+    variant: str | None = None
+    runtime: str | None = None
+    threads: int | None = None
+    fps: float = 0.0
+    """Frames a second that are kept, by restoring fewer or with a smaller model; 0: as many as there are."""
+    max_age: float = 0.0
+    """Milliseconds that a frame may be old when it is shown, kept in the same way; 0: no limit."""
+    roi: str = ""
+    """X,Y,WIDTH,HEIGHT in pixels: the part to restore. Empty: all of it."""
+    frames: int = 0
+    seconds: float = 0.0
+    replace: bool = False
+    wait_camera: bool = False
+    """Show a card and wait where there is no camera yet, instead of ending with 7."""
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    web: WebSettings = field(default_factory=WebSettings)
+    record: RecordSettings = field(default_factory=RecordSettings)
+
+    @property
+    def bundles(self) -> tuple[str, ...]:
+        """Names or paths of the bundles, best first."""
+        return self.bundle or ((DEFAULT, SMALLER) if self.fps or self.max_age else (DEFAULT,))
+
+    @property
+    def roi_xywh(self) -> tuple[int, int, int, int] | None:
+        """(x, y, width, height) in pixels, None for the whole picture."""
+        return tuple(int(n) for n in self.roi.split(",")) if self.roi else None  # type: ignore[return-value]
+
+
+SMALLER = "nano"
+_NESTED = {"size": "camera", "port": "web", "lan": "web"}  # flags and variables of tables have short names
+_VALUES: dict[str, tuple[str, str]] = {
+    "size": (r"[1-9]\d{0,4}x[1-9]\d{0,4}", "WIDTHxHEIGHT, for example 640x480"),
+    "format": ("auto|mjpeg|yuyv", "auto, mjpeg or yuyv"),
+    "rotation": ("0|90|180|270", "0, 90, 180 or 270"),
+    "focus": (r"auto|\d+(\.\d+)?", "auto, or dioptres"),
+    "noise_reduction": ("auto|off|fast|high", "auto, off, fast or high"),
+    "roi": (r"(\d+,\d+,[1-9]\d*,[1-9]\d*)?", "X,Y,WIDTH,HEIGHT in pixels, for example 0,0,320,240"),
+    "port": (r"\d+", "0 to 65535"),
+}
+
+
+def read_settings(options: Namespace) -> Settings:
+    """Settings from --config, the environment and the flags, later ones winning.
+
+    Raises UsageError on unknown keys and on values that a setting cannot have, naming where it came from.
+    """
+    values: dict[str, Any] = {}
+    if options.config is not None:
+        try:
+            values = tomllib.loads(options.config.read_text())
+        except OSError as error:
+            raise UsageError(f"{options.config}: {error.strerror}; --config takes a TOML file") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{options.config}: not valid TOML ({error})") from error
+        build(Settings, values, str(options.config))
+    known = [f.name for f in fields(Settings) if f.name not in ("camera", "web", "record")] + list(_NESTED)
+    for key, text in os.environ.items():
+        if key.startswith(ENVIRONMENT):
+            name = key.removeprefix(ENVIRONMENT).lower()
+            if name not in known:
+                raise UsageError(f"{key}: no such setting; {nearest(name, known)}")
+            _put(values, name, _from_text(name, text, key))
+    for name in known:
+        if (value := getattr(options, name, None)) is not None:
+            _put(values, name, value)
+    settings = build(Settings, values, "settings")
+    _check(settings)
+    return settings
+
+
+def _put(values: dict[str, Any], name: str, value: Any) -> None:
+    """Set one value where its table is."""
+    if name in _NESTED:
+        values[_NESTED[name]] = {**values.get(_NESTED[name], {}), name: value}
+    else:
+        values[name] = value
+
+
+def _check(settings: Settings) -> None:
+    for record in (settings, settings.camera, settings.web, settings.record):
+        for f in fields(record):
+            value = getattr(record, f.name)
+            if f.name in _VALUES and not re.fullmatch(_VALUES[f.name][0], str(value)):
+                raise UsageError(f"{f.name} {value}: expected {_VALUES[f.name][1]}")
+            if isinstance(value, int | float) and not 0 <= value < 1e9:  # NaN too
+                raise UsageError(f"{f.name} {value}: expected 0 or more")
+    if settings.web.port > 65535:
+        raise UsageError(f"port {settings.web.port}: expected {_VALUES['port'][1]}")
+    for name, value in (("threads", settings.threads), ("viewers", settings.web.viewers)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} {value}: expected at least 1")
+
+
+def _from_text(name: str, text: str, where: str) -> Any:
+    hints = {**get_type_hints(Settings), **get_type_hints(CameraSettings), **get_type_hints(WebSettings)}
+    hint = hints[name]
+    try:
+        if hint == tuple[str, ...]:
+            return tuple(text.split(","))
+        if hint is bool:
+            return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
+        if hint in (int, int | None):
+            return int(text)
+        return float(text) if hint is float else text
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"{where}={text!r}: not a value that {name} can have") from error
