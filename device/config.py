@@ -52,6 +52,8 @@ def _convert(hint: Any, value: Any, where: str, error: type[DeblurkitError]) -> 
         return _convert(hint, value, where, error)
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type, hint), value, where, error)
+    if origin is tuple and isinstance(value, str):
+        value = (value,)  # one of it needs no brackets
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(arguments[0], item, f"{where}[{i}]", error) for i, item in enumerate(value))
     if origin is dict and isinstance(value, Mapping):

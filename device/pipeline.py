@@ -1,140 +1,211 @@
-"""Source -> restorer -> sinks. Capture, restoring and output overlap: one thread each, with a slot of one frame between."""
+"""Source -> models -> sinks. Capture, restoring and each output overlap: a thread each, with a slot of one frame between.
+
+The calling thread supervises: it sees an end, a stop, a model that hangs, and that the loop still moves.
+"""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Protocol
 
+from device.deadline import Deadline
 from device.frame import Frame, Restored
-from device.restorer import Restorer
-from device.sinks import Sink
+from device.outlet import Outlet
+from device.slot import LOOK_S, Slot
 from device.sources import Source
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
-Item = TypeVar("Item")
+HANG_S = 5.0  # a model that takes longer than this over one window of a live picture hangs
+_LAST_WRITE_S = 10.0  # that a sink may take over the last frame of a live run
 _JOIN_S = 1.5  # a stop ends within two seconds, also when a read does not return
-_LOOK_S = 0.1  # how often a waiting thread looks whether it shall stop
 
 
-class Slot(Generic[Item]):
-    """Hands one item from thread to thread. `newest`: a newer item replaces one not yet taken; else `put` waits for the taking.
+class Models(Protocol):
+    """What restores; `device.lineup.Lineup`."""
 
-    `stop` ends every wait within a tenth of a second. It is looked at, because a signal handler that sets it cannot wake
-    others: it may have interrupted a thread that holds the lock.
-    """
+    @property
+    def moved_s(self) -> float:
+        """`time.monotonic()` when the model at work last moved."""
 
-    def __init__(self, newest: bool, dropped: Callable[[], None], stop: threading.Event) -> None:
-        self._newest, self._dropped, self._stop = newest, dropped, stop
-        self._changed = threading.Condition()
-        self._item: Item | None = None
-        self._closed = False
+    def restore(self, frame: Frame, model: int = 0) -> Restored:
+        """Restore a frame with the model of that place, best first."""
 
-    def put(self, item: Item) -> bool:
-        """Hand over an item; False, and the item is not kept, when closed or stopped."""
-        with self._changed:
-            if self._over():
-                return False
-            if self._item is not None:
-                self._dropped()
-            self._item = item
-            self._changed.notify_all()
-            while not self._newest and self._item is not None and not self._over():
-                self._changed.wait(_LOOK_S)
-            return True
+    def passed_through(self, frame: Frame) -> Restored:
+        """The frame as it came, marked."""
 
-    def take(self) -> Item | None:
-        """Wait for an item; None when there is none left and the slot is closed or stopped."""
-        with self._changed:
-            while self._item is None and not self._over():
-                self._changed.wait(_LOOK_S)
-            item, self._item = self._item, None
-            self._changed.notify_all()
-            return item
+    def failed(self, why: str) -> None:
+        """Note a failure; raises when there were too many."""
 
-    def close(self) -> None:
-        """No more items: takers get what is left, then None."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def _over(self) -> bool:
-        return self._closed or self._stop.is_set()
+    def rebuild(self) -> None:
+        """Build the models anew, leaving the old ones to a thread that hangs in them."""
 
 
 def run_pipeline(
     source: Source,
-    restorer: Restorer,
-    sinks: list[Sink],
+    models: Models,
+    outlets: list[Outlet],
     telemetry: Telemetry,
     stop: threading.Event,
+    *,
+    deadline: Deadline | None = None,
     most_frames: int = 0,
     pace_fps: float = 0.0,
-    progress: Callable[[int], None] = lambda frames: None,
+    hang_s: float = HANG_S,
+    beat: Callable[[], None] = lambda: None,
 ) -> None:
-    """Restore frames until the source ends, `stop` is set, or `most_frames` (if above 0) are done.
+    """Restore frames until the source ends, `stop` is set, or `most_frames` (if above 0) have reached the first outlet.
 
-    `pace_fps` above 0 plays a file at that rate instead of as fast as it can. An error of any thread ends the run and is
-    raised here. The caller closes source, restorer and sinks.
+    `pace_fps` above 0 plays a file at that rate instead of as fast as it can. `beat` is called now and then while the loop
+    moves. An error of source or models ends the run and is raised here; so is an outlet's once none is left that writes.
+    The caller closes source, models and outlets.
     """
-    captured: Slot[Frame] = Slot(source.live, telemetry.drop, stop)
-    finished: Slot[Restored] = Slot(False, lambda: None, stop)
-    errors: list[BaseException] = []
+    loop = _Loop(source, models, outlets, telemetry, stop, deadline, 0 if source.live else most_frames, pace_fps)
+    loop.run(hang_s, beat)
 
-    def capture() -> None:
-        began, frames, going = time.monotonic(), 0, True
-        while going and not stop.is_set() and (source.live or not most_frames or frames < most_frames):
-            with telemetry.stage("capture"):
-                frame = source.read()
-            if frame is None:
+
+class _Loop:
+    """The threads of one run."""
+
+    def __init__(
+        self,
+        source: Source,
+        models: Models,
+        outlets: list[Outlet],
+        telemetry: Telemetry,
+        stop: threading.Event,
+        deadline: Deadline | None,
+        most_frames: int,
+        pace_fps: float,
+    ) -> None:
+        self._source, self._models, self._outlets, self._telemetry, self._stop = source, models, outlets, telemetry, stop
+        self._deadline, self._most, self._pace_fps = deadline, most_frames, pace_fps
+        self._captured: Slot[Frame] = Slot(source.live, lambda: telemetry.count("dropped"), stop)
+        self._errors: list[BaseException] = []
+        self._ended = threading.Event()
+        self._moved_s = time.monotonic()  # when the restoring thread last handed something on
+        self._at_work: tuple[Frame, float] | None = None  # the frame that is being restored, and since when
+        self._generation = 0  # of the restoring thread: one that was left behind in a model may not hand anything on
+
+    def run(self, hang_s: float, beat: Callable[[], None]) -> None:
+        capturing = self._start(self._capture, "capture")
+        restoring = self._start(lambda: self._restore(0), "restore")
+        for outlet in self._outlets:
+            outlet.thread.start()
+        try:
+            while not self._ended.wait(LOOK_S) and not self._stop.is_set():
+                if self._source.live:
+                    restoring = self._watch(restoring, hang_s)
+                if time.monotonic() - self._moved_s < hang_s:
+                    beat()
+                self._look_at_outlets()
+        except BaseException as error:
+            self._errors.append(error)
+        self._wind_up(capturing, restoring)
+        if not self._errors:
+            self._errors += [outlet.error for outlet in self._outlets if outlet.given_up and outlet.error is not None]
+        if self._errors:
+            raise self._errors[0]
+
+    def _wind_up(self, capturing: threading.Thread, restoring: threading.Thread) -> None:
+        """Let every thread end, in the order of the frames."""
+        self._captured.close()
+        for outlet in self._outlets:
+            outlet.slot.close()
+        writing = [outlet.thread for outlet in self._outlets]
+        # What was restored gets written, however long that takes; only a live run's stop is a stop.
+        patience = time.monotonic() + (_LAST_WRITE_S if self._source.live else float("inf"))
+        while any(t.is_alive() for t in writing) and time.monotonic() < patience:
+            if self._source.live and (self._stop.is_set() or self._errors):
                 break
-            if pace_fps and stop.wait(max(0.0, began + frames / pace_fps - time.monotonic())):
-                break
-            going = captured.put(frame)
-            frames += 1
+            time.sleep(LOOK_S / 10)
+        give_up = time.monotonic() + _JOIN_S
+        for thread, what in ((capturing, "source"), (restoring, "model"), *((t, "sink") for t in writing)):
+            thread.join(max(0.0, give_up - time.monotonic()))
+            if thread.is_alive():
+                log.warning("the %s did not return within %.1f s; left behind", what, _JOIN_S)
 
-    def output() -> None:
-        while (restored := finished.take()) is not None:
-            with telemetry.stage("output"):
-                for sink in sinks:
-                    sink.write(restored)
-            telemetry.shown(restored.frame.captured_s)
-            progress(telemetry.frames)
-
-    def guarded(work: Callable[[], None], *ends: Slot[Any]) -> Callable[[], None]:
+    def _start(self, work: Callable[[], None], name: str) -> threading.Thread:
         def body() -> None:
             try:
                 work()
             except BaseException as error:
-                errors.append(error)
-            finally:
-                for slot in ends:
-                    slot.close()
+                self._errors.append(error)
+                self._ended.set()
 
-        return body
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        thread.start()
+        return thread
 
-    capturing = threading.Thread(target=guarded(capture, captured), name="capture", daemon=True)
-    writing = threading.Thread(target=guarded(output, captured, finished), name="output", daemon=True)
-    capturing.start()
-    writing.start()
-    done = 0
-    try:
-        while (frame := captured.take()) is not None and not errors and not stop.is_set():
-            finished.put(Restored(frame, restorer.restore(frame.pixels)))
-            done += 1
-            if done == most_frames:
+    def _capture(self) -> None:
+        began, frames, going = time.monotonic(), 0, True
+        try:
+            while going and not self._stop.is_set() and not (self._most and frames >= self._most):
+                with self._telemetry.stage("capture"):
+                    frame = self._source.read()
+                if frame is None:
+                    break
+                if self._pace_fps and self._stop.wait(max(0.0, began + frames / self._pace_fps - time.monotonic())):
+                    break
+                going = self._captured.put(frame)
+                frames += 1
+        finally:
+            self._captured.close()
+
+    def _restore(self, generation: int) -> None:
+        done, deadline = 0, self._deadline
+        while (frame := self._captured.take()) is not None and not self._errors and not self._stop.is_set():
+            if frame.mark:
+                restored = Restored(frame, frame.image, frame.mark)
+            elif deadline is not None and not deadline.wants(frame.index):
+                self._telemetry.count("skipped")
+                continue
+            else:
+                began = time.monotonic()
+                self._at_work = (frame, began)
+                try:
+                    restored = self._models.restore(frame, deadline.step.model if deadline else 0)
+                except BaseException:
+                    if generation == self._generation:
+                        raise
+                    return
+                if generation != self._generation:
+                    return
+                self._at_work = None
+                if deadline is not None and not restored.mark:
+                    now = time.monotonic()
+                    deadline.restored(now, now - began, now - frame.captured_s)
+            if not self._hand_on(restored):
                 break
-    finally:
-        captured.close()
-        finished.close()
-        # What was restored gets written, however long that takes; only a live run's stop is a stop.
-        while writing.is_alive() and not (source.live and stop.is_set()):
-            writing.join(_LOOK_S)
-        give_up = time.monotonic() + _JOIN_S
-        for thread, what in ((capturing, "source"), (writing, "sink")):
-            thread.join(max(0.0, give_up - time.monotonic()))
-            if thread.is_alive():
-                log.warning("the %s did not return within %.1f s; left behind", what, _JOIN_S)
-    if errors:
-        raise errors[0]
+            done += 1
+            if done == self._most:
+                break
+        self._ended.set()
+
+    def _hand_on(self, restored: Restored) -> bool:
+        """Give it to every outlet; False when the first one takes no more."""
+        taken = [outlet.slot.put(restored) for outlet in self._outlets]
+        self._moved_s = time.monotonic()
+        return taken[0] or self._outlets[0].given_up
+
+    def _watch(self, restoring: threading.Thread, hang_s: float) -> threading.Thread:
+        """Leave a restoring thread that hangs in its model behind, and go on with a new one."""
+        at_work = self._at_work
+        if at_work is None or time.monotonic() - max(at_work[1], self._models.moved_s) < hang_s:
+            return restoring
+        self._generation += 1
+        self._at_work = None
+        self._models.failed(f"the model hangs, for {hang_s:.1f} s by now")
+        self._models.rebuild()
+        self._hand_on(self._models.passed_through(at_work[0]))
+        generation = self._generation
+        return self._start(lambda: self._restore(generation), "restore")
+
+    def _look_at_outlets(self) -> None:
+        """End the run when the first outlet has all it was to have. Raises an outlet's error when none is left that writes."""
+        if not self._outlets[0].thread.is_alive() and not self._outlets[0].given_up:
+            self._ended.set()
+        errors = [outlet.error for outlet in self._outlets if outlet.error is not None]
+        if len(errors) == len(self._outlets):
+            raise errors[0]

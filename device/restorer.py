@@ -19,9 +19,9 @@ from device.yuv import Plane, Yuv
 
 log = logging.getLogger(__name__)
 
-# The largest window, pixels a side. Larger pictures are tiled, so that the process stays
-# below 500 MB on a 12-megapixel photograph (`small` int8: 359 MiB).
-LARGEST_WINDOW = 1024
+# The largest window, in pixels: larger pictures are tiled, so that the process stays below 500 MB on a 12-megapixel
+# photograph. XNNPACK keeps nine pointers for each pixel of each 3x3 convolution: `small` takes 175 bytes a pixel.
+MOST_PIXELS = 1_500_000
 
 
 class Restorer:
@@ -37,7 +37,7 @@ class Restorer:
         variant: str | None = None,
         runtime: str | None = None,
         threads: int | None = None,
-        largest_window: int = LARGEST_WINDOW,
+        most_pixels: int = MOST_PIXELS,
         telemetry: Telemetry | None = None,
     ) -> None:
         manifest = bundle.manifest
@@ -49,18 +49,27 @@ class Restorer:
         )
         self._runtime = open_runtime(self.runtime_name, bundle.path(self.artifact), self.threads)
         self._codec = PixelCodec(self.artifact.input, self.artifact.output, manifest.colour)
-        self._telemetry = telemetry or Telemetry()
-        self._fixed = manifest.fixed_hw is not None
-        height, width = manifest.fixed_hw or (largest_window // manifest.pad_multiple * manifest.pad_multiple,) * 2
-        self._largest_hw = (height, width)
+        self.luma = self._codec.luma
+        """Whether it restores brightness alone."""
+        self.telemetry = telemetry or Telemetry()
+        self.moved_s = time.monotonic()
+        """When a picture was begun or a window of it finished: a runtime that hangs is known by it."""
+        self._most_pixels = most_pixels
         self._plan: tiling.Plan | None = None
+
+    @property
+    def description(self) -> str:
+        """What restores, in words: "small, int8.tflite on litert, 3 threads"."""
+        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        return f"{self.bundle.name}, {self.artifact.label} on {self.runtime_name}, {threads}"
 
     def restore(self, image: Image) -> Image:
         """A picture -> the same size and kind, restored. Raises BundleError when the model fails.
 
         Of a 4:2:0 picture a model of luma restores the plane of brightness, in full range; other models give R G B.
         """
-        if isinstance(image, Yuv) and self._codec.luma:
+        self.moved_s = time.monotonic()
+        if isinstance(image, Yuv) and self.luma:
             image = image.in_full_range()
             return replace(image, y=self._restore(image.y))
         return self._restore(pixels_of(image))
@@ -69,7 +78,9 @@ class Restorer:
         height, width = pixels.shape[:2]
         if self._plan is None or (self._plan.height, self._plan.width) != (height, width):
             manifest = self.bundle.manifest
-            self._plan = tiling.plan(height, width, self._largest_hw, manifest.halo, manifest.pad_multiple, self._fixed)
+            halo, multiple, fixed_hw = manifest.halo, manifest.pad_multiple, manifest.fixed_hw
+            window = fixed_hw or tiling.window_hw(height, width, self._most_pixels, halo, multiple)
+            self._plan = tiling.plan(height, width, window, halo, multiple, fixed_hw is not None)
         return tiling.run_tiled(pixels, self._plan, self._restore_window)
 
     def _restore_window(self, window: Pixels | Plane) -> Pixels | Plane:
@@ -83,9 +94,10 @@ class Restorer:
         if restored.dtype == np.float32 and not cv2.checkRange(restored.reshape(restored.shape[1], -1)):
             raise BundleError(f"{self.artifact.file}: made values that are no numbers (NaN or infinite); try another file or runtime")
         pixels = self._codec.to_pixels(restored, window)
-        self._telemetry.add("to_tensor", t1 - t0)
-        self._telemetry.add("infer", t2 - t1)
-        self._telemetry.add("to_pixels", time.perf_counter() - t2)
+        self.telemetry.add("to_tensor", t1 - t0)
+        self.telemetry.add("infer", t2 - t1)
+        self.telemetry.add("to_pixels", time.perf_counter() - t2)
+        self.moved_s = time.monotonic()
         return pixels
 
     def close(self) -> None:

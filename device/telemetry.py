@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from device.frame import Frame, Shot
+
 _KEPT = 2000  # latest samples of each stage that p50 and p95 are taken over
 
 
@@ -25,8 +27,19 @@ class Telemetry:
         self._began = time.monotonic()
         self._first_s = self._last_s = 0.0
         self.frames = 0
+        """Frames that reached the first sink, each counted once."""
         self.dropped = 0
-        """Frames of a live source that were never restored, because a newer one had come."""
+        """Frames of a live source that were never restored or shown, because a newer one had come."""
+        self.skipped = 0
+        """Frames that were left out on purpose, to keep a deadline."""
+        self.repeated = 0
+        """How often the last restored frame was shown once more, to keep a frame rate."""
+        self.not_restored = 0
+        """Frames that were passed through, because the model failed."""
+        self.newest_s: float | None = None
+        """`time.monotonic()` of the newest frame's capture."""
+        self.size_wh: tuple[int, int] | None = None
+        self.shot: Shot | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -40,27 +53,29 @@ class Telemetry:
         with self._lock:
             self._stages.setdefault(name, deque(maxlen=_KEPT)).append(seconds)
 
-    def drop(self) -> None:
-        """Count a frame that was never restored."""
+    def count(self, what: str) -> None:
+        """Add one to `dropped`, `skipped`, `repeated` or `not_restored`."""
         with self._lock:
-            self.dropped += 1
+            setattr(self, what, getattr(self, what) + 1)
 
-    def shown(self, captured_s: float) -> None:
-        """A frame captured at this `time.monotonic()` has reached every sink."""
+    def shown(self, frame: Frame) -> None:
+        """A frame has reached the first sink."""
         now = time.monotonic()
         with self._lock:
             self.frames += 1
             self._first_s = self._first_s or now
             self._last_s = now
             self._recent.append(now)
-            self._ages.append(now - captured_s)
+            self._ages.append(now - frame.captured_s)
+            self.newest_s, self.size_wh, self.shot = frame.captured_s, frame.size_wh, frame.shot
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data: `fps` over the whole run, `fps_now` over the last frames, times in milliseconds."""
         with self._lock:
             stages = {name: list(samples) for name, samples in self._stages.items()}
             ages, recent, now = list(self._ages), list(self._recent), time.monotonic()
-            first, last, frames, dropped = self._first_s, self._last_s, self.frames, self.dropped
+            first, last, frames = self._first_s, self._last_s, self.frames
+            counts = {name: getattr(self, name) for name in ("dropped", "skipped", "repeated", "not_restored")}
         fresh = [t for t in recent if now - t < 2.0]
         if len(fresh) < 2 <= len(recent):  # below one frame a second: from the last two, or falling while none comes
             fresh = [0.0, max(recent[-1] - recent[-2], now - recent[-1])]
@@ -69,7 +84,7 @@ class Telemetry:
             "seconds": round(now - self._began, 3),
             "fps": round((frames - 1) / (last - first), 2) if frames > 1 and last > first else 0.0,
             "fps_now": round((len(fresh) - 1) / (fresh[-1] - fresh[0]), 2) if len(fresh) > 1 else 0.0,
-            "dropped": dropped,
+            **counts,
             "stages_ms": {name: percentiles_ms(samples) for name, samples in stages.items()},
             "frame_age_ms": percentiles_ms(ages),
             "peak_rss_mib": peak_rss_mib(),

@@ -3,15 +3,20 @@
 from pathlib import Path
 from typing import Protocol
 
+from device.controls import Controls
 from device.errors import UsageError
 from device.frame import Restored
 from device.picture import is_picture, is_video
+from device.settings import Settings
 from device.sources import Source
 from device.telemetry import Telemetry
 
 
 class Sink(Protocol):
-    """Takes restored frames. The opener owns it and closes it; `write` is called from one thread."""
+    """Takes restored frames. The opener owns it and closes it; `write` is called from one thread.
+
+    A frame may come twice: it is the last one, repeated to keep a frame rate.
+    """
 
     description: str
 
@@ -22,8 +27,8 @@ class Sink(Protocol):
         """Finish what was begun. Closing twice is safe."""
 
 
-def open_sink(spec: str, source: Source, telemetry: Telemetry, *, port: int, replace: bool) -> Sink:
-    """Open `web`, `null`, a picture or video file (known by suffix), or a folder (anything else).
+def open_sink(spec: str, source: Source, settings: Settings, controls: Controls, telemetry: Telemetry) -> Sink:
+    """Open `web`, `null`, `record:DIR`, `rtsp://…`, a picture or video file (known by suffix), or a folder (anything else).
 
     Raises UsageError for an output that exists and is not to be replaced, RunError for one that cannot be made.
     """
@@ -34,24 +39,38 @@ def open_sink(spec: str, source: Source, telemetry: Telemetry, *, port: int, rep
     if spec == "web":
         from device.sinks.web import Web
 
-        return Web(telemetry, source.description, port)
+        return Web(controls, telemetry, settings.web)
+    if spec.startswith("record:"):
+        from device.sinks.record import Recorder
+
+        return Recorder(Path(spec.removeprefix("record:")), settings.record, settings.fps or source.fps)
+    if spec.startswith(("rtsp://", "rtsps://")):
+        from device.sinks.publish import Publisher
+
+        return Publisher(spec, settings.fps or source.fps, settings.record.mbit)
     path = Path(spec)
     if path.exists() and source.origin is not None and path.resolve() in (source.origin, source.origin.parent):
         raise UsageError(f"{path}: is where the pictures come from; choose another --sink, so that no original is lost")
-    if (is_picture(path) or is_video(path)) and not path.is_dir():
-        if path.exists() and not replace:
+    if is_file(spec):
+        if path.exists() and not settings.replace:
             raise UsageError(f"{path}: exists; choose another --sink, or --replace it")
         if is_video(path):
             from device.sinks.video import VideoFile
 
-            return VideoFile(path, source.fps or 25.0)
+            return VideoFile(path, settings.fps or source.fps or 25.0)
         from device.sinks.pictures import LastPicture
 
         return LastPicture(path)
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path}: a file without a picture or video suffix; choose a folder or another name")
-    if path.is_dir() and any(path.iterdir()) and not replace:
+    if path.is_dir() and any(path.iterdir()) and not settings.replace:
         raise UsageError(f"{path}: is not empty; choose another --sink, or --replace pictures of the same names in it")
     from device.sinks.pictures import Folder
 
     return Folder(path)
+
+
+def is_file(spec: str) -> bool:
+    """Whether the sink is one picture or video file, which opening again would write over."""
+    path = Path(spec)
+    return (is_picture(path) or is_video(path)) and not path.is_dir()

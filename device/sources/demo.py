@@ -9,22 +9,25 @@ import numpy as np
 from device.degrade import add_noise, gaussian_blur, to_float, to_pixels
 from device.frame import Frame
 from device.scene import chart
+from device.sources import Status
+from device.yuv import Plane, Yuv, from_rgb
 
 
 class Demo:
-    """A test chart that drifts past while its focus comes and goes, at 30 frames a second."""
+    """A test chart that drifts past while its focus comes and goes; 4:2:0 in full range, as cameras deliver it."""
 
     live = True
     total = 0
     origin: Path | None = None
+    status = Status()
 
     def __init__(self, width: int = 640, height: int = 480, fps: float = 30.0, seed: int = 0) -> None:
         self.fps = fps
-        self.description = f"demo, a generated scene of {width}x{height} at {fps:.0f} fps"
+        self.description = f"demo, a generated scene of {width}x{height} at {fps:.4g} fps"
         self._width, self._height = width, height
-        self._scene = chart(height * 3 // 2, width * 3 // 2, seed)
+        self._scene = from_rgb(chart(max(16, height * 3 // 2), max(16, width * 3 // 2), seed))
         self._rng = np.random.default_rng(seed)
-        self._noise = add_noise(np.zeros((height + 64, width + 64, 3), np.float32), 1.5 / 255, self._rng)
+        self._noise = add_noise(np.zeros((height + 64, width + 64), np.float32), 1.5 / 255, self._rng)
         self._began = time.monotonic()
         self._index = -1
 
@@ -36,17 +39,24 @@ class Demo:
         if wait > 0:
             time.sleep(wait)
         self._index = due
-        return Frame(due, time.monotonic(), to_pixels(self._draw(due / self.fps)))
+        return Frame(due, time.monotonic(), self._draw(due / self.fps))
 
-    def _draw(self, seconds: float) -> np.ndarray:
+    def _draw(self, seconds: float) -> Yuv:
         spare_y, spare_x = self._scene.shape[0] - self._height, self._scene.shape[1] - self._width
-        top = round(spare_y * (0.5 + 0.5 * math.sin(2 * math.pi * seconds / 31)))
-        left = round(spare_x * (0.5 + 0.5 * math.sin(2 * math.pi * seconds / 23)))
+        top = round(spare_y / 2 * (0.5 + 0.5 * math.sin(2 * math.pi * seconds / 31)))  # in pairs of pixels, for the colour
+        left = round(spare_x / 2 * (0.5 + 0.5 * math.sin(2 * math.pi * seconds / 23)))
         sigma = 1.6 + 0.9 * math.sin(2 * math.pi * seconds / 7)  # pixels: nearly sharp to clearly soft
-        crop = to_float(self._scene[top : top + self._height, left : left + self._width])
         y, x = self._rng.integers(0, 64, 2)  # the same noise field at another place looks fresh, and costs nothing
         noise = self._noise[y : y + self._height, x : x + self._width]
-        return gaussian_blur(crop, sigma) + noise
+        half = (-(-self._height // 2), -(-self._width // 2))
+        return Yuv(
+            to_pixels(_soft(self._scene.y, 2 * top, 2 * left, self._height, self._width, sigma) + noise),
+            *(to_pixels(_soft(plane, top, left, *half, sigma / 2)) for plane in (self._scene.u, self._scene.v)),
+        )
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+def _soft(plane: Plane, top: int, left: int, height: int, width: int, sigma: float) -> np.ndarray:
+    return gaussian_blur(to_float(np.ascontiguousarray(plane[top : top + height, left : left + width])), sigma)

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from device.frame import Frame
 from device.picture import pictures_in, read_picture
+from device.sources import Status
 
 
 class Pictures:
     """Every picture once; an unreadable one raises DataError that names it."""
 
     live = False
+    status = Status()
     fps = 0.0
 
     def __init__(self, path: Path) -> None:

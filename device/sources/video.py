@@ -8,6 +8,7 @@ import cv2
 
 from device.errors import DataError
 from device.frame import Frame
+from device.sources import Status
 
 log = logging.getLogger(__name__)
 
@@ -16,6 +17,7 @@ class VideoFile:
     """Frames of a file that OpenCV's FFmpeg reads."""
 
     live = False
+    status = Status()
 
     def __init__(self, path: Path) -> None:
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)

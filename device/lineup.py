@@ -1,0 +1,216 @@
+"""The models at hand, best first: restores with the one that is asked for, and gets over one that fails.
+
+A frame that a model fails on is passed through with a mark and the runtime is built again; what fails again and again ends
+the run, so that whoever supervises it can begin anew. Models are changed between two frames, never within one.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from device import selfcheck
+from device.bundle import open_bundle, shipped
+from device.card import stamp
+from device.controls import Choice
+from device.errors import BundleError, DeblurkitError, RunError, UsageError
+from device.frame import NOT_RESTORED, Frame, Image, Restored, pixels_of
+from device.restorer import Restorer
+from device.runtimes import RUNTIMES, formats, installed
+from device.telemetry import Telemetry
+from device.yuv import Yuv
+
+log = logging.getLogger(__name__)
+_MOST_FAILURES, _FAILURES_WITHIN_S = 5, 60.0  # more than these end the run
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which file of which bundle on which runtime; None is the usual one."""
+
+    bundle: str
+    variant: str | None = None
+    runtime: str | None = None
+
+
+class Lineup:
+    """Owns the restorers. `restore` is called from one thread at a time; everything else from any thread.
+
+    `forgiving` is for live pictures: a failure is passed over. For files it is raised, so that no picture is written unrestored.
+    `roi_xywh` is the part of the picture that is restored, in pixels; None is all of it.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        threads: int | None,
+        telemetry: Telemetry,
+        *,
+        forgiving: bool = False,
+        roi_xywh: tuple[int, int, int, int] | None = None,
+    ) -> None:
+        self.models = tuple(models)
+        self.message = ""
+        """What came of the last change that was asked for."""
+        self._threads, self._telemetry, self._forgiving, self._roi_xywh = threads, telemetry, forgiving, roi_xywh
+        self._restorers = self._open(self.models, telemetry)
+        self.choices = self._choices(self.models)
+        """Every file of the bundles at hand and of the shipped ones, on each runtime that is installed and reads it."""
+        self._next: tuple[tuple[Model, ...], list[Restorer]] | None = None
+        self._changing = threading.Lock()  # one change at a time
+        self._failures: deque[float] = deque(maxlen=_MOST_FAILURES)
+        self._at_work = self._restorers[0]
+
+    def restorer(self, model: int = 0) -> Restorer:
+        """The restorer of that place in the line, or the last one."""
+        return self._restorers[min(model, len(self._restorers) - 1)]
+
+    def restore(self, frame: Frame, model: int = 0) -> Restored:
+        """Restore a frame with the model of that place. Raises RunError when models fail again and again."""
+        self._take_over()
+        self._at_work = self.restorer(model)
+        try:
+            return Restored(frame, self._part(frame.image, self._at_work))
+        except Exception as error:
+            if not self._forgiving:
+                raise
+            self.failed(f"{type(error).__name__}: {error}")
+            self.rebuild()
+            return self.passed_through(frame)
+
+    @property
+    def restorers(self) -> tuple[Restorer, ...]:
+        """Best first."""
+        return tuple(self._restorers)
+
+    @property
+    def moved_s(self) -> float:
+        """`time.monotonic()` when the restorer at work last began a picture or finished a window of it."""
+        return self._at_work.moved_s
+
+    def passed_through(self, frame: Frame) -> Restored:
+        """The frame as it came, with a mark on it that everybody sees."""
+        self._telemetry.count("not_restored")
+        return Restored(frame, stamp(frame.image, NOT_RESTORED), NOT_RESTORED)
+
+    def failed(self, why: str) -> None:
+        """Note a failure. Raises RunError for the last of too many."""
+        log.error("a frame was not restored: %s; the runtime is built again", why)
+        now = time.monotonic()
+        self._failures.append(now)
+        if len(self._failures) == _MOST_FAILURES and now - self._failures[0] < _FAILURES_WITHIN_S:
+            raise RunError(f"the model failed {_MOST_FAILURES} times within {_FAILURES_WITHIN_S:.0f} s, last: {why}; try another --runtime")
+
+    def rebuild(self) -> None:
+        """Build all runtimes anew. The old ones are left to whoever still uses them: a runtime that hangs cannot be closed."""
+        self._restorers = self._open(self.models, self._telemetry)
+
+    def switch(self, choice: Choice) -> None:
+        """Restore with this from the next frame on. Raises UsageError for what is not among the choices."""
+        if choice not in self.choices:
+            raise UsageError(f"{choice.bundle}, {choice.variant} on {choice.runtime}: not among the choices of this run")
+        smaller = [m for m in self.models[1:] if m.bundle != choice.bundle]
+        self._change((Model(choice.bundle, choice.variant, choice.runtime), *smaller))
+
+    def reload(self) -> None:
+        """Open the bundles again from the disk; checked on generated scenes before they are used."""
+        self._change(self.models)
+
+    def _change(self, models: tuple[Model, ...]) -> None:
+        def work() -> None:
+            with self._changing:
+                try:
+                    restorers = self._open(models)
+                    for restorer in restorers:
+                        _verify(restorer)
+                        restorer.telemetry = self._telemetry
+                except DeblurkitError as error:
+                    self.message = f"not changed: {error}"
+                    log.error("%s", self.message)
+                    return
+                self._next = (models, restorers)
+                self.message = "restoring with " + ", ".join(r.description for r in restorers)
+                log.info("%s", self.message)
+
+        threading.Thread(target=work, name="reload", daemon=True).start()
+
+    def _take_over(self) -> None:
+        """Between two frames: what was made ready takes the place of what there was."""
+        if self._next is not None:
+            (self.models, restorers), self._next = self._next, None
+            self.choices = self._choices(self.models)
+            old, self._restorers = self._restorers, restorers
+            for restorer in old:
+                restorer.close()
+
+    @staticmethod
+    def _choices(models: Sequence[Model]) -> tuple[Choice, ...]:
+        found: list[Choice] = []
+        for name in dict.fromkeys([*(m.bundle for m in models), *shipped()]):
+            with suppress(BundleError):
+                artifacts = open_bundle(name).manifest.artifacts
+                found += [
+                    Choice(name, artifact.variant, runtime)
+                    for runtime in RUNTIMES
+                    if installed(runtime)
+                    for artifact in artifacts
+                    if artifact.format in formats(runtime)
+                ]
+        return tuple(found)
+
+    def _open(self, models: Sequence[Model], telemetry: Telemetry | None = None) -> list[Restorer]:
+        opened: list[Restorer] = []
+        try:
+            for m in models:
+                opened.append(Restorer(open_bundle(m.bundle), m.variant, m.runtime, self._threads, telemetry=telemetry))
+        except BaseException:
+            for restorer in opened:
+                restorer.close()
+            raise
+        return opened
+
+    def _part(self, image: Image, restorer: Restorer) -> Image:
+        if self._roi_xywh is None:
+            return restorer.restore(image)
+        height, width = image.shape[:2]
+        x, y, right, bottom = self._roi_xywh[0], self._roi_xywh[1], sum(self._roi_xywh[0::2]), sum(self._roi_xywh[1::2])
+        if x >= width or y >= height:
+            raise UsageError(f"roi {','.join(map(str, self._roi_xywh))}: lies outside the picture of {width}x{height}")
+        if isinstance(image, Yuv):
+            image = image.in_full_range()
+            part = restorer.restore(replace(image, y=image.y[y:bottom, x:right])) if restorer.luma else None
+            if isinstance(part, Yuv):
+                whole = image.y.copy()
+                whole[y:bottom, x:right] = part.y
+                return replace(image, y=whole)
+        pixels = pixels_of(image).copy()
+        pixels[y:bottom, x:right] = restorer.restore(np.ascontiguousarray(pixels[y:bottom, x:right]))  # type: ignore[assignment]
+        return pixels
+
+    def close(self) -> None:
+        """Free the models; closing twice is safe."""
+        self._take_over()
+        for restorer in self._restorers:
+            restorer.close()
+
+    def __enter__(self) -> "Lineup":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _verify(restorer: Restorer) -> None:
+    """Raises BundleError where it does not restore generated scenes as well as it did at its export."""
+    reached, quality = selfcheck.scenes_psnr(restorer), restorer.artifact.quality
+    if quality is not None and abs(reached - quality.scenes_psnr_db) > selfcheck.TOLERANCE_DB:
+        raise BundleError(
+            f"{restorer.description}: scenes {reached:.2f} dB, {quality.scenes_psnr_db:.2f} dB at export; copy or export the bundle again"
+        )
+
+

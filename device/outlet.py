@@ -1,0 +1,135 @@
+"""One sink and the thread that feeds it: what is slow or fails stays here."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from device.errors import UsageError
+from device.frame import NO_VIDEO, Restored
+from device.sinks import Sink
+from device.slot import Slot
+from device.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 30.0
+
+
+class Outlet:
+    """Writes what it is given into a sink. Owns the sink once started, and closes it.
+
+    `reopen` makes the sink anew after a failure; None where that would lose what was written, or where a failure shall end
+    the run. `repeat_s` above 0 writes the last frame again when no new one came for so long. The `first` outlet of a run is
+    the one whose frames are counted. `most_frames` above 0 ends it.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        telemetry: Telemetry,
+        stop: threading.Event,
+        *,
+        live: bool,
+        first: bool,
+        reopen: Callable[[], Sink] | None = None,
+        repeat_s: float = 0.0,
+        most_frames: int = 0,
+        progress: Callable[[int], None] = lambda frames: None,
+    ) -> None:
+        self.description = sink.description
+        self.frames = self.dropped = self.failures = 0
+        self.error: Exception | None = None
+        """Why it does not write at present."""
+        self.given_up = False
+        """Whether it will not write any more, because of `error`."""
+        self._sink: Sink | None = sink
+        self._reopen, self._first, self._most, self._telemetry, self._stop = reopen, first, most_frames, telemetry, stop
+        self._repeat_s = repeat_s or float("inf")
+        self._progress = progress
+        self._retry_s, self._retry_at = _FIRST_RETRY_S, 0.0
+        self.slot: Slot[Restored] = Slot(live, self._drop, stop)
+        self.thread = threading.Thread(target=self._feed, name="output", daemon=True)
+
+    def facts(self) -> dict[str, Any]:
+        """Plain data for the state."""
+        error = str(self.error) if self.error else ""
+        counts = {"frames": self.frames, "dropped": self.dropped, "failures": self.failures}
+        return {"description": self.description, **counts, "error": error}
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        if self._first:
+            self._telemetry.count("dropped")
+
+    def _feed(self) -> None:
+        last: Restored | None = None
+        try:
+            while not (self._most and self.frames >= self._most) and not self.given_up:
+                restored = self.slot.take(self._repeat_s)
+                if restored is None and (self.slot.over or last is None):
+                    if self.slot.over:
+                        break
+                    continue
+                again = restored is None
+                last = restored or last
+                assert last is not None
+                if not self._write(last):
+                    continue
+                if again:
+                    if self._first:
+                        self._telemetry.count("repeated")
+                else:
+                    self._count(last)
+        finally:
+            self.slot.close()
+
+    def _count(self, restored: Restored) -> None:
+        if restored.mark == NO_VIDEO:
+            return
+        self.frames += 1
+        if self._first:
+            self._telemetry.shown(restored.frame)
+            self._progress(self._telemetry.frames)
+
+    def _write(self, restored: Restored) -> bool:
+        """Whether the sink took it. A failure is kept in `error`."""
+        try:
+            if self._sink is None:
+                if time.monotonic() < self._retry_at or self._reopen is None:
+                    self._drop()
+                    return False
+                self._sink = self._reopen()
+            with self._telemetry.stage("output"):
+                self._sink.write(restored)
+        except Exception as error:
+            self._fail(error)
+            return False
+        if self.error is not None:
+            log.info("%s: writes again", self.description)
+            self.error, self._retry_s = None, _FIRST_RETRY_S
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        self.failures += 1
+        self.error = error
+        self.given_up = self._reopen is None or isinstance(error, UsageError)
+        if not self.given_up:
+            log.error("%s: %s; tried again in %.0f s", self.description, error, self._retry_s)
+            self._retry_at = time.monotonic() + self._retry_s
+            self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
+            self.close()
+
+    def close(self) -> None:
+        """Close the sink. Raises what closing raises, once it is known that nothing else went wrong before."""
+        sink, self._sink = self._sink, None
+        if sink is None:
+            return
+        try:
+            sink.close()
+        except Exception as error:
+            if self.error is not None:
+                log.warning("%s: %s", self.description, error)
+                return
+            self.error = error
+            raise

@@ -1,0 +1,204 @@
+"""One run from settings to its end: opens what is asked for, joins it to the loop, and tells how it is doing."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from device import advice, board
+from device.controls import Controls
+from device.deadline import Deadline
+from device.errors import UsageError
+from device.lineup import Lineup, Model
+from device.notify import Notifier
+from device.outlet import Outlet
+from device.pipeline import run_pipeline
+from device.settings import Settings
+from device.sinks import Sink, is_file, open_sink
+from device.sources import Source, open_source
+from device.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+HEALTHY_S = 3.0  # a newest picture that is older is no live picture
+
+
+class Session:
+    """Owns source, models and sinks of one run. `run` blocks until the end; everything else may come from any thread."""
+
+    def __init__(
+        self, settings: Settings, stop: threading.Event, progress: Callable[[int], None] = lambda frames: None
+    ) -> None:
+        self.settings, self.telemetry = settings, Telemetry()
+        self._stop, self._progress, self._opened = stop, progress, ExitStack()
+        self._notifier = Notifier()
+        self._reload = threading.Event()
+        self._outlets: list[Outlet] = []
+        self._recorder: Any = None
+        self._deadline: Deadline | None = None
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        settings = self.settings
+        self.source: Source = open_source(settings.source, settings.camera, settings.wait_camera)
+        self._opened.callback(self.source.close)
+        models = [Model(name, settings.variant, settings.runtime) for name in settings.bundles]
+        if (settings.fps or settings.max_age) and not self.source.live:
+            raise UsageError(f"--source {settings.source}: --fps and --max-age are for live pictures; of a file every frame is restored")
+        self.lineup = self._opened.enter_context(
+            Lineup(models, settings.threads, self.telemetry, forgiving=self.source.live, roi_xywh=settings.roi_xywh)
+        )
+        if settings.fps or settings.max_age:
+            self._deadline = Deadline(len(models), settings.fps, settings.max_age / 1000, self.source.fps)
+        wanted = settings.sink or (("web",) if self.source.live else ())
+        if not wanted:
+            raise UsageError(f"--source {settings.source}: say where restored pictures go, for example --sink restored/")
+        for spec in wanted:
+            self._add_outlet(spec)
+
+    def _add_outlet(self, spec: str) -> None:
+        settings = self.settings
+
+        def opened(again: Settings) -> Sink:
+            sink = open_sink(spec, self.source, again, self._controls(), self.telemetry)
+            if spec.startswith("record:"):
+                self._recorder = sink
+            return sink
+
+        live = self.source.live
+        outlet = Outlet(
+            opened(settings),
+            self.telemetry,
+            self._stop,
+            live=live,
+            first=not self._outlets,
+            reopen=(lambda: opened(replace(settings, replace=True))) if live and not is_file(spec) else None,
+            repeat_s=1 / settings.fps if settings.fps else 0.0,
+            most_frames=settings.frames if live else 0,
+            progress=self._progress,
+        )
+        self._outlets.append(outlet)
+        self._opened.callback(outlet.close)
+
+    def run(self) -> None:
+        """Restore until the source ends, the stop event is set, or the settings say so. Raises what ended it."""
+        log.info("from %s", self.source.description)
+        for restorer in self.lineup.restorers:
+            log.info("with %s", restorer.description)
+        for outlet in self._outlets:
+            log.info("to %s", outlet.description)
+        watched = "web" in self.settings.sink and not self.source.live  # somebody looks at a file: play it at its own rate
+        self._notifier.ready()
+        run_pipeline(
+            self.source,
+            self.lineup,
+            self._outlets,
+            self.telemetry,
+            self._stop,
+            deadline=self._deadline,
+            most_frames=self.settings.frames,
+            pace_fps=self.source.fps if watched else 0.0,
+            beat=self._beat,
+        )
+
+    def reload(self) -> None:
+        """Open the bundles again, between two frames; safe in a signal handler."""
+        self._reload.set()
+
+    def _beat(self) -> None:
+        """The loop moves: called some ten times a second from the supervising thread."""
+        if self._reload.is_set():
+            self._reload.clear()
+            self.lineup.reload()
+        self._notifier.watchdog()
+
+    def state(self) -> dict[str, Any]:
+        """Plain data on everything that runs, for the page, for `/state` and for `--json`. Documented in docs/state.md."""
+        figures = self.telemetry.snapshot()
+        restorer = self.lineup.restorer(self._deadline.step.model if self._deadline else 0)
+        newest_s = self.telemetry.newest_s
+        age_s = time.monotonic() - newest_s if newest_s is not None else None
+        status, shot, size_wh = self.source.status, self.telemetry.shot, self.telemetry.size_wh
+        state = {
+            **figures,
+            "bundle": restorer.bundle.name,
+            "variant": restorer.artifact.variant,
+            "artifact": restorer.artifact.label,
+            "runtime": restorer.runtime_name,
+            "threads": restorer.threads,
+            "source": self.source.description,
+            "size_wh": list(size_wh) if size_wh else None,
+            "newest_frame_s": age_s,
+            "health": _health(age_s, status.reason if not status.ok else "", figures["frames"], figures["seconds"]),
+            "camera": {
+                **asdict(status),
+                "exposure_ms": shot.exposure_s * 1000 if shot and shot.exposure_s is not None else None,
+                **{name: getattr(shot, name, None) for name in ("gain", "in_focus", "lens_dioptres", "lux")},
+            },
+            "deadline": self._deadline_facts(),
+            "recording": self._recorder.facts() if self._recorder is not None else None,
+            "sinks": [outlet.facts() for outlet in self._outlets],
+            "choices": [asdict(choice) for choice in self.lineup.choices],
+            "throttled": board.throttled(),
+            "message": self.lineup.message,
+            "version": _version(),
+        }
+        state["healthy"] = not state["health"]
+        state["warnings"] = advice.warnings(state)
+        return state
+
+    def _deadline_facts(self) -> dict[str, Any] | None:
+        if self._deadline is None:
+            return None
+        step, levels = self._deadline.step, len(self._deadline.steps)
+        return {
+            "fps": self.settings.fps,
+            "max_age_ms": self.settings.max_age,
+            "every": step.every,
+            "bundle": self.lineup.restorer(step.model).bundle.name,
+            "level": self._deadline.level,
+            "levels": levels,
+            "changes": self._deadline.changes,
+        }
+
+    def _controls(self) -> Controls:
+        return Controls(self.state, lambda: self.lineup.choices, self.lineup.switch, self.reload, self._record)
+
+    def _record(self, on: bool) -> None:
+        if self._recorder is None:
+            raise UsageError("there is no recorder in this run; start it with --sink record:DIR")
+        self._recorder.record(on)
+
+    def close(self) -> None:
+        """Close everything, the sinks first. Raises what closing a sink raised, such as a full disk; closing twice is safe."""
+        self._notifier.stopping()
+        self._opened.close()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _health(age_s: float | None, reason: str, frames: int, seconds: float) -> str:
+    """Why the picture is not live, empty when it is."""
+    if reason:
+        return reason
+    if age_s is None or not frames:
+        return "" if seconds < HEALTHY_S else "no frame yet"
+    return "" if age_s < HEALTHY_S else f"no new frame for {age_s:.0f} s"
+
+
+def _version() -> str:
+    try:
+        return version("deblurkit")
+    except PackageNotFoundError:
+        return "not installed"
