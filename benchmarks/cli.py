@@ -9,7 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import quality, quality_suite, report
+from benchmarks import live_suite, quality, quality_suite, report
 from benchmarks.baselines import BASELINES
 from benchmarks.environment import environment, warnings
 from benchmarks.measure import Job, Workload, measure
@@ -22,6 +22,7 @@ from device.scene import chart
 
 EXAMPLE = "deblurkit bench --bundle small --bundle bundles/dense --data photos --report out/bench"
 log = logging.getLogger(__name__)
+_ROUNDS = 3  # of the live suite
 
 
 def main(argv: list[str]) -> int:
@@ -31,8 +32,9 @@ def main(argv: list[str]) -> int:
         "--bundle", action="append", help=f"a bundle's folder or a shipped bundle's name; repeatable (default: {DEFAULT})"
     )
     parser.add_argument(
-        "--suite", choices=["quick", "quality"], default="quick",
-        help="quick: every file on every runtime, timed; quality: twelve kinds of arriving picture, with classical methods",
+        "--suite", choices=["quick", "quality", "live"], default="quick",
+        help="quick: every file on every runtime, timed; quality: twelve kinds of arriving picture, with classical methods; "
+        "live: the whole loop against the bare runtime",
     )  # fmt: skip
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="sharp pictures to measure quality on (default: generated scenes)"
@@ -56,6 +58,8 @@ def main(argv: list[str]) -> int:
         raise UsageError("--threads, --seconds and --pictures must be above 0")
     if options.suite == "quality":
         return _quality(options)
+    if options.suite == "live":
+        return _live(options)
     bundles = [open_bundle(name) for name in options.bundle or [DEFAULT]]
     wanted = options.runtimes or [name for name in runtimes.RUNTIMES if runtimes.installed(name)]
     for name in runtimes.RUNTIMES:
@@ -116,6 +120,18 @@ def _quality(options: Namespace) -> int:
         print_json(result)
     else:
         print(quality_suite.as_table(result))
+    return OK
+
+
+def _live(options: Namespace) -> int:
+    result = live_suite.run((options.bundle or [DEFAULT])[0], options.size, options.threads, options.seconds, _ROUNDS)
+    if options.report:
+        write_atomically(options.report / "live.json", json.dumps(result, indent=1).encode() + b"\n")
+        log.info("%s: live.json", options.report)
+    if options.json:
+        print_json(result)
+    else:
+        print(live_suite.as_table(result))
     return OK
 
 

@@ -76,6 +76,8 @@ class Lineup:
         self._at_work = self.restorer(model)
         try:
             return Restored(frame, self._part(frame.image, self._at_work))
+        except UsageError:  # a region outside the picture: no runtime mends that
+            raise
         except Exception as error:
             if not self._forgiving:
                 raise

@@ -47,9 +47,9 @@ class Restorer:
         self.artifact: Artifact = bundle.artifact(
             _default_variant(variant, self.runtime_name, bundle), formats(self.runtime_name)
         )
-        self._runtime = open_runtime(self.runtime_name, bundle.path(self.artifact), self.threads)
-        self._codec = PixelCodec(self.artifact.input, self.artifact.output, manifest.colour)
-        self.luma = self._codec.luma
+        self.runtime = open_runtime(self.runtime_name, bundle.path(self.artifact), self.threads)
+        self.codec = PixelCodec(self.artifact.input, self.artifact.output, manifest.colour)
+        self.luma = self.codec.luma
         """Whether it restores brightness alone."""
         self.telemetry = telemetry or Telemetry()
         self.moved_s = time.monotonic()
@@ -74,26 +74,29 @@ class Restorer:
             return replace(image, y=self._restore(image.y))
         return self._restore(pixels_of(image))
 
-    def _restore(self, pixels: Pixels | Plane) -> Pixels | Plane:
-        height, width = pixels.shape[:2]
+    def plan_for(self, height: int, width: int) -> tiling.Plan:
+        """The windows that a picture of this size is restored in; they depend on nothing else."""
         if self._plan is None or (self._plan.height, self._plan.width) != (height, width):
             manifest = self.bundle.manifest
             halo, multiple, fixed_hw = manifest.halo, manifest.pad_multiple, manifest.fixed_hw
             window = fixed_hw or tiling.window_hw(height, width, self._most_pixels, halo, multiple)
             self._plan = tiling.plan(height, width, window, halo, multiple, fixed_hw is not None)
-        return tiling.run_tiled(pixels, self._plan, self._restore_window)
+        return self._plan
+
+    def _restore(self, pixels: Pixels | Plane) -> Pixels | Plane:
+        return tiling.run_tiled(pixels, self.plan_for(*pixels.shape[:2]), self._restore_window)
 
     def _restore_window(self, window: Pixels | Plane) -> Pixels | Plane:
         t0 = time.perf_counter()
-        tensor = self._codec.to_tensor(window)
+        tensor = self.codec.to_tensor(window)
         t1 = time.perf_counter()
-        restored = self._runtime.run(tensor)
+        restored = self.runtime.run(tensor)
         t2 = time.perf_counter()
         if restored.shape != tensor.shape:
             raise BundleError(f"{self.artifact.file}: made {restored.shape} of {tensor.shape}; a restorer keeps the size")
-        if restored.dtype == np.float32 and not cv2.checkRange(restored.reshape(restored.shape[1], -1)):
+        if restored.dtype == np.float32 and not cv2.checkRange(restored.reshape(restored.shape[1], -1))[0]:
             raise BundleError(f"{self.artifact.file}: made values that are no numbers (NaN or infinite); try another file or runtime")
-        pixels = self._codec.to_pixels(restored, window)
+        pixels = self.codec.to_pixels(restored, window)
         self.telemetry.add("to_tensor", t1 - t0)
         self.telemetry.add("infer", t2 - t1)
         self.telemetry.add("to_pixels", time.perf_counter() - t2)
@@ -102,7 +105,7 @@ class Restorer:
 
     def close(self) -> None:
         """Free the model; closing twice is safe."""
-        self._runtime.close()
+        self.runtime.close()
 
     def __enter__(self) -> "Restorer":
         return self

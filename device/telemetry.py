@@ -1,5 +1,6 @@
 """What the loop measures of itself: stage times, frame age, frames per second, drops, memory, temperature."""
 
+import os
 import resource
 import threading
 import time
@@ -87,6 +88,7 @@ class Telemetry:
             **counts,
             "stages_ms": {name: percentiles_ms(samples) for name, samples in stages.items()},
             "frame_age_ms": percentiles_ms(ages),
+            "first_frame_s": round(first - process_started_s(), 3) if frames else None,
             "peak_rss_mib": peak_rss_mib(),
             "temperature_c": temperature_c(),
         }
@@ -107,6 +109,16 @@ def peak_rss_mib() -> float:
         return round(int(status.split("VmHWM:")[1].split()[0]) / 1024, 1)
     except (OSError, IndexError, ValueError):
         return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def process_started_s() -> float:
+    """`time.monotonic()` when this process was started; NaN where the system does not tell."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # since boot, also while suspended
+    except (OSError, IndexError, ValueError):
+        return float("nan")
+    suspended_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+    return ticks / os.sysconf("SC_CLK_TCK") - suspended_s
 
 
 def temperature_c() -> float | None:

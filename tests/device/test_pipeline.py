@@ -2,17 +2,22 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from device.bundle import Bundle
+from device.deadline import Deadline
 from device.errors import BundleError, CameraLost, DataError, RunError
-from device.frame import Frame, Pixels, Restored
+from device.frame import NO_VIDEO, NOT_RESTORED, Frame, Restored
+from device.outlet import Outlet
 from device.pipeline import run_pipeline
 from device.restorer import Restorer
+from device.sinks import Sink
 from device.sinks.null import Null
+from device.sources import Source, Status
 from device.sources.demo import Demo
 from device.telemetry import Telemetry
 
@@ -23,7 +28,7 @@ FOREVER_S = 30.0
 class Counter:
     """A source of small frames, as fast as they are read; frame i is grey. Fails at frame `fails_at`, if told so."""
 
-    description, fps = "counter", 0.0
+    description, fps, origin, status = "counter", 0.0, None, Status()
 
     def __init__(self, total: int, live: bool, fails_at: int = -1, hangs_at: int = -1, pause_s: float = 0.0) -> None:
         self.total, self.live, self.reads, self._pause_s = total, live, 0, pause_s
@@ -55,6 +60,7 @@ class Kept:
 
     def __init__(self, holds_at: int = 10**9, fails_at: int = -1, pause_s: float = 0.0) -> None:
         self.indices: list[int] = []
+        self.marks: list[tuple[int, str]] = []
         self._holds_at, self._fails_at, self._pause_s = holds_at, fails_at, pause_s
         self.holding, self.go = threading.Event(), threading.Event()
 
@@ -66,43 +72,90 @@ class Kept:
             raise RunError(f"disk full at {self._fails_at}")
         time.sleep(self._pause_s)
         self.indices.append(restored.frame.index)
+        self.marks.append((restored.frame.index, restored.mark))
 
     def close(self) -> None:
         self.go.set()
 
 
-class Held(Restorer):
-    """The shipped model, which takes its time: `restore` waits for an event, or fails."""
+class Held:
+    """The shipped model, which takes its time: `restore` waits for an event, fails, or hangs at frames of `hangs_at`."""
 
-    until: threading.Event | None = None
-    error: Exception | None = None
+    def __init__(self, restorer: Restorer) -> None:
+        self._restorer = restorer
+        self.until: threading.Event | None = None
+        self.error: Exception | None = None
+        self.hangs_at: set[int] = set()
+        self.released = threading.Event()
+        self.failures: list[str] = []
+        self.most_failures = 10**9
+        self.rebuilt = 0
+        self.asked: list[tuple[int, int]] = []
 
-    def restore(self, pixels: Pixels) -> Pixels:
+    @property
+    def moved_s(self) -> float:
+        return self._restorer.moved_s
+
+    def restore(self, frame: Frame, model: int = 0) -> Restored:
+        self.asked.append((frame.index, model))
+        if frame.index in self.hangs_at:
+            self.released.wait(FOREVER_S)
         if self.until is not None:
             self.until.wait(FOREVER_S)
         if self.error is not None:
             raise self.error
-        return super().restore(pixels)
+        return Restored(frame, self._restorer.restore(frame.image))
+
+    def passed_through(self, frame: Frame) -> Restored:
+        return Restored(frame, frame.image, NOT_RESTORED)
+
+    def failed(self, why: str) -> None:
+        self.failures.append(why)
+        if len(self.failures) >= self.most_failures:
+            raise RunError(why)
+
+    def rebuild(self) -> None:
+        self.rebuilt += 1
 
 
 @pytest.fixture
 def restorer(small: Bundle) -> Iterator[Held]:
-    with Held(small, threads=1) as opened:
-        yield opened
+    with Restorer(small, threads=1) as opened:
+        yield Held(opened)
 
 
 def ours() -> list[str]:
     """Names of the loop's threads that are alive."""
-    return [t.name for t in threading.enumerate() if t.name in ("capture", "output")]
+    return [t.name for t in threading.enumerate() if t.name in ("capture", "restore", "output")]
 
 
-def start(*arguments: object) -> tuple[threading.Thread, list[BaseException]]:
+def outlets(source: Source, sinks: list[Sink], telemetry: Telemetry, stop: threading.Event, **wanted: Any) -> list[Outlet]:
+    """Outlets of a run, as a session makes them; none is opened again."""
+    return [Outlet(sink, telemetry, stop, live=source.live, first=i == 0, **wanted) for i, sink in enumerate(sinks)]
+
+
+def run(
+    source: Source,
+    models: Held,
+    sinks: list[Sink],
+    telemetry: Telemetry,
+    stop: threading.Event,
+    most_frames: int = 0,
+    pace_fps: float = 0.0,
+    progress: Callable[[int], None] = lambda frames: None,
+    **wanted: Any,
+) -> None:
+    made = outlets(source, sinks, telemetry, stop, most_frames=most_frames if source.live else 0, progress=progress)
+    run_pipeline(source, models, made, telemetry, stop, most_frames=most_frames, pace_fps=pace_fps, **wanted)
+
+
+def start(*arguments: Any, **wanted: Any) -> tuple[threading.Thread, list[BaseException]]:
     """Run the pipeline in a thread, so that the test can act while it runs."""
     raised: list[BaseException] = []
 
     def body() -> None:
         try:
-            run_pipeline(*arguments)  # type: ignore[arg-type]
+            run(*arguments, **wanted)
         except BaseException as error:
             raised.append(error)
 
@@ -124,7 +177,7 @@ def until_no_thread() -> None:
 
 def test_files_lose_no_frame_and_keep_their_order_even_with_a_slow_sink(restorer: Held) -> None:
     sink, telemetry = Kept(pause_s=0.01), Telemetry()
-    run_pipeline(Counter(30, live=False), restorer, [sink], telemetry, threading.Event())
+    run(Counter(30, live=False), restorer, [sink], telemetry, threading.Event())
     assert sink.indices == list(range(30))
     assert (telemetry.frames, telemetry.dropped) == (30, 0)
     assert not ours()
@@ -132,14 +185,14 @@ def test_files_lose_no_frame_and_keep_their_order_even_with_a_slow_sink(restorer
 
 def test_every_sink_gets_every_frame(restorer: Held) -> None:
     sinks = [Kept(), Kept(pause_s=0.01), Kept()]
-    run_pipeline(Counter(8, live=False), restorer, list(sinks), Telemetry(), threading.Event())
+    run(Counter(8, live=False), restorer, list(sinks), Telemetry(), threading.Event())
     assert [sink.indices for sink in sinks] == [list(range(8))] * 3
 
 
 def test_a_live_source_with_a_slow_model_drops_old_frames_and_counts_them(restorer: Held) -> None:
     source, sink, telemetry = Counter(50, live=True), Kept(), Telemetry()
     restorer.until = source.ended
-    run_pipeline(source, restorer, [sink], telemetry, threading.Event())
+    run(source, restorer, [sink], telemetry, threading.Event())
     assert sink.indices == sorted(sink.indices)
     assert sink.indices[-1] == 49  # the newest is what is kept
     assert telemetry.dropped >= 48
@@ -149,7 +202,7 @@ def test_a_live_source_with_a_slow_model_drops_old_frames_and_counts_them(restor
 def test_a_live_source_with_a_slow_sink_loses_no_frame_uncounted(restorer: Held) -> None:
     source, sink, telemetry = Counter(50, live=True, pause_s=0.01), Kept(holds_at=0), Telemetry()
     sink.go = source.ended
-    run_pipeline(source, restorer, [sink], telemetry, threading.Event())
+    run(source, restorer, [sink], telemetry, threading.Event())
     assert sink.indices == sorted(sink.indices)
     assert telemetry.dropped > 0
     assert telemetry.dropped + len(sink.indices) == 50
@@ -158,7 +211,7 @@ def test_a_live_source_with_a_slow_sink_loses_no_frame_uncounted(restorer: Held)
 @pytest.mark.parametrize("live", [False, True])
 def test_most_frames_is_exact_however_slow_the_sink(restorer: Held, live: bool) -> None:
     source, sink, telemetry = Counter(10**9, live), Kept(pause_s=0.02), Telemetry()
-    run_pipeline(source, restorer, [sink], telemetry, threading.Event(), 7)
+    run(source, restorer, [sink], telemetry, threading.Event(), 7)
     assert len(sink.indices) == telemetry.frames == 7
     if not live:
         assert source.reads == 7  # a frame that nobody asked for is not read: it may be the broken one
@@ -168,7 +221,7 @@ def test_most_frames_is_exact_however_slow_the_sink(restorer: Held, live: bool) 
 def test_the_real_demo_runs_and_leaves_no_thread_behind(restorer: Held) -> None:
     before = set(threading.enumerate())
     source, telemetry, stop = Demo(width=64, height=48, fps=60.0), Telemetry(), threading.Event()
-    run_pipeline(source, restorer, [Null()], telemetry, stop, 10)
+    run(source, restorer, [Null()], telemetry, stop, 10)
     assert telemetry.frames == 10
     assert set(threading.enumerate()) <= before
     assert not stop.is_set()  # the caller's event is the caller's
@@ -178,14 +231,14 @@ def test_the_real_demo_runs_and_leaves_no_thread_behind(restorer: Held) -> None:
 def test_a_file_is_played_at_its_own_rate_when_asked(restorer: Held) -> None:
     source, sink = Counter(6, live=False), Kept()
     began = time.monotonic()
-    run_pipeline(source, restorer, [sink], Telemetry(), threading.Event(), 0, 20.0)
+    run(source, restorer, [sink], Telemetry(), threading.Event(), 0, 20.0)
     assert time.monotonic() - began >= 5 / 20
     assert sink.indices == list(range(6))
 
 
 def test_progress_tells_the_frames_that_are_done(restorer: Held) -> None:
     told: list[int] = []
-    run_pipeline(Counter(4, live=False), restorer, [Kept()], Telemetry(), threading.Event(), progress=told.append)
+    run(Counter(4, live=False), restorer, [Kept()], Telemetry(), threading.Event(), progress=told.append)
     assert told == [1, 2, 3, 4]
 
 
@@ -196,7 +249,7 @@ def test_progress_tells_the_frames_that_are_done(restorer: Held) -> None:
 def test_an_error_of_the_source_ends_the_run_and_is_raised(restorer: Held, live: bool) -> None:
     sink = Kept()
     with pytest.raises(CameraLost, match="unplugged at 5"):
-        run_pipeline(Counter(9, live, fails_at=5), restorer, [sink], Telemetry(), threading.Event())
+        run(Counter(9, live, fails_at=5), restorer, [sink], Telemetry(), threading.Event())
     assert live or sink.indices == [0, 1, 2, 3, 4]  # what came before is written
     assert not ours()
 
@@ -205,7 +258,7 @@ def test_an_error_of_the_source_ends_the_run_and_is_raised(restorer: Held, live:
 def test_an_error_of_a_sink_ends_the_run_and_is_raised(restorer: Held, live: bool) -> None:
     sink = Kept(fails_at=0)
     with pytest.raises(RunError, match="disk full at 0"):
-        run_pipeline(Counter(10**9, live), restorer, [sink], Telemetry(), threading.Event())
+        run(Counter(10**9, live), restorer, [sink], Telemetry(), threading.Event())
     assert not ours()
 
 
@@ -213,7 +266,7 @@ def test_an_error_of_a_sink_ends_the_run_and_is_raised(restorer: Held, live: boo
 def test_an_error_of_the_model_ends_the_run_and_is_raised(restorer: Held, live: bool) -> None:
     restorer.error = BundleError("the model fails")
     with pytest.raises(BundleError, match="the model fails"):
-        run_pipeline(Counter(10**9, live), restorer, [Kept()], Telemetry(), threading.Event())
+        run(Counter(10**9, live), restorer, [Kept()], Telemetry(), threading.Event())
     assert not ours()
 
 
@@ -246,7 +299,7 @@ def test_an_error_that_is_no_exception_of_ours_is_raised_too(restorer: Held) -> 
             raise SystemExit("odd")
 
     with pytest.raises(SystemExit, match="odd"):
-        run_pipeline(Counter(3, live=False), restorer, [Odd()], Telemetry(), threading.Event())
+        run(Counter(3, live=False), restorer, [Odd()], Telemetry(), threading.Event())
 
 
 def test_the_frame_of_an_unreadable_file_is_named_and_the_ones_before_it_are_kept(restorer: Held) -> None:
@@ -258,8 +311,129 @@ def test_the_frame_of_an_unreadable_file_is_named_and_the_ones_before_it_are_kep
 
     sink = Kept(pause_s=0.01)
     with pytest.raises(DataError, match=r"frame-3\.png"):
-        run_pipeline(Torn(9, live=False), restorer, [sink], Telemetry(), threading.Event())
+        run(Torn(9, live=False), restorer, [sink], Telemetry(), threading.Event())
     assert sink.indices == [0, 1, 2]
+
+
+# A model that hangs
+
+
+def test_a_model_that_hangs_is_left_behind_and_its_frame_passes_through_with_a_mark(restorer: Held) -> None:
+    source, sink, telemetry, stop = Counter(10**9, live=True, pause_s=0.02), Kept(), Telemetry(), threading.Event()
+    restorer.hangs_at = {0}
+    thread, raised = start(source, restorer, [sink], telemetry, stop, 5, hang_s=0.4)
+    thread.join(20)
+    assert not thread.is_alive()
+    assert not raised
+    assert restorer.rebuilt == len(restorer.failures) == 1
+    assert sink.marks[0] == (0, NOT_RESTORED)
+    assert [mark for _, mark in sink.marks[1:]] == [""] * 4
+    restorer.released.set()  # the thread that was left behind comes back, and hands nothing on
+    until_no_thread()
+    assert [index for index, _ in sink.marks].count(0) == 1
+
+
+def test_a_model_that_hangs_again_and_again_ends_the_run(restorer: Held) -> None:
+    source, sink = Counter(10**9, live=True, pause_s=0.02), Kept()
+    restorer.hangs_at = set(range(10**4))
+    restorer.most_failures = 3
+    with pytest.raises(RunError, match="hangs"):
+        run(source, restorer, [sink], Telemetry(), threading.Event(), hang_s=0.2)
+    assert restorer.rebuilt == 2
+    restorer.released.set()
+    until_no_thread()
+
+
+def test_the_heart_beats_while_frames_move_and_not_while_nothing_does(restorer: Held) -> None:
+    beats: list[float] = []
+    source, stop = Counter(10**9, live=True, pause_s=0.01, hangs_at=20), threading.Event()
+    thread, _ = start(source, restorer, [Kept()], Telemetry(), stop, hang_s=0.5, beat=lambda: beats.append(time.monotonic()))
+    assert source.hanging.wait(20)
+    time.sleep(1.5)
+    hung = time.monotonic()
+    assert beats
+    time.sleep(0.5)
+    assert beats[-1] < hung
+    stop.set()
+    source.close()
+    thread.join(20)
+    until_no_thread()
+
+
+# Cards and deadlines
+
+
+def test_a_card_passes_by_the_model_and_is_no_frame(restorer: Held) -> None:
+    class Blind(Counter):
+        def read(self) -> Frame | None:
+            frame = super().read()
+            return frame and Frame(frame.index, frame.captured_s, frame.image, mark=NO_VIDEO if frame.index < 3 else "")
+
+    sink, telemetry = Kept(), Telemetry()
+    run(Blind(5, live=False), restorer, [sink], telemetry, threading.Event())
+    assert [index for index, _ in restorer.asked] == [3, 4]
+    assert [mark for _, mark in sink.marks] == [NO_VIDEO] * 3 + [""] * 2
+    assert telemetry.frames == 2
+
+
+def test_a_rate_is_held_by_showing_the_last_restored_frame_again(restorer: Held) -> None:
+    source, sink, telemetry, stop = Counter(10**9, live=True, hangs_at=2), Kept(), Telemetry(), threading.Event()
+    made = outlets(source, [sink], telemetry, stop, repeat_s=0.05)
+    thread = threading.Thread(target=run_pipeline, args=(source, restorer, made, telemetry, stop), daemon=True)
+    thread.start()
+    time.sleep(1.0)
+    stop.set()
+    source.close()
+    thread.join(20)
+    assert telemetry.repeated >= 5
+    assert set(sink.indices[-5:]) == {sink.indices[-1]}
+    assert telemetry.frames <= 2
+
+
+def test_the_deadline_says_which_frames_are_restored_and_with_which_model(restorer: Held) -> None:
+    deadline = Deadline(2, 1000.0, 0.0, 1000.0)
+    deadline.level = 3  # the second model, every second frame
+    telemetry = Telemetry()
+    run(Counter(10, live=False), restorer, [Kept()], telemetry, threading.Event(), deadline=deadline)
+    assert restorer.asked == [(index, 1) for index in range(0, 10, 2)]
+    assert telemetry.skipped == 5
+
+
+# Sinks that fail beside others
+
+
+def test_a_sink_that_fails_is_opened_again_and_the_others_do_not_notice(restorer: Held) -> None:
+    source, telemetry, stop = Counter(10**9, live=True, pause_s=0.01), Telemetry(), threading.Event()
+    good, failing, mended = Kept(), Kept(fails_at=2), Kept()
+    first, second = outlets(source, [good, failing], telemetry, stop)
+    second = Outlet(failing, telemetry, stop, live=True, first=False, reopen=lambda: mended)
+    thread = threading.Thread(target=run_pipeline, args=(source, restorer, [first, second], telemetry, stop), daemon=True)
+    thread.start()
+    end = time.monotonic() + 20
+    while not mended.indices and time.monotonic() < end:
+        time.sleep(0.05)
+    stop.set()
+    thread.join(20)
+    assert mended.indices
+    assert failing.go.is_set()  # it was closed
+    assert second.failures == 1
+    assert second.error is None
+    assert len(good.indices) > len(failing.indices) + len(mended.indices)
+    assert first.dropped == 0 or good.indices == sorted(good.indices)
+
+
+def test_a_sink_that_never_returns_does_not_stop_the_others(restorer: Held) -> None:
+    source, telemetry, stop = Counter(10**9, live=True, pause_s=0.01), Telemetry(), threading.Event()
+    good, stuck = Kept(), Kept(holds_at=0)
+    thread, _ = start(source, restorer, [good, stuck], telemetry, stop)
+    end = time.monotonic() + 20
+    while len(good.indices) < 30 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(good.indices) >= 30
+    stop.set()
+    stuck.close()
+    thread.join(20)
+    until_no_thread()
 
 
 # Stop
@@ -330,7 +504,7 @@ def test_stop_while_a_file_waits_for_the_model_leaves_no_thread(restorer: Held) 
 def test_a_run_that_is_stopped_before_it_starts_does_nothing(restorer: Held, live: bool) -> None:
     source, sink, stop = Counter(10**9, live), Kept(), threading.Event()
     stop.set()
-    run_pipeline(source, restorer, [sink], Telemetry(), stop)
+    run(source, restorer, [sink], Telemetry(), stop)
     assert (source.reads, sink.indices) == (0, [])
     assert not ours()
 

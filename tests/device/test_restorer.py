@@ -4,10 +4,12 @@ import pytest
 from device.bundle import Bundle
 from device.degrade import gaussian_blur, to_float, to_pixels
 from device.errors import BundleError, UsageError
-from device.frame import Pixels
+from device.frame import Pixels, Tensor
+from device.quality import psnr
 from device.restorer import Restorer
 from device.scene import chart
 from device.telemetry import Telemetry
+from device.yuv import Yuv, from_rgb
 
 SIZES = [(1, 1), (1, 700), (700, 1), (3, 5), (8, 8), (97, 131), (64, 1030), (1500, 1100)]
 
@@ -101,3 +103,34 @@ def test_a_closed_restorer_refuses_and_closing_twice_is_safe(small: Bundle) -> N
     restorer.close()
     with pytest.raises(BundleError, match="closed"):
         restorer.restore(blurred(64, 64))
+
+
+@pytest.mark.parametrize("variant", ["int8", "fp32"])
+@pytest.mark.parametrize("full", [True, False])
+def test_planes_of_a_camera_are_restored_as_the_same_picture_in_rgb(small: Bundle, variant: str, full: bool) -> None:
+    pixels = blurred(96, 128)
+    yuv = from_rgb(pixels, "bt601", full)
+    with Restorer(small, variant, threads=1) as restorer:
+        restored = restorer.restore(yuv)
+        assert isinstance(restored, Yuv)
+        assert restored.full_range
+        of_planes, of_rgb = restored.rgb(), restorer.restore(yuv.rgb())
+    assert psnr(of_planes, of_rgb) > (45 if full else 38)
+    assert np.array_equal(restored.u, yuv.in_full_range().u)
+
+
+def test_values_that_are_no_numbers_are_a_bundle_error(small: Bundle) -> None:
+    class Spoiled:
+        def run(self, tensor: Tensor) -> Tensor:
+            out = np.zeros(tensor.shape, np.float32)
+            out[0, 3, 4] = np.nan
+            return out
+
+        def close(self) -> None:
+            """Nothing to free."""
+
+    with Restorer(small, "fp32", threads=1) as restorer:
+        restorer.runtime.close()
+        restorer.runtime = Spoiled()
+        with pytest.raises(BundleError, match="no numbers"):
+            restorer.restore(blurred(64, 64))

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from device.pipeline import Slot
+from device.slot import Slot
 
 pytestmark = pytest.mark.timeout(60)  # what hangs here is a deadlock
 
@@ -73,3 +73,9 @@ def test_close_and_stop_wake_whoever_waits(ending: str) -> None:
     for thread in waiting:
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_take_gives_up_after_its_time() -> None:
+    slot: Slot[int] = Slot(True, lambda: None, threading.Event())
+    assert slot.take(0.05) is None
+    assert not slot.over

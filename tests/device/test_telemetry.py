@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from device.frame import Frame
 from device.telemetry import Telemetry, percentiles_ms, temperature_c
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def show(telemetry: Telemetry, clock: Clock, count: int, every_s: float, age_s: float = 0.0) -> None:
     for _ in range(count):
         clock.now_s += every_s
-        telemetry.shown(clock.now_s - age_s)
+        telemetry.shown(Frame(0, clock.now_s - age_s, np.zeros((2, 2, 3), np.uint8)))
 
 
 def test_frames_per_second_is_counted_from_the_first_frame_not_from_the_loading_of_the_model(clock: Clock) -> None:
@@ -121,8 +122,8 @@ def test_counts_are_right_when_several_threads_count_while_others_look() -> None
 
     def count() -> None:
         for _ in range(2000):
-            telemetry.drop()
-            telemetry.shown(0.0)
+            telemetry.count("dropped")
+            telemetry.shown(Frame(0, 0.0, np.zeros((2, 2, 3), np.uint8)))
             telemetry.add(f"stage of {threading.get_ident()}", 0.001)
 
     def look() -> None:
@@ -143,7 +144,7 @@ def test_counts_are_right_when_several_threads_count_while_others_look() -> None
 def test_a_snapshot_is_plain_data_that_json_takes() -> None:
     telemetry = Telemetry()
     telemetry.add("infer", float(np.float64(0.01)))
-    telemetry.shown(0.0)
+    telemetry.shown(Frame(0, 0.0, np.zeros((2, 2, 3), np.uint8)))
     snapshot = telemetry.snapshot()
     assert json.loads(json.dumps(snapshot)) == snapshot
 
