@@ -5,6 +5,7 @@ import os
 import time
 from dataclasses import replace
 from types import TracebackType
+from typing import overload
 
 import cv2
 import numpy as np
@@ -63,6 +64,12 @@ class Restorer:
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
         return f"{self.bundle.name}, {self.artifact.label} on {self.runtime_name}, {threads}"
 
+    @overload
+    def restore(self, image: Pixels) -> Pixels: ...
+
+    @overload
+    def restore(self, image: Image) -> Image: ...
+
     def restore(self, image: Image) -> Image:
         """A picture -> the same size and kind, restored. Raises BundleError when the model fails.
 
@@ -79,8 +86,9 @@ class Restorer:
         if self._plan is None or (self._plan.height, self._plan.width) != (height, width):
             manifest = self.bundle.manifest
             halo, multiple, fixed_hw = manifest.halo, manifest.pad_multiple, manifest.fixed_hw
-            window = fixed_hw or tiling.window_hw(height, width, self._most_pixels, halo, multiple)
-            self._plan = tiling.plan(height, width, window, halo, multiple, fixed_hw is not None)
+            fixed = fixed_hw is not None
+            window = tuple(fixed_hw) if fixed_hw else tiling.window_hw(height, width, self._most_pixels, halo, multiple)
+            self._plan = tiling.plan(height, width, (window[0], window[1]), halo, multiple, fixed)
         return self._plan
 
     def _restore(self, pixels: Pixels | Plane) -> Pixels | Plane:
@@ -95,7 +103,9 @@ class Restorer:
         if restored.shape != tensor.shape:
             raise BundleError(f"{self.artifact.file}: made {restored.shape} of {tensor.shape}; a restorer keeps the size")
         if restored.dtype == np.float32 and not cv2.checkRange(restored.reshape(restored.shape[1], -1))[0]:
-            raise BundleError(f"{self.artifact.file}: made values that are no numbers (NaN or infinite); try another file or runtime")
+            raise BundleError(
+                f"{self.artifact.file}: made values that are no numbers (NaN or infinite); try another file or runtime"
+            )
         pixels = self.codec.to_pixels(restored, window)
         self.telemetry.add("to_tensor", t1 - t0)
         self.telemetry.add("infer", t2 - t1)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make the virtual environment of one kind, or leave it alone when it is up to date.
-#   scripts/setup.sh floor   the device floor: numpy, OpenCV, LiteRT           -> .venv
+#   scripts/setup.sh floor   what a board runs: numpy, OpenCV, LiteRT, PyAV    -> .venv
 #   scripts/setup.sh full    every command and everything the tests need       -> .venv
 #   scripts/setup.sh gpu     training on an NVIDIA GPU: Keras on JAX with CUDA -> .venv-gpu
 set -eu
@@ -9,7 +9,7 @@ kind=$1
 constraints=constraints/constraints.txt
 options=
 case $kind in
-    floor) venv=.venv extras= ;;
+    floor) venv=.venv extras='[live]' ;;
     full) venv=.venv extras='[dev]' ;;
     gpu) venv=.venv-gpu extras='[gpu]' constraints=constraints/gpu.txt ;;
     *) echo "usage: $0 floor|full|gpu" >&2; exit 2 ;;

@@ -49,10 +49,9 @@ class Demo:
         y, x = self._rng.integers(0, 64, 2)  # the same noise field at another place looks fresh, and costs nothing
         noise = self._noise[y : y + self._height, x : x + self._width]
         half = (-(-self._height // 2), -(-self._width // 2))
-        return Yuv(
-            to_pixels(_soft(self._scene.y, 2 * top, 2 * left, self._height, self._width, sigma) + noise),
-            *(to_pixels(_soft(plane, top, left, *half, sigma / 2)) for plane in (self._scene.u, self._scene.v)),
-        )
+        brightness = _soft(self._scene.y, 2 * top, 2 * left, self._height, self._width, sigma) + noise
+        u, v = (to_pixels(_soft(plane, top, left, *half, sigma / 2)) for plane in (self._scene.u, self._scene.v))
+        return Yuv(to_pixels(brightness), u, v)
 
     def close(self) -> None:
         """Nothing to free."""

@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
+from device.controls import Controls
 from device.errors import RunError, UsageError
 from device.frame import Frame, Pixels, Restored
 from device.picture import read_picture
 from device.scene import dead_leaves
+from device.settings import Settings
 from device.sinks import Sink, open_sink
 from device.sinks.pictures import Folder, LastPicture
 from device.sinks.video import VideoFile
@@ -28,7 +30,8 @@ def restored(index: int, name: str = "", size_hw: tuple[int, int] = (48, 64)) ->
 
 
 def opened(spec: object, replace: bool = False) -> Sink:
-    return open_sink(str(spec), Demo(width=64, height=48), Telemetry(), port=0, replace=replace)
+    controls = Controls(dict, tuple, lambda choice: None, lambda: None, lambda on: None)
+    return open_sink(str(spec), Demo(width=64, height=48), Settings(replace=replace), controls, Telemetry())
 
 
 def frames_of(path: Path) -> list[Pixels]:

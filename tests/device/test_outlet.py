@@ -1,0 +1,131 @@
+"""A sink and its thread: what it is given, what it repeats, and when it is given up."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from device.errors import RunError, UsageError
+from device.frame import NO_VIDEO, Frame, Restored
+from device.outlet import Outlet
+from device.telemetry import Telemetry
+
+
+class Kept:
+    """A sink that keeps what it gets; raises what it is told to at each write."""
+
+    description = "kept"
+
+    def __init__(self, error: Exception | None = None, closing: Exception | None = None) -> None:
+        self.frames: list[Restored] = []
+        self.error, self._closing, self.closed = error, closing, 0
+
+    def write(self, restored: Restored) -> None:
+        if self.error is not None:
+            raise self.error
+        self.frames.append(restored)
+
+    def close(self) -> None:
+        self.closed += 1
+        if self._closing is not None:
+            raise self._closing
+
+
+def restored(index: int, mark: str = "") -> Restored:
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    return Restored(Frame(index, time.monotonic(), pixels, mark=mark), pixels, mark)
+
+
+def outlet(sink: Kept, **wanted: Any) -> tuple[Outlet, Telemetry, threading.Event]:
+    telemetry, stop = Telemetry(), threading.Event()
+    made = Outlet(sink, telemetry, stop, **{"live": True, "first": True, **wanted})
+    made.thread.start()
+    return made, telemetry, stop
+
+
+def until(done: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not done() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert done()
+
+
+def test_the_last_frame_is_repeated_when_no_new_one_comes_in_time() -> None:
+    sink = Kept()
+    made, telemetry, stop = outlet(sink, repeat_s=0.02)
+    made.slot.put(restored(7))
+    until(lambda: len(sink.frames) > 4)
+    stop.set()
+    made.thread.join(5)
+    assert {r.frame.index for r in sink.frames} == {7}
+    assert telemetry.frames == 1
+    assert telemetry.repeated == len(sink.frames) - 1
+
+
+def test_nothing_is_repeated_before_the_first_frame() -> None:
+    sink = Kept()
+    made, _, stop = outlet(sink, repeat_s=0.01)
+    time.sleep(0.2)
+    stop.set()
+    made.thread.join(5)
+    assert not sink.frames
+
+
+def test_cards_are_written_but_are_no_frames() -> None:
+    sink = Kept()
+    made, telemetry, stop = outlet(sink, live=False)
+    made.slot.put(restored(0, NO_VIDEO))
+    made.slot.put(restored(1))
+    until(lambda: telemetry.frames == 1)
+    stop.set()
+    made.thread.join(5)
+    assert len(sink.frames) == 2
+    assert made.frames == 1
+
+
+def test_a_sink_is_opened_again_later_and_later_and_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    failing, tried = Kept(RunError("no space")), []
+
+    def reopen() -> Kept:
+        tried.append(time.monotonic())
+        raise RunError("still no space")
+
+    made, _, stop = outlet(failing, reopen=reopen)
+    end = time.monotonic() + 4.5
+    while time.monotonic() < end:
+        made.slot.put(restored(0))
+        time.sleep(0.01)
+    stop.set()
+    made.thread.join(5)
+    assert failing.closed == 1
+    assert 2 <= len(tried) <= 3  # after one second, after two more
+    assert made.facts()["error"] == "still no space"
+    assert made.facts()["failures"] == 1 + len(tried)
+    assert not made.given_up
+    assert "tried again in 2 s" in caplog.text
+
+
+@pytest.mark.parametrize("error", [RunError("no space"), UsageError("is not empty")])
+def test_what_cannot_be_opened_again_is_given_up(error: Exception) -> None:
+    reopen = None if isinstance(error, RunError) else (lambda: pytest.fail("opened again"))
+    made, _, _ = outlet(Kept(error), reopen=reopen)
+    made.slot.put(restored(0))
+    made.thread.join(5)
+    assert not made.thread.is_alive()
+    assert made.given_up
+    assert made.error is error
+    assert made.slot.over
+
+
+def test_an_error_in_closing_is_raised_once_and_kept() -> None:
+    sink = Kept(closing=RunError("the video did not come out whole"))
+    made, _, stop = outlet(sink)
+    stop.set()
+    made.thread.join(5)
+    with pytest.raises(RunError, match="did not come out whole"):
+        made.close()
+    made.close()
+    assert sink.closed == 1
