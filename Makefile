@@ -3,11 +3,11 @@ PORT ?= 8080
 SOURCE ?= demo
 DEBLURKIT = .venv/bin/deblurkit
 
-.PHONY: run test setup setup-gpu check format models wheel clean
+.PHONY: run test setup setup-gpu check format models soak wheel clean
 
-run: ## install the device floor and restore a live picture on http://127.0.0.1:8080 (SOURCE=auto for a camera)
+run: ## install what a board runs and restore a live picture on http://127.0.0.1:8080 (SOURCE=auto: a camera; LAN=1: for the phone)
 	scripts/setup.sh floor
-	$(DEBLURKIT) run --source $(SOURCE) --sink web --port $(PORT)
+	$(DEBLURKIT) run --source $(SOURCE) --sink web --port $(PORT) $(if $(LAN),--lan)
 
 test: setup ## install everything and run all tests
 	.venv/bin/python -m pytest $(PYTEST)
@@ -29,6 +29,9 @@ format: setup
 
 models: setup ## train the shipped bundle again on DATA (hours) and export it
 	scripts/models.sh "$(DATA)"
+
+soak: setup ## 100,000 frames through the whole loop: memory, threads and descriptors stay (about 10 minutes)
+	.venv/bin/python -m pytest -m soak -s
 
 wheel: setup
 	.venv/bin/python -m build --wheel --no-isolation

@@ -55,9 +55,7 @@ def run(bundle: str, size: str, threads: int, seconds: float, rounds: int) -> di
             }
         )
     middle = {name: _median([r[name] for r in loops]) for name in loops[0]}
-    of_bare = {
-        name: statistics.median(r[name]["fps"] / b["fps"] for r, b in zip(loops, bare, strict=True)) for name in loops[0]
-    }
+    of_bare = {name: statistics.median(r[name]["fps"] / b["fps"] for r, b in zip(loops, bare, strict=True)) for name in loops[0]}
     calm = middle["null, camera of 30 fps"]
     recorded = statistics.median(r["web, one viewer, recorder"]["fps"] / r["null"]["fps"] for r in loops)
     pixels = _here("pixels", bundle, size, threads, seconds)
@@ -109,9 +107,7 @@ def as_table(result: dict[str, Any]) -> str:
     )
 
 
-def _live(
-    bundle: str, size: str, threads: int, seconds: float, fps: int, sinks: list[str], *, watched: bool
-) -> dict[str, float]:
+def _live(bundle: str, size: str, threads: int, seconds: float, fps: int, sinks: list[str], *, watched: bool) -> dict[str, float]:
     """One `deblurkit run` on the demo, by its own --json, with a viewer of the page's stream if it is to be watched."""
     with tempfile.TemporaryDirectory(prefix="deblurkit-live-") as folder:
         port = _free_port()

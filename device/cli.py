@@ -29,7 +29,9 @@ def main(argv: list[str]) -> int:
         action="append",
         help=f"a bundle's folder, one of its files, or a shipped bundle's name (default: {DEFAULT}); repeatable, best first",
     )
-    parser.add_argument("--source", help="auto (first camera, default), demo, " + ", ".join(CAMERAS[1:]) + ", a picture, video or folder")
+    parser.add_argument(
+        "--source", help="auto (first camera, default), demo, " + ", ".join(CAMERAS[1:]) + ", a picture, video or folder"
+    )
     parser.add_argument(
         "--sink",
         action="append",
@@ -39,16 +41,24 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--runtime", help=f"{', '.join(RUNTIMES)} (default: the first that is installed)")
     parser.add_argument("--threads", type=int, help="CPU threads for the model (default: all cores but one)")
     parser.add_argument("--size", metavar="WxH", help="size asked of the camera (default: 640x480)")
-    parser.add_argument("--fps", type=float, help="keep this rate: restore every second frame, then with a smaller bundle, if need be")
-    parser.add_argument("--max-age", type=float, metavar="MS", help="keep frames younger than this when they are shown, in the same way")
+    parser.add_argument(
+        "--fps", type=float, help="keep this rate: restore every second frame, then with a smaller bundle, if need be"
+    )
+    parser.add_argument(
+        "--max-age", type=float, metavar="MS", help="keep frames younger than this when they are shown, in the same way"
+    )
     parser.add_argument("--roi", metavar="X,Y,W,H", help="restore this part of the picture only, pixels")
     parser.add_argument("--wait-camera", action="store_true", default=None, help="wait for a camera that is not there yet")
     parser.add_argument("--port", type=int, help="port of the web page (default: 8080)")
-    parser.add_argument("--lan", action="store_true", default=None, help="show the page to the network, with a token in its address")
+    parser.add_argument(
+        "--lan", action="store_true", default=None, help="show the page to the network, with a token in its address"
+    )
     parser.add_argument("--frames", type=int, help="stop after this many frames")
     parser.add_argument("--seconds", type=float, help="stop after this many seconds")
     parser.add_argument("--replace", action="store_true", default=None, help="write over existing output")
-    parser.add_argument("--config", type=Path, metavar="F.toml", help="a file with any of these settings, and more (docs/service.md)")
+    parser.add_argument(
+        "--config", type=Path, metavar="F.toml", help="a file with any of these settings, and more (docs/service.md)"
+    )
     options = parser.parse_args(argv)
     start_logging(options.quiet)
     settings = read_settings(options)

@@ -106,7 +106,9 @@ class Lineup:
         now = time.monotonic()
         self._failures.append(now)
         if len(self._failures) == _MOST_FAILURES and now - self._failures[0] < _FAILURES_WITHIN_S:
-            raise RunError(f"the model failed {_MOST_FAILURES} times within {_FAILURES_WITHIN_S:.0f} s, last: {why}; try another --runtime")
+            raise RunError(
+                f"the model failed {_MOST_FAILURES} times within {_FAILURES_WITHIN_S:.0f} s, last: {why}; try another --runtime"
+            )
 
     def rebuild(self) -> None:
         """Build all runtimes anew. The old ones are left to whoever still uses them: a runtime that hangs cannot be closed."""
@@ -212,7 +214,6 @@ def _verify(restorer: Restorer) -> None:
     reached, quality = selfcheck.scenes_psnr(restorer), restorer.artifact.quality
     if quality is not None and abs(reached - quality.scenes_psnr_db) > selfcheck.TOLERANCE_DB:
         raise BundleError(
-            f"{restorer.description}: scenes {reached:.2f} dB, {quality.scenes_psnr_db:.2f} dB at export; copy or export the bundle again"
+            f"{restorer.description}: scenes {reached:.2f} dB, {quality.scenes_psnr_db:.2f} dB at export; "
+            "copy or export the bundle again"
         )
-
-

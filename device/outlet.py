@@ -39,7 +39,7 @@ class Outlet:
     ) -> None:
         self.description = sink.description
         self.frames = self.dropped = self.failures = 0
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         """Why it does not write at present."""
         self.given_up = False
         """Whether it will not write any more, because of `error`."""
@@ -102,7 +102,7 @@ class Outlet:
                 self._sink = self._reopen()
             with self._telemetry.stage("output"):
                 self._sink.write(restored)
-        except Exception as error:
+        except BaseException as error:
             self._fail(error)
             return False
         if self.error is not None:
@@ -110,10 +110,10 @@ class Outlet:
             self.error, self._retry_s = None, _FIRST_RETRY_S
         return True
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self.failures += 1
         self.error = error
-        self.given_up = self._reopen is None or isinstance(error, UsageError)
+        self.given_up = self._reopen is None or isinstance(error, UsageError) or not isinstance(error, Exception)
         if not self.given_up:
             log.error("%s: %s; tried again in %.0f s", self.description, error, self._retry_s)
             self._retry_at = time.monotonic() + self._retry_s

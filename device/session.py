@@ -29,9 +29,7 @@ HEALTHY_S = 3.0  # a newest picture that is older is no live picture
 class Session:
     """Owns source, models and sinks of one run. `run` blocks until the end; everything else may come from any thread."""
 
-    def __init__(
-        self, settings: Settings, stop: threading.Event, progress: Callable[[int], None] = lambda frames: None
-    ) -> None:
+    def __init__(self, settings: Settings, stop: threading.Event, progress: Callable[[int], None] = lambda frames: None) -> None:
         self.settings, self.telemetry = settings, Telemetry()
         self._stop, self._progress, self._opened = stop, progress, ExitStack()
         self._notifier = Notifier()
@@ -51,7 +49,9 @@ class Session:
         self._opened.callback(self.source.close)
         models = [Model(name, settings.variant, settings.runtime) for name in settings.bundles]
         if (settings.fps or settings.max_age) and not self.source.live:
-            raise UsageError(f"--source {settings.source}: --fps and --max-age are for live pictures; of a file every frame is restored")
+            raise UsageError(
+                f"--source {settings.source}: --fps and --max-age are for live pictures; of a file every frame is restored"
+            )
         self.lineup = self._opened.enter_context(
             Lineup(models, settings.threads, self.telemetry, forgiving=self.source.live, roi_xywh=settings.roi_xywh)
         )

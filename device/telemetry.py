@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import CLOCK_BOOTTIME, CLOCK_MONOTONIC, clock_gettime
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def process_started_s() -> float:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # since boot, also while suspended
     except (OSError, IndexError, ValueError):
         return float("nan")
-    suspended_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+    suspended_s = clock_gettime(CLOCK_BOOTTIME) - clock_gettime(CLOCK_MONOTONIC)
     return ticks / os.sysconf("SC_CLK_TCK") - suspended_s
 
 

@@ -69,14 +69,16 @@ def window_hw(height: int, width: int, most_pixels: int, halo: int, multiple: in
     sides = [_sides(length, halo, multiple) for length in (height, width)]
     fitting = [(ny * h * nx * w, h, w) for ny, h in sides[0] for nx, w in sides[1] if h * w <= most_pixels]
     if not fitting:
-        raise UsageError(f"windows of {most_pixels} pixels leave nothing inside halos of {halo}; at least {(2 * halo + multiple) ** 2} are needed")
+        least = (2 * halo + multiple) ** 2
+        raise UsageError(f"windows of {most_pixels} pixels leave nothing inside halos of {halo}; at least {least} are needed")
     _, h, w = min(fitting)
     return h, w
 
 
 def _sides(length: int, halo: int, multiple: int) -> list[tuple[int, int]]:
     """(number of windows, their side) along one side of a picture, from one window to the smallest that halos allow."""
-    padded, found = _up(length, multiple), []
+    padded = _up(length, multiple)
+    found: list[tuple[int, int]] = []
     for n in range(1, padded // multiple + 1):
         side = _up(-(-(padded + 2 * halo * (n - 1)) // n), multiple)
         if n > 1 and side - 2 * halo < multiple:

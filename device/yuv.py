@@ -47,9 +47,7 @@ class Yuv:
         if self.full_range:
             return self
         luma, chroma = _expanding()
-        return replace(
-            self, y=cv2.LUT(self.y, luma), u=cv2.LUT(self.u, chroma), v=cv2.LUT(self.v, chroma), full_range=True
-        )  # type: ignore[arg-type]
+        return replace(self, y=cv2.LUT(self.y, luma), u=cv2.LUT(self.u, chroma), v=cv2.LUT(self.v, chroma), full_range=True)  # type: ignore[arg-type]
 
     def copy(self) -> "Yuv":
         """The same picture in memory of its own, rows without padding."""

@@ -2,14 +2,20 @@
 
 import json
 import os
+import re
+import tomllib
+from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import device.settings
 from device.picture import write_picture
+from device.settings import CameraSettings, RecordSettings, Settings, WebSettings, read_settings
 
 Command = Callable[..., Any]
 
@@ -80,6 +86,17 @@ def test_a_wrong_environment_is_wrong_usage(
         ("frames = 'two'", "frames: expected int, found 'two'"),
         ("frames = ", "not valid TOML"),
         ("[run]\nframes = 2", "unknown key 'run'"),
+        ("[camera]\nsise = '1x1'", "camera: unknown key 'sise'; did you mean 'size'"),
+        ("camera = 3", "camera: expected a table of keys"),
+        ("[camera]\nsize = 'large'", "size large: expected WIDTHxHEIGHT"),
+        ("[camera]\nrotation = 45", "rotation 45: expected 0, 90, 180 or 270"),
+        ("[camera]\nfocus = 'near'", "focus near: expected auto, or dioptres"),
+        ("[camera]\nfps = -1.0", "fps -1.0: expected 0 or more"),
+        ("[camera]\nfps = nan", "fps nan: expected 0 or more"),
+        ("[web]\nport = 70000", "port 70000: expected 0 to 65535"),
+        ("[web]\nviewers = 0", "viewers 0: expected at least 1"),
+        ("roi = '1,2,3'", "roi 1,2,3: expected X,Y,WIDTH,HEIGHT"),
+        ("roi = '0,0,0,10'", "roi 0,0,0,10: expected X,Y,WIDTH,HEIGHT"),
         (None, "No such file"),
     ],
 )
@@ -89,4 +106,60 @@ def test_a_wrong_file_of_settings_is_wrong_usage(command: Command, tmp_path: Pat
     ended = command("run", "--config", tmp_path / "run.toml", "--source", "demo", "--sink", "null")
     assert ended.code == 2
     assert words in ended.err
-    assert "run.toml" in ended.err
+
+
+def settings_of(**flags: Any) -> Settings:
+    return read_settings(Namespace(**{"config": None, **flags}))
+
+
+def test_tables_of_the_file_are_settings_and_flags_reach_into_them(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        'sink = "web"\n[camera]\nsize = "1280x720"\nfps = 25\n[web]\nport = 81\nhosts = ["a.example"]\n'
+    )
+    settings = settings_of(config=tmp_path / "run.toml", size="320x240", lan=True)
+    assert settings.sink == ("web",)
+    assert (settings.camera.size_wh, settings.camera.fps) == ((320, 240), 25.0)
+    assert (settings.web.port, settings.web.lan, settings.web.hosts) == (81, True, ("a.example",))
+
+
+def test_the_environment_reaches_into_tables_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEBLURKIT_SIZE", "800x600")
+    monkeypatch.setenv("DEBLURKIT_LAN", "1")
+    monkeypatch.setenv("DEBLURKIT_FPS", "12.5")
+    monkeypatch.setenv("DEBLURKIT_BUNDLE", "small,nano")
+    settings = settings_of()
+    assert settings.camera.size_wh == (800, 600)
+    assert settings.web.lan
+    assert settings.fps == 12.5
+    assert settings.bundles == ("small", "nano")
+
+
+def test_a_deadline_brings_the_smaller_bundle_along_unless_bundles_are_given() -> None:
+    assert settings_of().bundles == ("small",)
+    assert settings_of(fps=30.0).bundles == settings_of(max_age=80.0).bundles == ("small", "nano")
+    assert settings_of(fps=30.0, bundle=["small"]).bundles == ("small",)
+
+
+def test_a_region_is_read_as_pixels() -> None:
+    assert settings_of().roi_xywh is None
+    assert settings_of(roi="8,16,320,240").roi_xywh == (8, 16, 320, 240)
+
+
+def test_a_deadline_for_a_file_is_wrong_usage(command: Command, folder: Path) -> None:
+    ended = command("run", "--source", folder, "--sink", "null", "--fps", 30)
+    assert ended.code == 2
+    assert "--fps and --max-age are for live pictures" in ended.err
+
+
+def test_the_example_that_is_installed_holds_every_setting_at_its_default() -> None:
+    text = (Path(device.settings.__file__).parent / "deblurkit.toml").read_text()
+    lines = [line.removeprefix("# ").removeprefix("#") for line in text.splitlines()]
+    given = tomllib.loads("\n".join(line for line in lines if re.match(r"\[?[a-z_]+(\]| = )", line)))
+    for record, values in (
+        (Settings, given),
+        (CameraSettings, given["camera"]),
+        (WebSettings, given["web"]),
+        (RecordSettings, given["record"]),
+    ):
+        named = {f.name for f in fields(record)}
+        assert named - {"frames", "seconds", "replace"} <= set(values) <= named

@@ -83,7 +83,7 @@ def test_a_model_that_fails_again_and_again_ends_the_run(lineup: Lineup, frame: 
     failing(monkeypatch, 100)
     for _ in range(4):
         assert lineup.restore(frame).mark == NOT_RESTORED
-    with pytest.raises(RunError, match="failed 5 times within 60 s.*no memory for tensors"):
+    with pytest.raises(RunError, match=r"failed 5 times within 60 s.*no memory for tensors"):
         lineup.restore(frame)
 
 
@@ -108,7 +108,9 @@ def test_a_switch_takes_effect_between_frames_and_keeps_the_smaller_models(lineu
     assert [(r.bundle.name, r.artifact.variant) for r in lineup.restorers] == [("small", "fp32"), ("nano", "int8")]
 
 
-@pytest.mark.parametrize("choice", [Choice("../etc", "int8", "litert"), Choice("small", "int9", "litert"), Choice("small", "int8", "x")])
+@pytest.mark.parametrize(
+    "choice", [Choice("../etc", "int8", "litert"), Choice("small", "int9", "litert"), Choice("small", "int8", "x")]
+)
 def test_what_is_not_among_the_choices_is_refused(lineup: Lineup, choice: Choice) -> None:
     with pytest.raises(UsageError, match="not among the choices"):
         lineup.switch(choice)
@@ -190,7 +192,9 @@ def test_a_region_outside_the_picture_is_wrong_usage(picture: Pixels, telemetry:
         lineup.restore(Frame(0, 0.0, picture))
 
 
-def test_changes_and_frames_at_the_same_time_do_not_disturb_each_other(lineup: Lineup, frame: Frame, telemetry: Telemetry) -> None:
+def test_changes_and_frames_at_the_same_time_do_not_disturb_each_other(
+    lineup: Lineup, frame: Frame, telemetry: Telemetry
+) -> None:
     over = threading.Event()
 
     def change() -> None:

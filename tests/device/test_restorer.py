@@ -54,7 +54,7 @@ def test_tiled_equals_untiled_within_one_grey_level(small: Bundle, variant: str,
     pixels = blurred(window + 27, 2 * window + 5)
     with (
         Restorer(small, variant, runtime, 1) as whole,
-        Restorer(small, variant, runtime, 1, most_pixels=window ** 2) as tiled,
+        Restorer(small, variant, runtime, 1, most_pixels=window**2) as tiled,
     ):
         difference = np.abs(whole.restore(pixels).astype(int) - tiled.restore(pixels))
     assert difference.max() <= 1
