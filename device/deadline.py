@@ -9,6 +9,7 @@ from statistics import median
 
 _WINDOW = 15  # restorations that a judgement rests on: half a second at 30 a second
 _ENOUGH = 8  # restorations on a new step before it is judged
+_PLAIN = 3  # restorations that are enough where they take twice the time at hand
 _FULL = 0.95  # share of the time at hand that restoring may take; the rest is handing over
 _ROOM = 0.8  # share that it may take on a better step before that is tried
 _FIRST_DWELL_S, _LONGEST_DWELL_S = 3.0, 300.0  # how long a step is kept before a better one is tried
@@ -59,9 +60,10 @@ class Deadline:
             self._since, self._dwell_s = now, _FIRST_DWELL_S
         self._seconds.append(seconds)
         self._ages.append(age_s)
-        if len(self._seconds) < _ENOUGH:
-            return
         took, age = median(self._seconds), median(self._ages)
+        plain = len(self._seconds) >= _PLAIN and not self._holds(self.step, took / 2, age / 2, _FULL)
+        if len(self._seconds) < _ENOUGH and not plain:
+            return
         model = self.step.model
         if model - 1 in self._known and not self._known[model - 1][1]:
             self._known[model - 1] = (self._known[model - 1][0], took)  # both in the same heat
