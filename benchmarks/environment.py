@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from device.telemetry import temperature_c
+from device.board import temperature_c
 
 _PACKAGES = ("deblurkit", "ai-edge-litert", "tflite-runtime", "onnxruntime", "opencv-python-headless", "opencv-python", "numpy")
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from device import journal
+
 Parser = argparse.ArgumentParser
 
 
@@ -28,8 +30,12 @@ def new_parser(command: str, purpose: str, example: str) -> Parser:
 
 
 def start_logging(quiet: bool) -> None:
-    """Log to stderr, one line a message."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING if quiet else logging.INFO, format="%(message)s", force=True)
+    """Log to stderr, one line a message; to the journal where systemd reads it, as JSON."""
+    level = logging.WARNING if quiet else logging.INFO
+    if journal.is_journal(sys.stderr):
+        logging.basicConfig(handlers=[journal.handler()], level=level, force=True)
+    else:
+        logging.basicConfig(stream=sys.stderr, level=level, format="%(message)s", force=True)
     for noisy in ("matplotlib", "PIL", "h5py", "tensorflow", "absl", "jax", "tf2onnx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 

@@ -23,6 +23,7 @@ from device.sources import Source, open_source
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
+_STATUS_S = 10.0  # how often `systemctl status` gets a new line
 HEALTHY_S = 3.0  # a newest picture that is older is no live picture
 
 
@@ -34,6 +35,7 @@ class Session:
         self._stop, self._progress, self._opened = stop, progress, ExitStack()
         self._notifier = Notifier()
         self._reload = threading.Event()
+        self._said_s = 0.0
         self._outlets: list[Outlet] = []
         self._recorder: Any = None
         self._deadline: Deadline | None = None
@@ -118,6 +120,10 @@ class Session:
             self._reload.clear()
             self.lineup.reload()
         self._notifier.watchdog()
+        if (now := time.monotonic()) - self._said_s > _STATUS_S:
+            self._said_s = now
+            state = self.state()
+            self._notifier.status(state["health"] or f"{state['fps_now']:.1f} frames a second, {state['bundle']} on {state['runtime']}")
 
     def state(self) -> dict[str, Any]:
         """Plain data on everything that runs, for the page, for `/state` and for `--json`. Documented in docs/state.md."""

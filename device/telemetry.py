@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from device.board import temperature_c
 from device.frame import Frame, Shot
 
 _KEPT = 2000  # latest samples of each stage that p50 and p95 are taken over
@@ -120,14 +121,3 @@ def process_started_s() -> float:
         return float("nan")
     suspended_s = clock_gettime(CLOCK_BOOTTIME) - clock_gettime(CLOCK_MONOTONIC)
     return ticks / os.sysconf("SC_CLK_TCK") - suspended_s
-
-
-def temperature_c() -> float | None:
-    """The processor's temperature in °C, None where the system does not tell."""
-    for zone in sorted(Path("/sys/class/thermal").glob("thermal_zone*")):
-        try:
-            if (zone / "type").read_text().strip() in ("cpu-thermal", "cpu_thermal", "x86_pkg_temp", "soc-thermal"):
-                return int((zone / "temp").read_text()) / 1000
-        except (OSError, ValueError):
-            continue
-    return None

@@ -21,7 +21,8 @@ def test_doctor_finds_this_machine_fit_and_the_shipped_bundle_well(command: Comm
     states = {finding["what"]: finding["state"] for finding in record["findings"]}
     assert {"system", "python", "numpy", "opencv", "camera", "train", "disk", "litert"} <= set(states)
     assert states["bundle small"] == "ok"
-    assert set(states.values()) <= {"ok", "missing"}
+    assert {"temperature", "throttling", "memory", "clock", "permissions", "port"} <= set(states)
+    assert set(states.values()) <= {"ok", "missing", "poor"}
     assert all(f["mend"] for f in record["findings"] if f["state"] != "ok")
 
 

@@ -129,7 +129,7 @@ def test_viewers_do_not_hold_up_the_end(run: Start) -> None:
     host, port = running.url.removeprefix("http://").split(":")
     viewers = [socket.create_connection((host, int(port)), 10) for _ in range(4)]
     for viewer, path in zip(viewers, ("/stream", "/stream?view=blurred", "/stream", "/state"), strict=True):
-        viewer.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        viewer.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
         assert viewer.recv(1000).startswith(b"HTTP/1.1 200")  # and reads no more
     idle = socket.create_connection((host, int(port)), 10)
     time.sleep(1)

@@ -1,7 +1,6 @@
 """Sources: the demo, pictures, videos made here, and cameras where there are any."""
 
 import itertools
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +9,17 @@ import cv2
 import numpy as np
 import pytest
 
-from device.errors import CameraLost, DataError
+from device.errors import CameraLost, DataError, UsageError
+from device.frame import NO_VIDEO
 from device.picture import write_picture
 from device.scene import dead_leaves
-from device.sources import Source, open_source, v4l2
+from device.settings import CameraSettings
+from device.sources import Source, open_source
 from device.sources.demo import Demo
-from device.sources.v4l2 import Camera
+from device.sources.nodes import cameras
+from device.sources.watched import Watched
 
-CAMERAS = sorted(str(p) for p in Path("/dev").glob("video*"))
+CAMERAS, _ = cameras()
 
 
 def make_video(path: Path, frames: int, codec: str = "mp4v", fps: float = 12.0) -> Path:
@@ -43,31 +45,37 @@ def one_picture(folder: Path) -> Source:
     return open_source(str(folder / "one.png"))
 
 
+def fake_camera(folder: Path) -> Source:
+    return Watched("fake:", CameraSettings(size="64x48"), opener="fake_cameras:Fake")
+
+
 SOURCES: dict[str, Callable[[Path], Source]] = {
     "demo": lambda folder: open_source("demo"),
     "picture": one_picture,
     "folder": lambda folder: open_source(str(make_pictures(folder / "in", "a.png", "b.jpg", "c.webp"))),
     "video": lambda folder: open_source(str(make_video(folder / "v.mp4", 4))),
     "camera": lambda folder: open_source("auto"),
+    "fake": fake_camera,
 }
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_every_source_keeps_the_contract(kind: str, tmp_path: Path) -> None:
+def test_every_source_keeps_the_contract(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parent.parent / "rigs"))
     if kind == "camera" and not CAMERAS:
-        pytest.skip("no /dev/video node here")
+        pytest.skip("no camera here")
     source = SOURCES[kind](tmp_path)
     assert source.description
     assert source.fps >= 0
     assert source.total == {"picture": 1, "folder": 3, "video": 4}.get(kind, 0)
-    assert source.live is (kind in ("demo", "camera"))
+    assert source.live is (kind in ("demo", "camera", "fake"))
     last = -1
     for _ in range(source.total or 3):
         before = time.monotonic()
         frame = source.read()
         assert frame is not None
         assert frame.index == last + 1 if not source.live else frame.index > last
-        assert before <= frame.captured_s <= time.monotonic()
+        assert before - 1.0 * source.live <= frame.captured_s <= time.monotonic()  # a camera's frame was taken before the read
         assert frame.pixels.dtype == np.uint8
         assert frame.pixels.ndim == 3
         assert frame.pixels.shape[2] == 3
@@ -76,6 +84,7 @@ def test_every_source_keeps_the_contract(kind: str, tmp_path: Path) -> None:
     if not source.live:
         assert source.read() is None
         assert source.read() is None
+    assert source.status.ok
     source.close()
     source.close()
 
@@ -255,64 +264,36 @@ def test_a_camera_that_is_not_there_is_named_with_what_to_do() -> None:
 def test_a_device_that_is_no_camera_is_refused(tmp_path: Path) -> None:
     (tmp_path / "video0").write_bytes(b"")
     for device in ("/dev/null", str(tmp_path / "video0")):
-        with pytest.raises(CameraLost, match="delivers no picture"):
-            Camera(device)
+        with pytest.raises(CameraLost, match="no V4L2 device"):
+            open_source(f"v4l2:{device}")
 
 
-@pytest.mark.skipif(bool(CAMERAS), reason="there are /dev/video nodes here")
+@pytest.mark.parametrize("spec", ["v4l2:", "picamera2:one", "http:///stream"])
+def test_a_camera_that_is_spelled_wrongly_is_wrong_usage(spec: str) -> None:
+    with pytest.raises(UsageError, match="expected"):
+        open_source(spec)
+
+
+def test_a_camera_that_is_not_there_can_be_waited_for() -> None:
+    source = open_source("v4l2:/dev/video987", CameraSettings(size="320x240"), wait=True)
+    card = source.read()
+    source.close()
+    assert card is not None
+    assert card.mark == NO_VIDEO
+    assert card.size_wh == (320, 240)
+    assert not source.status.ok
+    assert "/dev/video987" in source.status.reason
+
+
+@pytest.mark.skipif(bool(CAMERAS), reason="there are cameras here")
 def test_auto_without_a_camera_says_so_and_names_the_demo() -> None:
     with pytest.raises(CameraLost, match="--source demo"):
         open_source("auto")
 
 
-@pytest.mark.skipif(not CAMERAS, reason="no /dev/video node here")
+@pytest.mark.skipif(not CAMERAS, reason="no camera here")
 def test_the_first_camera_delivers_frames_of_one_size() -> None:
     camera = open_source("auto")
     frames = [camera.read() for _ in range(5)]
     assert len({f.pixels.shape for f in frames if f}) == 1
     camera.close()
-
-
-class Hanging:
-    """What OpenCV has for a camera whose second read does not return; it notes a release during a read."""
-
-    def __init__(self, *_: object) -> None:
-        self.reads, self.reading, self.go, self.misused, self.released = 0, threading.Event(), threading.Event(), False, False
-
-    def isOpened(self) -> bool:
-        return True
-
-    def set(self, *_: object) -> bool:
-        return True
-
-    def get(self, _: int) -> float:
-        return 0.0
-
-    def read(self) -> tuple[bool, np.ndarray | None]:
-        self.reads += 1
-        if self.reads > 1:
-            self.reading.set()
-            self.go.wait(30)
-            self.reading.clear()
-        return True, np.zeros((4, 6, 3), np.uint8)
-
-    def release(self) -> None:
-        self.misused |= self.reading.is_set()
-        self.released = True
-
-
-def test_closing_a_camera_that_hangs_leaves_the_read_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = Hanging()
-    monkeypatch.setattr(v4l2.cv2, "VideoCapture", lambda *_: fake)
-    camera = Camera("/dev/null")
-    assert camera.fps == 30.0
-    reader = threading.Thread(target=camera.read, daemon=True)
-    reader.start()
-    assert fake.reading.wait(10)
-    camera.close()
-    assert not fake.misused
-    fake.go.set()
-    reader.join(10)
-    camera.close()
-    assert fake.released
-    assert not fake.misused

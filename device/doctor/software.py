@@ -1,0 +1,78 @@
+"""Packages, runtimes, the shipped bundles, and what the other commands need."""
+
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+import device.runtimes
+from device import selfcheck
+from device.bundle import open_bundle, shipped
+from device.doctor.finding import Finding
+from device.errors import DeblurkitError
+from device.restorer import Restorer
+
+
+def packages() -> Iterator[Finding]:
+    """numpy and OpenCV."""
+    for package in ("numpy", "opencv-python-headless"):
+        names = [package, "opencv-python"] if package.startswith("opencv") else [package]
+        found = [f"{name} {version(name)}" for name in names if _has(name)]
+        if len(found) > 1:
+            yield Finding("opencv", "bad", " and ".join(found), "pip uninstall opencv-python   (both own cv2: keep one)")
+        elif found:
+            yield Finding(package.split("-")[0], "ok", found[0])
+        else:
+            yield Finding(package.split("-")[0], "bad", "not installed", f"pip install {package}")
+
+
+def _has(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def runtimes() -> Iterator[Finding]:
+    """What can run a model."""
+    none = not any(device.runtimes.installed(name) for name in ("litert", "tflite_runtime", "onnxruntime"))
+    for name, (formats, _, line) in device.runtimes.RUNTIMES.items():
+        reads = f"reads {', '.join(formats)}"
+        if device.runtimes.installed(name):
+            yield Finding(name, "ok", reads)
+        else:
+            yield Finding(name, "bad" if none and name == "litert" else "missing", f"not installed ({reads})", line)
+
+
+def bundles() -> Iterator[Finding]:
+    """What ships, restored with once and compared with its export."""
+    names = shipped()
+    if not names:
+        yield Finding("bundle", "bad", "no bundle is shipped with this installation", "install deblurkit again")
+    for name in names:
+        try:
+            bundle = open_bundle(name)
+            with Restorer(bundle) as restorer:
+                reached, quality = selfcheck.scenes_psnr(restorer), restorer.artifact.quality
+        except DeblurkitError as error:
+            yield Finding(f"bundle {name}", "bad", str(error), "install deblurkit again")
+            continue
+        expected = quality.scenes_psnr_db if quality else reached
+        found = f"{restorer.artifact.label} on {restorer.runtime_name}: scenes {reached:.2f} dB, at export {expected:.2f} dB"
+        if abs(reached - expected) <= selfcheck.TOLERANCE_DB:
+            yield Finding(f"bundle {name}", "ok", found)
+        else:
+            yield Finding(
+                f"bundle {name}",
+                "bad",
+                found,
+                "another runtime may compute rightly: try `deblurkit run --runtime onnxruntime`",
+            )
+
+
+def commands() -> Iterator[Finding]:
+    """What the other commands need."""
+    for package, need in (("keras", "train"), ("tf2onnx", "export"), ("matplotlib", "bench")):
+        if _has(package):
+            yield Finding(need, "ok", f"{package} {version(package)}")
+        else:
+            yield Finding(need, "missing", f"{package} is not installed (needed on a workstation only)", "make setup")

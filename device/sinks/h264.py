@@ -1,0 +1,183 @@
+"""Restored pictures as H.264: what the recorder and the publisher have in common.
+
+Needs PyAV (extra `live`), which brings FFmpeg and x264 along; it is imported when the first stream is opened.
+"""
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from device.errors import RunError
+from device.frame import Image
+from device.yuv import Plane, Yuv, from_rgb
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+log = logging.getLogger(__name__)
+MISSING = "recording and publishing need PyAV, which is not installed: pip install 'deblurkit[live]'"
+TIME_BASE = Fraction(1, 90_000)  # the clock of RTP and of MPEG
+KEY_FRAME_EVERY_S = 1.0
+_USUAL_FPS = 30.0
+# ISO/IEC 23091-2 codes. The matrix and the range are the picture's own; primaries and transfer those of sRGB, as in JPEG.
+_MATRIX = {"bt601": 5, "bt709": 1}
+_PRIMARIES, _TRANSFER = 1, 13
+_LIMITED, _FULL = 1, 2  # FFmpeg's AVColorRange
+_NAMES = Path("/sys/class/video4linux")
+_HARDWARE_NAME = "bcm2835-codec-encode"  # up to the Raspberry Pi 4; the Pi 5 has no encoder
+_X264 = {"preset": "ultrafast", "tune": "zerolatency", "forced-idr": "1"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What all pictures of one stream have in common."""
+
+    width: int
+    height: int
+    matrix: str = "bt601"
+    full_range: bool = True
+
+    @property
+    def coded_wh(self) -> tuple[int, int]:
+        """(width, height) in the stream: 4:2:0 has even sides only, so odd ones get their last column or row twice."""
+        return self.width + self.width % 2, self.height + self.height % 2
+
+
+def form_of(image: Image) -> Form:
+    """The form of a stream of such pictures; R G B becomes 4:2:0 as in JPEG."""
+    height, width = image.shape[:2]
+    return Form(width, height, image.matrix, image.full_range) if isinstance(image, Yuv) else Form(width, height)
+
+
+def planes_of(image: Image) -> Yuv:
+    """The picture as 4:2:0. R G B is converted by OpenCV, at two thirds of the time that FFmpeg's scaler takes."""
+    return image if isinstance(image, Yuv) else from_rgb(image)
+
+
+class Encoder:
+    """One stream of H.264 in a container of its own. Owned and used by one thread; `finish` or `abandon` it.
+
+    One thread of the processor, so that inference keeps the others. A key frame each second; time stamps are those of capture,
+    so the frame rate may vary.
+    """
+
+    def __init__(self, target: Any, container: str, options: dict[str, str], form: Form, fps: float, mbit: float) -> None:
+        """`target`: an address, or an object that FFmpeg writes into; `container` and `options` are FFmpeg's.
+
+        `fps` is what is expected (0: unknown), `mbit` what a second may cost, in Mbit. Raises RunError.
+        """
+        av = pyav()
+        self._av, self._form = av, form
+        codec = "h264_v4l2m2m" if _hardware_works(form.coded_wh) else "libx264"
+        rate = Fraction(fps or _USUAL_FPS).limit_denominator(1001)
+        bits = round(mbit * 1e6)
+        limits = {**_X264, "maxrate": str(bits), "bufsize": str(bits)} if codec == "libx264" else {}
+        try:
+            self._container: Any = av.open(target, "w", format=container, options=options)
+            self._stream = self._container.add_stream(codec, rate=rate, options=limits)
+        except av.FFmpegError as error:
+            raise RunError(f"no {container} stream of H.264 can be made here: {error}") from error
+        context = self._stream.codec_context
+        context.width, context.height = form.coded_wh
+        context.pix_fmt = "yuv420p"
+        context.time_base = TIME_BASE
+        context.bit_rate = bits
+        context.gop_size = round(60 * float(rate))  # key frames are asked for, by time
+        context.thread_count = 1
+        context.colorspace = _MATRIX[form.matrix]
+        context.color_range = _FULL if form.full_range else _LIMITED
+        context.color_primaries, context.color_trc = _PRIMARIES, _TRANSFER
+        self._began_s: float | None = None
+        self._last_pts = -1
+        self._next_key_pts = 0
+
+    def write(self, picture: Yuv, captured_s: float) -> None:
+        """Encode one picture of this form, and hand it to the container.
+
+        Raises RunError when FFmpeg fails, and what an object that is written into raises.
+        """
+        if self._began_s is None:
+            self._began_s = captured_s
+        frame = self._video_frame(picture)
+        frame.pts = max(round((captured_s - self._began_s) / TIME_BASE), self._last_pts + 1)
+        frame.time_base = TIME_BASE
+        if frame.pts >= self._next_key_pts:
+            frame.pict_type = self._av.video.frame.PictureType.I
+            self._next_key_pts = frame.pts + round(KEY_FRAME_EVERY_S / TIME_BASE)
+        self._last_pts = frame.pts
+        self._encode(frame)
+
+    def finish(self) -> None:
+        """Write what encoder and container still hold. Raises as `write` does."""
+        if self._began_s is not None:
+            self._encode(None)
+        container, self._container = self._container, None
+        try:
+            container.close()
+        except self._av.FFmpegError as error:
+            raise RunError(f"FFmpeg: {error.strerror}") from error
+
+    def abandon(self) -> None:
+        """Free everything; what the container still writes may fail."""
+        container, self._container = self._container, None
+        if container is not None:
+            with suppress(Exception):
+                container.close()
+
+    def _encode(self, frame: "VideoFrame | None") -> None:
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except self._av.FFmpegError as error:
+            raise RunError(f"FFmpeg: {error.strerror}") from error
+
+    def _video_frame(self, picture: Yuv) -> "VideoFrame":
+        frame = self._av.VideoFrame(*self._form.coded_wh, "yuv420p")
+        for plane, source in zip(frame.planes, (picture.y, picture.u, picture.v), strict=True):
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            _fill(rows[: plane.height, : plane.width], source)
+        return frame
+
+
+def pyav() -> Any:
+    """The module `av`. Raises RunError, with the line that installs it, where it is missing."""
+    try:
+        import av
+    except ImportError as error:
+        raise RunError(MISSING) from error
+    return av
+
+
+def _fill(target: Plane, source: Plane) -> None:
+    """Copy, the last row and column twice where the target has one more."""
+    height, width = source.shape
+    target[:height, :width] = source
+    target[:height, width:] = target[:height, width - 1 : width]
+    target[height:] = target[height - 1 : height]
+
+
+@cache
+def _hardware_works(coded_wh: tuple[int, int]) -> bool:
+    """Whether the board's own encoder takes pictures of this size: tried once, with one of them."""
+    names = (path.read_text(errors="replace").strip() for path in sorted(_NAMES.glob("video*/name")))
+    if _HARDWARE_NAME not in names:
+        return False
+    av = pyav()
+    try:
+        context = av.CodecContext.create("h264_v4l2m2m", "w")
+        context.width, context.height = coded_wh
+        context.pix_fmt, context.time_base, context.framerate = "yuv420p", TIME_BASE, Fraction(30)
+        frame = av.VideoFrame(*coded_wh, "yuv420p")
+        frame.pts, frame.time_base = 0, TIME_BASE
+        if context.encode(frame) + context.encode(None):
+            return True
+        reason = "it encoded nothing"
+    except (av.FFmpegError, ValueError, OSError) as error:
+        reason = str(error)
+    log.warning("the board's H.264 encoder does not take %dx%d pictures (%s); x264 encodes instead", *coded_wh, reason)
+    return False

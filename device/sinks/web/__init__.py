@@ -1,0 +1,48 @@
+"""The web page: the live picture before and after, the loop's figures, and the few things that a viewer may ask.
+
+Read `page.html` for what is seen, `stream.py` for how the pictures get there, `access.py` for who gets them,
+`server.py` and `request.py` for the sockets.
+"""
+
+from device.controls import Controls
+from device.frame import Restored
+from device.settings import WebSettings
+from device.sinks.web.access import Access
+from device.sinks.web.lan import kept_token, own_name, qr_code, state_folder
+from device.sinks.web.newest import Newest
+from device.sinks.web.server import Server
+from device.sinks.web.site import Site
+from device.telemetry import Telemetry
+
+
+class Web:
+    """Serves the page. Encodes nothing while nobody watches, and never keeps the loop waiting.
+
+    On the loopback interface, or with `lan` on all of them and with a token. Raises RunError where the port is taken.
+    """
+
+    def __init__(self, controls: Controls, telemetry: Telemetry, settings: WebSettings) -> None:
+        token = kept_token(state_folder()) if settings.lan else None
+        self._newest = Newest(telemetry)
+        site = Site(self._newest, controls, telemetry, settings.viewers, Access(settings.hosts, token))
+        self._server = Server("0.0.0.0" if settings.lan else "127.0.0.1", settings.port, site.answer, site.headers)
+        host = own_name() if settings.lan else "127.0.0.1"
+        self.url = f"http://{host}:{self._server.port}"
+        """Without the token."""
+        self.description = f"{self.url} (token in {state_folder() / 'token'})" if settings.lan else self.url
+        """For logs and states, which others may read: without the token."""
+        self._entrance = f"{self.url}/?token={token}" if settings.lan else self.url
+
+    @property
+    def invitation(self) -> str:
+        """What to open, with the token; in the network also as a QR code. For a terminal, never for a log."""
+        return f"{self._entrance}\n{qr_code(self._entrance)}" if self._entrance != self.url else self.url
+
+    def write(self, restored: Restored) -> None:
+        """Show a frame: wakes whoever waits for one."""
+        self._newest.put(restored)
+
+    def close(self) -> None:
+        """Let viewers go and free the port; closing twice is safe."""
+        self._newest.close()
+        self._server.close()

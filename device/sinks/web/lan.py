@@ -1,0 +1,90 @@
+"""The page in the local network: its address, its token, and both as a picture for a phone's camera."""
+
+import fcntl
+import logging
+import os
+import re
+import secrets
+import socket
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 random bytes
+_SIOCGIFADDR = 0x8915  # linux/sockios.h: the IPv4 address of an interface
+
+
+def state_folder() -> Path:
+    """Where the kit keeps what it must remember: systemd's StateDirectory, else the user's state folder."""
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.partition(":")[0])
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "deblurkit"
+
+
+def kept_token(folder: Path) -> str:
+    """The token of this machine, made once and readable by its user alone; where it cannot be kept, one for this run."""
+    path = folder / "token"
+    aside = folder / f".token.{os.getpid()}.{secrets.token_hex(4)}.part"
+    try:
+        if (known := _read(path)) is not None:
+            return known
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        token = secrets.token_urlsafe(32)
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{token}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(aside, path)
+        except FileExistsError:  # of another process, a moment ago; or it holds no token
+            if (known := _read(path)) is not None:
+                return known
+            os.replace(aside, path)
+            log.warning("%s: held no token; a new one was made, old addresses of the page are void", path)
+        return token
+    except OSError as error:
+        log.warning("%s: %s; the page's token is a new one at each start, give STATE_DIRECTORY a folder", path, error.strerror)
+        return secrets.token_urlsafe(32)
+    finally:
+        with suppress(OSError):
+            aside.unlink()
+
+
+def _read(path: Path) -> str | None:
+    try:
+        text = path.read_text("latin-1").strip()
+    except FileNotFoundError:
+        return None
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+        log.warning("%s: others could read it; they cannot any more. Delete it for a new token", path)
+    return text if _TOKEN.fullmatch(text) else None
+
+
+def own_name() -> str:
+    """What others in the network find this machine by: the address of the interface to the world, else another, else a name."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # an address of documentations (RFC 5737); nothing is sent
+        return str(probe.getsockname()[0])
+    for _, interface in socket.if_nameindex():
+        with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, struct.pack("256s", interface.encode()[:15]))
+            address = socket.inet_ntoa(answer[20:24])
+            if not address.startswith("127."):
+                return address
+    return f"{socket.gethostname().partition('.')[0]}.local"
+
+
+def qr_code(address: str) -> str:
+    """The address as a QR code of block characters, for a terminal; empty where segno is not installed."""
+    try:
+        import segno
+    except ImportError:
+        log.info("segno is not installed: no QR code of the page's address (pip install segno)")
+        return ""
+    import io
+
+    out = io.StringIO()
+    segno.make(address, micro=False).terminal(out, compact=True)
+    return out.getvalue()

@@ -1,0 +1,8 @@
+"""The fixtures of cameras, which lie with the rigs."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rigs"))
+
+from camera_fixtures import mjpeg, rtsp, watch  # noqa: F401

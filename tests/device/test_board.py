@@ -1,0 +1,109 @@
+"""Facts about the board, from folders laid out as Raspberry Pis lay them out."""
+
+from pathlib import Path
+
+import pytest
+
+from device import board
+
+# What stands in these files on a Raspberry Pi 5 with Raspberry Pi OS, by the kernel's documentation and drivers.
+PI5 = {
+    "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\x00",
+    "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
+    "sys/class/thermal/thermal_zone0/temp": "61350\n",
+    "sys/class/hwmon/hwmon0/name": "cpu_thermal\n",
+    "sys/class/hwmon/hwmon2/name": "rpi_volt\n",
+    "sys/class/hwmon/hwmon2/in0_lcrit_alarm": "1\n",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "1500000\n",
+    "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq": "2400000\n",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand\n",
+    "sys/fs/cgroup/cgroup.controllers": "cpuset cpu io pids\n",
+    "proc/meminfo": "MemTotal:  8245392 kB\nMemAvailable: 7012352 kB\nCmaTotal:    65536 kB\nCmaFree:     60000 kB\n",
+    "etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\n',
+}
+
+
+@pytest.fixture
+def pi5(tmp_path: Path) -> Path:
+    """A root folder of a Raspberry Pi 5."""
+    for name, text in PI5.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder at the front of the PATH, for a `vcgencmd`; what was held of the last answer is forgotten."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setattr(board, "_held", {})
+    return folder
+
+
+def answer(folder: Path, script: str) -> None:
+    """Install a `vcgencmd` that runs this."""
+    (folder / "vcgencmd").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "vcgencmd").chmod(0o755)
+
+
+def test_what_a_raspberry_pi_tells_is_read(pi5: Path) -> None:
+    assert board.model(pi5) == "Raspberry Pi 5 Model B Rev 1.0"
+    assert board.temperature_c(pi5) == 61.35
+    assert board.clock_mhz(pi5) == (1500, 2400)
+    assert board.governor(pi5) == "ondemand"
+    assert board.memory_mib(pi5) == {"MemTotal": 8052, "MemAvailable": 6848, "CmaTotal": 64, "CmaFree": 58}
+    assert board.limits_memory(pi5) is False
+    assert board.release(pi5) == "Debian GNU/Linux 12 (bookworm)"
+
+
+def test_what_is_not_told_is_none_and_not_guessed(tmp_path: Path) -> None:
+    facts = (board.model, board.temperature_c, board.clock_mhz, board.governor, board.limits_memory, board.throttled)
+    assert [fact(tmp_path) for fact in (*facts, board.clock_is_set, board.release)] == [None] * 8
+    assert board.memory_mib(tmp_path) == {}
+    assert board.free_bytes(tmp_path / "nowhere") is None
+
+
+def test_garbage_in_the_kernel_s_files_is_none(pi5: Path) -> None:
+    (pi5 / "sys/class/thermal/thermal_zone0/temp").write_text("hot\n")
+    (pi5 / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq").write_text("")
+    (pi5 / "proc/meminfo").write_bytes(b"\xff\xfe MemTotal")
+    assert board.temperature_c(pi5) is None
+    assert board.clock_mhz(pi5) is None
+    assert board.memory_mib(pi5) == {}
+
+
+def test_the_firmware_s_bits_become_words() -> None:
+    assert board.flags(0x0) == {"now": [], "ever": []}
+    assert board.flags(0x50005) == {"now": ["under-voltage", "throttled"], "ever": ["under-voltage", "throttled"]}
+    assert board.flags(0xA0000) == {"now": [], "ever": ["frequency capped", "soft temperature limit"]}
+
+
+def test_the_firmware_is_asked_and_its_answer_held_for_a_while(firmware: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(firmware, f'echo asked >> {firmware}/count; echo "throttled=0x50000"')
+    assert [board.throttled() for _ in range(20)] == [{"now": [], "ever": ["under-voltage", "throttled"]}] * 20
+    assert (firmware / "count").read_text() == "asked\n"
+    monkeypatch.setattr("device.board.time.monotonic", lambda: 1e9)
+    board.throttled()
+    assert (firmware / "count").read_text() == "asked\nasked\n"
+
+
+@pytest.mark.parametrize(
+    "script", ["echo VCHI initialization failed; exit 255", "echo error=1", "kill -9 $$", "printf '\\377\\376'"]
+)
+def test_a_firmware_that_gives_no_answer_is_none(firmware: Path, script: str) -> None:
+    answer(firmware, script)
+    if not any(Path("/sys/class/hwmon").glob("*/in0_lcrit_alarm")):
+        assert board.throttled() is None
+
+
+def test_a_firmware_that_hangs_does_not_hold_anybody(firmware: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "_ANSWER_S", 0.2)
+    answer(firmware, "exec sleep 60")
+    assert board.vcgencmd("get_throttled") is None
+
+
+def test_without_vcgencmd_the_kernel_s_alarm_tells_of_the_supply(pi5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "_held", {})
+    assert board.throttled(pi5) == {"now": ["under-voltage"], "ever": ["under-voltage"]}

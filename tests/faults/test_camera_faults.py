@@ -1,0 +1,328 @@
+"""What a camera does to a loop that runs for months: each fault noticed, a card meanwhile, the picture back.
+
+Figures go into the test report (`record_property`) and are printed with `-s`; bounds are those of docs/reliability.md with slack
+for a busy machine.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from device.frame import NO_VIDEO, Frame
+from device.settings import CameraSettings
+from device.sources import watched
+from device.sources.watched import Watched
+
+NOTICED_S, BACK_S = 3.0, 5.0
+SLACK_S = 2.0  # two cores that others use too
+Record = Callable[[str, object], None]
+
+
+class Viewer:
+    """Reads a source all the time, as the loop does, and notes when pictures end and come back."""
+
+    def __init__(self, source: Watched) -> None:
+        self.source = source
+        self.frames: list[tuple[float, Frame]] = []
+        self._thread = threading.Thread(target=self._read, name="viewer", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while (frame := self.source.read()) is not None:
+            self.frames.append((time.monotonic(), frame))
+            del self.frames[:-2000]
+
+    def wait(self, marked: bool, since_s: float, within_s: float) -> float:
+        """Seconds from then to the first frame after it that is a card, or that is none."""
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
+            for at, frame in list(self.frames):
+                if at > since_s and bool(frame.mark) is marked:
+                    return at - since_s
+            time.sleep(0.02)
+        raise AssertionError(f"no {'card' if marked else 'picture'} within {within_s} s: {self.source.status}")
+
+    def end(self) -> None:
+        self.source.close()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+def survive(
+    source: Watched, break_it: Callable[[], object], mend_it: Callable[[], object], record: Record, away_s: float = 1.0
+) -> str:
+    """Break and mend; returns the reason that the card gave. Asserts how soon each was noticed."""
+    viewer = Viewer(source)
+    try:
+        viewer.wait(False, 0.0, 20)
+        reopened, broken_s = source.status.reopened, time.monotonic()
+        break_it()
+        noticed_s = viewer.wait(True, broken_s, NOTICED_S + SLACK_S)
+        reason = source.status.reason
+        assert not source.status.ok
+        card = next(frame for at, frame in viewer.frames if at > broken_s and frame.mark)
+        assert card.mark == NO_VIDEO
+        time.sleep(away_s)
+        mended_s = time.monotonic()
+        mend_it()
+        back_s = viewer.wait(False, mended_s, BACK_S + SLACK_S)
+        assert source.status.ok
+        assert source.status.reopened > reopened
+        indexes = [frame.index for _, frame in viewer.frames]
+        assert indexes == sorted(set(indexes))
+        for name, seconds in (("noticed_s", noticed_s), ("back_s", back_s)):
+            record(name, round(seconds, 2))
+        print(f"\n    noticed after {noticed_s:.2f} s, back after {back_s:.2f} s: {reason}")
+        return reason
+    finally:
+        viewer.end()
+
+
+# A camera on a cable, whose driver fails in every way (tests/rigs/fake_cameras.py)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("unplugged", "not plugged in"),
+        ("hang", "no frame for 2.5 s"),
+        ("hang with the interpreter", "no frame for 2.5 s"),
+        ("crash", "ended by SIGSEGV; it said: the driver said this before it fell"),
+        ("exit", "ended with exit code 3"),
+        ("raise", "ZeroDivisionError: a library's own error"),
+        ("green", "only frames that cannot be shown (green"),
+        ("truncated", "only frames that cannot be shown (123 bytes, expected 456)"),
+        ("empty", "only frames that cannot be shown (an empty picture)"),
+    ],
+)
+def test_a_camera_that_fails_is_replaced_by_a_card_and_comes_back(
+    fault: str, reason: str, watch: Callable[..., Watched], tmp_path: Path, record_property: Record
+) -> None:
+    plug = tmp_path / "plug"
+    plug.touch()
+    source = watch("Faulty", f"fake:{plug}")
+    break_it = plug.unlink if fault == "unplugged" else lambda: plug.write_text(fault)
+    assert reason in survive(source, break_it, lambda: plug.write_text(""), record_property)
+    assert (source.status.bad_frames > 0) is (fault in ("green", "truncated", "empty"))
+
+
+def test_a_camera_that_is_away_for_long_is_back_as_soon(
+    watch: Callable[..., Watched], tmp_path: Path, record_property: Record
+) -> None:
+    plug = tmp_path / "plug"
+    plug.touch()
+    survive(watch("Plugged", f"fake:{plug}"), plug.unlink, plug.touch, record_property, away_s=13.0)
+
+
+@pytest.mark.parametrize("fault", ["black", "repeat"])
+def test_a_night_and_a_still_picture_are_shown(fault: str, watch: Callable[..., Watched], tmp_path: Path) -> None:
+    plug = tmp_path / "plug"
+    plug.write_text(fault)
+    source = watch("Faulty", f"fake:{plug}")
+    until = time.monotonic() + watched.SILENCE_S + 1
+    while time.monotonic() < until:
+        frame = source.read()
+        assert frame is not None
+        assert not frame.mark
+    assert source.status.ok
+    assert source.status.bad_frames == 0
+
+
+def test_a_single_bad_frame_is_left_out_and_counted(watch: Callable[..., Watched], tmp_path: Path) -> None:
+    plug = tmp_path / "plug"
+    plug.touch()
+    source = watch("Faulty", f"fake:{plug}")
+    viewer = Viewer(source)
+    viewer.wait(False, 0.0, 20)
+    plug.write_text("green")
+    time.sleep(0.3)
+    plug.write_text("")
+    healed_s = time.monotonic()
+    viewer.wait(False, healed_s + 0.2, 5)
+    viewer.end()
+    assert source.status.bad_frames > 0
+    assert source.status.reopened == 0
+    for _, frame in viewer.frames:
+        assert not frame.mark
+        assert frame.image.y.any()  # type: ignore[union-attr]
+
+
+def test_a_frozen_picture_is_said_and_still_shown(
+    watch: Callable[..., Watched], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plug = tmp_path / "plug"
+    plug.write_text("repeat")
+    source = watch("Faulty", f"fake:{plug}")
+    until = time.monotonic() + 15
+    while not source.status.reason and time.monotonic() < until:
+        source.read()
+    assert "frozen" in source.status.reason
+    assert source.status.ok
+    plug.write_text("")
+    until = time.monotonic() + 5
+    while source.status.reason and time.monotonic() < until:
+        source.read()
+    assert source.status.reason == ""
+    assert caplog.text.count("picture frozen") == 1
+
+
+def measured() -> dict[str, int]:
+    """What this process holds: descriptors, threads, children, resident memory in KiB."""
+    status = Path("/proc/self/status").read_text()
+    children = [
+        int(path.name) for path in Path("/proc").glob("[0-9]*") if (path / "stat").exists() and parent_of(path) == os.getpid()
+    ]
+    return {
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "threads": threading.active_count(),
+        "children": len(children),
+        "rss_kib": int(status.split("VmRSS:")[1].split()[0]),
+    }
+
+
+def parent_of(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def cycle(watch: Callable[..., Watched], plug: Path, cycles: int, hang_each: int) -> tuple[dict[str, int], dict[str, int]]:
+    """Unplug and plug in so many times; what the process held after the first tenth, and at the end."""
+    plug.touch()
+    source = watch("Faulty", f"fake:{plug}", size="640x480")
+    early: dict[str, int] = {}
+    for number in range(cycles):
+        if number % hang_each == hang_each - 1:
+            plug.write_text("crash")
+        else:
+            plug.unlink()
+        while (frame := source.read()) is not None and not frame.mark:
+            pass
+        plug.write_text("")
+        while (frame := source.read()) is not None and frame.mark:
+            pass
+        if number == cycles // 10:
+            early = measured()
+    late = measured()
+    assert source.status.reopened == cycles
+    source.close()
+    return early, late
+
+
+def test_a_hundred_cycles_of_unplugging_leave_nothing_behind(
+    watch: Callable[..., Watched], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Record
+) -> None:
+    monkeypatch.setattr(watched, "FIRST_RETRY_S", 0.1)
+    monkeypatch.setattr(watched, "LONGEST_RETRY_S", 0.1)
+    before = measured()
+    early, late = cycle(watch, tmp_path / "plug", 100, hang_each=10)
+    for name in ("descriptors", "threads", "children"):
+        assert late[name] == early[name], (name, early, late)
+    assert late["children"] == before["children"] + 1
+    grown_kib = late["rss_kib"] - early["rss_kib"]
+    record_property("rss_grown_kib", grown_kib)
+    print(f"\n    100 cycles: {late}, resident memory grown by {grown_kib} KiB since the tenth")
+    assert grown_kib < 2048
+    after = measured()
+    assert after["descriptors"] == before["descriptors"]
+    assert after["children"] == before["children"]
+
+
+def test_a_process_that_cannot_be_begun_is_a_card_and_not_an_end(
+    watch: Callable[..., Watched], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug = tmp_path / "plug"
+    plug.touch()
+    source = watch("Faulty", f"fake:{plug}")
+    source.read()
+    interpreter = sys.executable
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    plug.write_text("crash")
+    until = time.monotonic() + 20
+    while "no process can be begun" not in source.status.reason and time.monotonic() < until:
+        source.read()
+    assert "no process can be begun" in source.status.reason
+    monkeypatch.setattr(sys, "executable", interpreter)
+    plug.write_text("")
+    viewer = Viewer(source)
+    viewer.wait(False, time.monotonic(), BACK_S + SLACK_S)
+    viewer.end()
+
+
+# Network cameras: real servers, frozen, killed and changed
+
+
+def open_camera(address: str) -> Watched:
+    return Watched(address, CameraSettings())
+
+
+@pytest.mark.parametrize("kind", ["mjpeg", "rtsp"])
+@pytest.mark.parametrize("fault", ["frozen", "killed", "another size"])
+def test_a_network_camera_that_fails_is_replaced_by_a_card_and_comes_back(
+    kind: str, fault: str, request: pytest.FixtureRequest, record_property: Record
+) -> None:
+    server: Any = request.getfixturevalue(kind)
+    extra = ("well",) if kind == "mjpeg" else ()
+    server.start("320x240", *extra)
+    source = open_camera(f"{'http' if kind == 'mjpeg' else 'rtsp'}://127.0.0.1:{server.port}/cam")
+    size = "160x120" if fault == "another size" else "320x240"
+    if fault == "frozen":
+        survive(source, server.freeze, server.thaw, record_property)
+    else:
+        survive(source, server.kill, lambda: server.start(size, *extra), record_property)
+    assert f"{source._size_wh[0]}x{source._size_wh[1]}" == size
+
+
+def test_a_network_camera_that_stays_frozen_for_long_is_back_as_soon(mjpeg: Any, record_property: Record) -> None:
+    mjpeg.start("320x240", "well")
+    source = open_camera(f"http://127.0.0.1:{mjpeg.port}/cam")
+    survive(source, mjpeg.freeze, mjpeg.thaw, record_property, away_s=25.0)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "garbage"])
+def test_a_network_camera_that_sends_nothing_whole_is_replaced_by_a_card(kind: str, mjpeg: Any, record_property: Record) -> None:
+    mjpeg.start("320x240", "well")
+    source = open_camera(f"http://127.0.0.1:{mjpeg.port}/cam")
+
+    def spoil() -> None:
+        mjpeg.kill()
+        mjpeg.start("320x240", kind)
+
+    def mend() -> None:
+        mjpeg.kill()
+        mjpeg.start("320x240", "well")
+
+    viewer = Viewer(source)
+    viewer.wait(False, 0.0, 20)
+    spoiled_s = time.monotonic()
+    spoil()
+    viewer.wait(True, spoiled_s, NOTICED_S + SLACK_S)
+    until = time.monotonic() + watched.OPENING_S + 5
+    while "only frames that cannot be shown" not in source.status.reason and time.monotonic() < until:
+        time.sleep(0.1)
+    assert "only frames that cannot be shown" in source.status.reason
+    assert source.status.bad_frames > 0
+    mended_s = time.monotonic()
+    mend()
+    record_property("back_s", round(viewer.wait(False, mended_s, BACK_S + SLACK_S), 2))
+    viewer.end()
+
+
+def test_cut_off_pictures_between_whole_ones_are_left_out(mjpeg: Any) -> None:
+    mjpeg.start("320x240", "mixed")
+    source = open_camera(f"http://127.0.0.1:{mjpeg.port}/cam")
+    for _ in range(30):
+        frame = source.read()
+        assert frame is not None
+        assert not frame.mark
+        assert frame.pixels[-3, 20, 0] > 180  # the last rows are there
+    assert source.status.bad_frames >= 10
+    assert source.status.ok
+    source.close()

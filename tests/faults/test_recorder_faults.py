@@ -1,0 +1,384 @@
+"""What happens to recordings: SIGKILL, torn files, media that are full, read-only, removed, slow or stuck."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device.errors import RunError
+from device.frame import Frame, Restored
+from device.outlet import Outlet
+from device.scene import dead_leaves
+from device.settings import RecordSettings
+from device.telemetry import Telemetry
+from device.yuv import from_rgb
+
+av = pytest.importorskip("av", reason="the recorder needs PyAV: pip install 'deblurkit[live]'")
+record = pytest.importorskip("device.sinks.record")
+segments = pytest.importorskip("device.sinks.segments")
+Recorder = record.Recorder
+ROOT = Path(__file__).parent.parent.parent
+FPS = 30
+SMALL = RecordSettings(max_gib=1, min_free_gib=0, segment_s=1, mbit=0.2)
+# A stream at 30 frames a second, which says after each frame how many were written.
+CHILD = """
+import sys, time
+from pathlib import Path
+from device.frame import Frame, Restored
+from device.scene import dead_leaves
+from device.settings import RecordSettings
+from device.sinks.record import Recorder
+from device.yuv import from_rgb
+
+pictures = [from_rgb(dead_leaves(96, 128, i)) for i in range(8)]
+recorder = Recorder(Path(sys.argv[1]), RecordSettings(min_free_gib=0, segment_s=1, mbit=1), 30.0)
+began = time.monotonic()
+for i in range(10_000):
+    time.sleep(max(0.0, began + i / 30 - time.monotonic()))
+    picture = pictures[i % 8]
+    recorder.write(Restored(Frame(i, time.monotonic(), picture), picture))
+    sys.stdout.write(f"{i + 1}\\n")
+    sys.stdout.flush()
+"""
+PICTURES = [from_rgb(np.ascontiguousarray(dead_leaves(150, 128, 5)[i : i + 96])) for i in range(50)]
+
+
+def restored(index: int) -> Restored:
+    image = PICTURES[index % len(PICTURES)]
+    return Restored(Frame(index, 1000 + index / FPS, image), image)
+
+
+def own(folder: Path) -> list[Path]:
+    return sorted(folder.glob("deblurkit-*.mp4"))
+
+
+def frames_in(path: Path) -> int:
+    """Decoded by a decoder that may not pass over errors."""
+    with av.open(str(path), options={"err_detect": "explode"}) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+@pytest.fixture
+def recorder() -> Iterator[Callable[..., Recorder]]:
+    opened: list[Recorder] = []
+
+    def make(folder: Path, settings: RecordSettings = SMALL) -> Recorder:
+        opened.append(Recorder(folder, settings, float(FPS)))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        with suppress(RunError):  # said before, in the test
+            one.close()
+
+
+def write_until_refused(sink: Recorder, first: int = 0, most: int = 20 * FPS) -> str:
+    for i in range(first, first + most):
+        try:
+            sink.write(restored(i))
+        except RunError as error:
+            return str(error)
+    raise AssertionError(f"{most} frames were taken")
+
+
+def test_sigkill_at_any_moment_costs_at_most_a_second_and_the_next_start_goes_on_within_the_caps(tmp_path: Path) -> None:
+    folder, dice = tmp_path / "rec", random.Random(4)
+    seen: set[str] = set()
+    for _ in range(4):
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        last = dice.randrange(FPS, 4 * FPS)
+        written = 0
+        for line in child.stdout:
+            written = int(line)
+            if written >= last:
+                time.sleep(dice.random() / FPS)
+                child.send_signal(signal.SIGKILL)
+                break
+        written += len(child.stdout.readlines())
+        child.wait()
+        new = [path for path in own(folder) if path.name not in seen]
+        seen |= {path.name for path in new}
+        assert written >= last
+        *finished, _ = new
+        assert all(FPS - 3 <= frames_in(path) <= FPS + 3 for path in finished)
+        kept = sum(playable_frames(path) for path in new)  # as they are, whatever the end of the last one is like
+        assert written - FPS <= kept <= written + 1
+    before = own(folder)
+    cap = sum(path.stat().st_size for path in before) // 2
+    sink = Recorder(folder, RecordSettings(max_gib=cap / 2**30, min_free_gib=0, segment_s=1, mbit=0.2), float(FPS))
+    assert all(frames_in(path) > 0 for path in own(folder))  # the last one is mended
+    for i in range(2 * FPS):
+        sink.write(restored(i))
+    sink.close()
+    assert sum(path.stat().st_size for path in own(folder)) <= cap
+    assert own(folder)[0].name > before[0].name  # the oldest went
+    assert own(folder)[-1].name > before[-1].name
+
+
+def playable_frames(path: Path) -> int:
+    """As a player does: up to where the file ends, complete or not. An empty file has none."""
+    if path.stat().st_size == 0:
+        return 0
+    count = 0
+    with av.open(str(path)) as container:
+        try:
+            for _ in container.decode(video=0):
+                count += 1
+        except av.FFmpegError:
+            pass
+    return count
+
+
+def test_what_was_synced_at_any_moment_lacks_at_most_a_second_of_what_was_written(
+    recorder: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, synced = 0, [(0, 0)]  # frames taken when a sync began, frames that all synced segments then hold
+    on_medium: dict[str, int] = {}
+    sync = os.fdatasync
+
+    def watched(fd: int) -> None:
+        sync(fd)
+        name = os.readlink(f"/proc/self/fd/{fd}")
+        if name.endswith(".mp4"):
+            copy = tmp_path / "copy.mp4"
+            copy.write_bytes(Path(name).read_bytes())
+            on_medium[name] = playable_frames(copy)
+            synced.append((written, sum(on_medium.values())))
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    sink = recorder(tmp_path / "rec", RecordSettings(min_free_gib=0, segment_s=2, mbit=1))
+    began = time.monotonic()
+    for i in range(5 * FPS):
+        time.sleep(max(0.0, began + i / FPS - time.monotonic()))
+        sink.write(restored(i))
+        written = i + 1
+    sink.close()
+    assert len(synced) >= 10
+    assert max(later[0] - earlier[1] for earlier, later in pairwise(synced)) <= FPS
+
+
+@pytest.mark.parametrize("tail", ["cut", "zeros"])
+def test_what_a_power_cut_leaves_of_a_segment_is_whole_after_the_next_start(
+    recorder: Callable[..., Recorder], tmp_path: Path, tail: str
+) -> None:
+    folder = tmp_path / "rec"
+    sink = recorder(folder, RecordSettings(min_free_gib=0, segment_s=60, mbit=0.2))
+    for i in range(75):
+        sink.write(restored(i))
+    sink.close()
+    path = own(folder)[0]
+    data = path.read_bytes()
+    dice = random.Random(1)
+    counts = set()
+    for _ in range(40):
+        at = dice.randrange(len(data) // 2 if tail == "zeros" else 0, len(data))
+        path.write_bytes(data[:at] + (bytes(len(data) - at) if tail == "zeros" else b""))
+        Recorder(folder, SMALL, float(FPS)).close()
+        counts.add(frames_in(path) if path.exists() else 0)
+    # Each half second is a fragment of 15 frames.
+    assert counts <= {0, 15, 30, 45, 60, 75}
+    assert len(counts) >= 3
+
+
+def test_a_segment_that_the_power_cut_left_empty_is_removed_and_its_number_not_used_again(
+    recorder: Callable[..., Recorder], tmp_path: Path
+) -> None:
+    (tmp_path / "rec").mkdir()
+    (tmp_path / "rec" / "deblurkit-00000041-20260101T000000Z.mp4").touch()
+    sink = recorder(tmp_path / "rec")
+    assert own(tmp_path / "rec") == []
+    sink.write(restored(0))
+    sink.close()
+    assert [frames_in(path) for path in own(tmp_path / "rec")] == [1]
+    assert own(tmp_path / "rec")[0].name.startswith("deblurkit-00000042-")
+
+
+def test_on_a_small_medium_it_records_for_ever(recorder: Callable[..., Recorder], disk: Callable[[int], Path]) -> None:
+    place = disk(1024)
+    sink = recorder(place / "rec")
+    for i in range(60 * FPS):
+        sink.write(restored(i))
+        assert os.statvfs(place).f_bavail > 0
+    sink.close()
+    assert int(own(place / "rec")[0].name.split("-")[1]) > 1
+    assert [frames_in(path) for path in own(place / "rec")[-3:-1]] == [FPS, FPS]
+
+
+def test_a_medium_filled_by_others_is_named_and_used_again_when_there_is_room(
+    recorder: Callable[..., Recorder], disk: Callable[[int], Path]
+) -> None:
+    place = disk(2048)
+    sink = recorder(place / "rec")
+    for i in range(60):
+        sink.write(restored(i))
+    with open(place / "others", "wb", buffering=0) as others, suppress(OSError):
+        while os.statvfs(place).f_bavail:
+            others.write(bytes(4096))
+    said = write_until_refused(sink, 60)
+    assert str(place) in said
+    assert "No space left" in said or "MiB are free" in said
+    assert sink.facts()["error"] == said
+    sink.close()
+    assert all(frames_in(path) for path in own(place / "rec"))
+    again = recorder(place / "rec")
+    assert "no older recording can be deleted" in write_until_refused(again)
+    again.close()
+    (place / "others").unlink()
+    again = recorder(place / "rec")
+    for i in range(40):
+        again.write(restored(i))
+    again.close()
+    assert frames_in(own(place / "rec")[-1]) == 10
+
+
+def test_a_read_only_medium_is_named(recorder: Callable[..., Recorder], disk: Callable[[int], Path]) -> None:
+    place = disk(1024)
+    (place / "rec").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+    said = write_until_refused(recorder(place / "rec"))
+    assert f"{place / 'rec'}: cannot be recorded to: Read-only file system" in said
+    with pytest.raises(RunError, match="cannot be opened: Read-only file system"):
+        recorder(place / "new")
+
+
+def test_a_folder_removed_under_way_is_noticed_within_a_second_and_made_again(
+    recorder: Callable[..., Recorder], tmp_path: Path
+) -> None:
+    folder = tmp_path / "rec"
+    sink = recorder(folder)
+    for i in range(40):
+        sink.write(restored(i))
+    folder.rename(tmp_path / "elsewhere")
+    assert "has gone while recording" in write_until_refused(sink, 40, FPS)
+    sink.close()
+    assert not folder.exists()
+    again = recorder(folder)
+    again.write(restored(0))
+    again.close()
+    assert [frames_in(path) for path in own(folder)] == [1]
+    assert all(frames_in(path) for path in own(tmp_path / "elsewhere"))
+
+
+def test_where_the_medium_was_nothing_is_written_after_it_was_removed(
+    recorder: Callable[..., Recorder], disk: Callable[[int], Path]
+) -> None:
+    place = disk(1024)
+    sink = recorder(place)
+    for i in range(40):
+        sink.write(restored(i))
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    try:
+        assert "another folder than the one recorded to" in write_until_refused(sink, 40, FPS)
+        sink.close()
+        with pytest.raises(RunError, match=f"nothing is mounted at {place}"):
+            recorder(place)
+        assert list(place.iterdir()) == []
+    finally:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1024k", "tmpfs", str(place)], check=True)
+    again = recorder(place)
+    again.write(restored(0))
+    again.close()
+    assert [frames_in(path) for path in own(place)] == [1]
+
+
+def test_a_medium_that_the_system_knows_of_has_to_be_mounted_from_the_start(
+    recorder: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stick").mkdir()
+    (tmp_path / "fstab").write_text(f"# media\nLABEL=REC {tmp_path}/stick ext4 nofail 0 2\n\nproc /proc proc defaults 0 0\n")
+    monkeypatch.setattr(segments, "_FSTAB", tmp_path / "fstab")
+    with pytest.raises(RunError, match=f"nothing is mounted at {tmp_path}/stick; put the medium in"):
+        recorder(tmp_path / "stick" / "rec")
+    assert list((tmp_path / "stick").iterdir()) == []
+    recorder(tmp_path / "rec")
+
+
+def test_parents_of_the_folder_are_not_made(recorder: Callable[..., Recorder], tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is its medium there"):
+        recorder(tmp_path / "media" / "stick" / "rec")
+    assert not (tmp_path / "media").exists()
+
+
+def test_a_medium_that_takes_a_second_for_a_sync_costs_no_frame(
+    recorder: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fdatasync", lambda fd: time.sleep(1))
+    sink = recorder(tmp_path / "rec")
+    began = time.monotonic()
+    for i in range(4 * FPS):
+        sink.write(restored(i))
+    assert time.monotonic() - began < 3  # four seconds of video, eight syncs
+    monkeypatch.undo()
+    sink.close()
+    assert [frames_in(path) for path in own(tmp_path / "rec")] == [FPS] * 4
+
+
+def test_a_medium_that_does_not_answer_is_named_and_does_not_hold_up_the_end(
+    recorder: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr("device.sinks.syncer.STUCK_S", 0.2)
+    monkeypatch.setattr(os, "fdatasync", lambda fd: answer.wait(30))
+    sink = recorder(tmp_path / "rec")
+    sink.write(restored(0))
+    time.sleep(0.3)
+    assert "has not answered for" in write_until_refused(sink, 1)
+    began = time.monotonic()
+    sink.close()
+    assert time.monotonic() - began < 5
+    answer.set()
+
+
+def test_a_medium_that_fails_to_sync_is_named(
+    recorder: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", broken)
+    sink = recorder(tmp_path / "rec")
+    sink.write(restored(0))
+    time.sleep(0.2)
+    assert "did not take what was recorded: Input/output error" in write_until_refused(sink, 1)
+
+
+def test_an_outlet_with_a_full_disk_tries_again_until_there_is_room(disk: Callable[[int], Path]) -> None:
+    place = disk(2048)
+    (place / "others").write_bytes(bytes(2020 * 1024))
+    stop = threading.Event()
+
+    def opened() -> Recorder:
+        return Recorder(place / "rec", SMALL, float(FPS))
+
+    outlet = Outlet(opened(), Telemetry(), stop, live=True, first=False, reopen=opened)
+    outlet.thread.start()
+    try:
+        for i in range(300):
+            outlet.slot.put(restored(i))
+            time.sleep(1 / FPS)
+            if i == 20:
+                assert "MiB are free" in outlet.facts()["error"]
+                (place / "others").unlink()
+            if i > 20 and outlet.frames > 20:
+                break
+    finally:
+        outlet.slot.close()
+        outlet.thread.join(10)
+        outlet.close()
+    assert outlet.facts()["failures"] >= 1
+    assert outlet.facts()["error"] == ""
+    assert json.dumps(outlet.facts())
+    assert sum(frames_in(path) for path in own(place / "rec")) == outlet.frames

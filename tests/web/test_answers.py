@@ -1,0 +1,275 @@
+"""What the page's addresses answer, through real HTTP on the loopback interface."""
+
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from device.controls import Choice
+from device.errors import RunError
+from device.frame import Frame, Pixels, Restored
+from device.sinks.web import Web
+from device.sinks.web.jpeg import to_jpeg
+from device.yuv import Yuv, from_rgb
+
+pytestmark = pytest.mark.timeout(60)
+JSON = {"content_type": "application/json"}
+
+
+def pixels_of(jpeg: bytes) -> Pixels:
+    decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+
+
+def test_the_root_is_the_page_which_names_no_other_address_and_allows_its_own_script_alone(web: Web, get: Callable) -> None:
+    response, body = get(web, "/")
+    assert response.status == 200
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert not re.search(rb"(?<!xmlns=')https?://|src=\"//", body)
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert policy.count("'sha256-") == 2
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/", "/state", "/snapshot", "/healthz", "/metrics", "/nothing", "/stream?view=x"])
+def test_every_answer_carries_the_policy(web: Web, get: Callable, frame: Callable, path: str) -> None:
+    web.write(frame(0))
+    headers = get(web, path)[0].headers
+    for name in ("Content-Security-Policy", "Referrer-Policy", "X-Content-Type-Options", "Cross-Origin-Resource-Policy"):
+        assert headers[name]
+
+
+def test_the_state_is_the_loops_with_the_viewers(web: Web, loop: Any, get: Callable) -> None:
+    loop.telemetry.shown(Frame(0, time.monotonic() - 0.03, np.zeros((48, 64, 3), np.uint8)))
+    response, body = get(web, "/state")
+    state = json.loads(body)
+    assert response.headers["Content-Type"] == "application/json"
+    assert state["viewers"] == {"now": 0, "most": 8}
+    assert (state["frames"], state["size_wh"], state["bundle"]) == (1, [64, 48], "small")
+    assert state["frame_age_ms"]["p50"] >= 30
+    assert abs(float(response.headers["X-Now"]) - time.monotonic()) < 5
+
+
+def test_a_state_that_many_ask_for_is_made_a_few_times_a_second_only(web: Web, loop: Any, get: Callable) -> None:
+    made = []
+    telemetry, real = loop.telemetry, loop.telemetry.snapshot
+    telemetry.snapshot = lambda: made.append(1) or real()
+    began = time.monotonic()
+    for _ in range(40):
+        assert get(web, "/state")[0].status == 200
+    assert len(made) <= 2 + (time.monotonic() - began) / 0.2
+
+
+def test_a_snapshot_is_the_newest_frame_of_either_view_or_both_side_by_side(web: Web, get: Callable, frame: Callable) -> None:
+    web.write(frame(10))
+    web.write(frame(40))
+    for path, grey in (("/snapshot", 215), ("/snapshot?view=restored", 215), ("/snapshot?view=blurred", 40)):
+        response, body = get(web, path)
+        assert (response.status, response.headers["Content-Type"]) == (200, "image/jpeg")
+        picture = pixels_of(body)
+        assert picture.shape == (48, 64, 3)
+        assert picture.mean() == pytest.approx(grey, abs=1)
+    both = pixels_of(get(web, "/snapshot?view=both")[1])
+    assert both.shape == (48, 128, 3)
+    assert both[:, :60].mean() == pytest.approx(40, abs=1)
+    assert both[:, 68:].mean() == pytest.approx(215, abs=1)
+
+
+@pytest.mark.parametrize("size_hw", [(48, 64), (47, 63), (1, 1), (3, 2)])
+@pytest.mark.parametrize("matrix", ["bt601", "bt709"])
+@pytest.mark.parametrize("full_range", [True, False])
+def test_a_picture_keeps_its_colours_from_planes_of_every_kind(
+    web: Web, get: Callable, size_hw: tuple[int, int], matrix: str, full_range: bool
+) -> None:
+    colour = (200, 90, 40)
+    image = from_rgb(np.full((*size_hw, 3), colour, np.uint8), matrix, full_range)
+    web.write(Restored(Frame(0, 0.0, image), image))
+    shown = pixels_of(get(web, "/snapshot")[1])
+    assert shown.shape == (*size_hw, 3)
+    assert np.abs(shown.astype(int) - colour).max() <= 5
+
+
+def test_planes_that_are_views_of_a_cameras_padded_buffer_are_shown_without_the_padding(web: Web, get: Callable) -> None:
+    wide = from_rgb(np.full((48, 96, 3), 120, np.uint8))
+    wide.y[:, 64:] = 255
+    image = type(wide)(wide.y[:, :64], wide.u[:, :32], wide.v[:, :32])
+    web.write(Restored(Frame(0, 0.0, image), image))
+    assert pixels_of(get(web, "/snapshot")[1]).mean() == pytest.approx(120, abs=1)
+
+
+@pytest.mark.parametrize("size_hw", [(48, 64), (46, 62), (47, 64), (48, 63), (3, 2), (1, 1), (1080, 1920)])
+def test_nothing_of_the_memory_beside_a_picture_gets_into_its_file(size_hw: tuple[int, int]) -> None:
+    def beside(shape: tuple[int, int], grey: int, other: int) -> np.ndarray:
+        memory = np.full(shape[0] * shape[1] + 200_000, other, np.uint8)
+        plane = memory[100_000:-100_000].reshape(shape)
+        plane[:] = grey
+        return plane
+
+    half = (-(-size_hw[0] // 2), -(-size_hw[1] // 2))
+    files = {to_jpeg(Yuv(beside(size_hw, 120, n), beside(half, 100, n), beside(half, 150, n)), 90) for n in (0, 77, 255)}
+    assert len(files) == 1
+
+
+def test_pictures_look_the_same_without_simplejpeg(monkeypatch: pytest.MonkeyPatch, picture: Pixels) -> None:
+    image = from_rgb(picture[:96, :130])
+    with_it = pixels_of(to_jpeg(image, 95)).astype(int)
+    monkeypatch.setattr("device.sinks.web.jpeg._planes_encoder", lambda: None)
+    without = pixels_of(to_jpeg(image, 95)).astype(int)
+    assert np.abs(with_it - without).mean() < 3
+
+
+def test_a_picture_of_r_g_b_is_served_in_its_own_colours(web: Web, get: Callable) -> None:
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[..., 0] = 240
+    web.write(Restored(Frame(0, 0.0, red), red))
+    middle = pixels_of(get(web, "/snapshot")[1])[16, 16]
+    assert middle[0] > 200
+    assert middle[2] < 40
+
+
+def test_a_snapshot_before_the_first_frame_waits_for_it_or_says_that_there_is_none(
+    serve: Callable, get: Callable, frame: Callable
+) -> None:
+    web = serve()
+    timer = threading.Timer(0.3, web.write, [frame(7)])
+    timer.start()
+    assert get(web, "/snapshot")[0].status == 200
+    timer.join()
+    response, body = get(serve(), "/snapshot")
+    assert (response.status, body) == (503, b"no frame yet\n")
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_health_is_200_while_pictures_come_and_503_with_the_reason_when_not(web: Web, loop: Any, get: Callable) -> None:
+    assert get(web, "/healthz")[1] == b"ok\n"
+    loop.says = {"healthy": False, "health": "no new frame for 5 s"}
+    time.sleep(0.25)
+    response, body = get(web, "/healthz")
+    assert (response.status, body) == (503, b"no new frame for 5 s\n")
+
+
+def test_a_state_that_fails_is_500_without_a_traceback_and_the_page_stays(
+    web: Web, loop: Any, get: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop.telemetry.snapshot = lambda: 1 / 0
+    with caplog.at_level(logging.ERROR):
+        for path in ("/state", "/healthz", "/metrics"):
+            response, body = get(web, path)
+            assert response.status == 500
+            assert b"ZeroDivision" not in body
+    assert "ZeroDivisionError" in caplog.text
+    assert get(web, "/")[0].status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/../../etc/passwd", "/page.html", "/state/", "/%2e%2e/site.py", "//", "/page.html%00"]
+)
+def test_what_is_not_there_is_404_and_says_what_is(web: Web, get: Callable, path: str) -> None:
+    response, body = get(web, path)
+    assert response.status == 404
+    assert b"/stream /snapshot /state" in body
+
+
+@pytest.mark.parametrize("path", ["/stream?view=sharp", "/snapshot?view=RESTORED", "/stream?view=../x"])
+def test_an_unknown_view_is_400(web: Web, get: Callable, frame: Callable, path: str) -> None:
+    web.write(frame(0))
+    response, body = get(web, path)
+    assert (response.status, body) == (400, b"view is restored, blurred or both\n")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "BREW"])
+@pytest.mark.parametrize("path", ["/", "/state", "/switch"])
+def test_other_methods_are_405_and_the_allowed_one_is_named(web: Web, get: Callable, method: str, path: str) -> None:
+    response, _ = get(web, path, method)
+    assert response.status == 405
+    assert response.headers["Allow"]
+
+
+@pytest.mark.parametrize("path", ["/", "/state", "/snapshot", "/healthz", "/metrics"])
+def test_head_is_get_without_the_body(web: Web, get: Callable, frame: Callable, path: str) -> None:
+    web.write(frame(0))
+    response, body = get(web, path, "HEAD")
+    assert (response.status, body) == (200, b"")
+    assert int(response.headers["Content-Length"]) > 0
+
+
+# What a viewer may ask
+
+
+def test_the_model_is_switched(web: Web, loop: Any, get: Callable) -> None:
+    wish = json.dumps({"bundle": "nano", "variant": "int8", "runtime": "litert"}).encode()
+    assert get(web, "/switch", "POST", wish, **JSON)[0].status == 202
+    assert loop.asked == [Choice("nano", "int8", "litert")]
+    assert json.loads(get(web, "/state")[1])["bundle"] == "nano"  # at once, not when the last state is stale
+
+
+def test_what_is_not_among_the_choices_is_409_with_the_loops_own_words(web: Web, get: Callable) -> None:
+    wish = json.dumps({"bundle": "../../etc", "variant": "x", "runtime": "y"}).encode()
+    response, body = get(web, "/switch", "POST", wish, **JSON)
+    assert response.status == 409
+    assert b"not among the choices" in body
+
+
+def test_bundles_are_reloaded_and_the_recorder_is_switched(web: Web, loop: Any, get: Callable) -> None:
+    response, body = get(web, "/record", "POST", b'{"on": true}', **JSON)
+    assert response.status == 409
+    assert b"--sink record:DIR" in body
+    loop.recording = {"on": False, "files": 0, "bytes": 0, "error": ""}
+    assert get(web, "/record", "POST", b'{"on": true}', **JSON)[0].status == 202
+    assert get(web, "/record", "POST", b'{"on": false}', **JSON)[0].status == 202
+    assert get(web, "/reload", "POST", b"{}", **JSON)[0].status == 202
+    assert loop.asked == [True, False, "reload"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"on": "yes"}', b'{"on": 1}', b"[" * 4000, b'{"bundle": "small"}', b"NaN"],
+)
+@pytest.mark.parametrize("path", ["/switch", "/record"])
+def test_a_body_that_is_not_what_is_asked_for_is_400_and_does_nothing(
+    web: Web, loop: Any, get: Callable, path: str, body: bytes
+) -> None:
+    loop.recording = {"on": False, "files": 0, "bytes": 0, "error": ""}
+    response, text = get(web, path, "POST", body, **JSON)
+    assert response.status == 400
+    assert b"takes a JSON object with" in text
+    assert loop.asked == []
+
+
+# The sink
+
+
+def test_it_listens_on_the_loopback_interface_only(web: Web) -> None:
+    assert web._server._listening.getsockname()[0] == "127.0.0.1"
+    assert web.description == web.url == web.invitation
+
+
+def test_a_port_in_use_is_an_error_that_names_it_and_the_flag(web: Web, serve: Callable, get: Callable) -> None:
+    port = int(web.url.rpartition(":")[2])
+    with pytest.raises(RunError, match=rf"127\.0\.0\.1:{port}.*--port"):
+        serve(port=port)
+    assert get(web, "/state")[0].status == 200
+
+
+def test_closing_frees_the_port_at_once_and_closing_twice_is_safe(serve: Callable, get: Callable, frame: Callable) -> None:
+    web = serve()
+    get(web, "/state")
+    port = int(web.url.rpartition(":")[2])
+    web.close()
+    web.close()
+    web.write(frame(0))  # late, and harmless
+    again = serve(port=port)
+    assert get(again, "/state")[0].status == 200
