@@ -3,7 +3,7 @@ PORT ?= 8080
 SOURCE ?= demo
 DEBLURKIT = .venv/bin/deblurkit
 
-.PHONY: run test setup setup-gpu check format models soak wheel clean
+.PHONY: run test setup setup-gpu check format models soak test-service test-picamera wheel clean
 
 run: ## install what a board runs and restore a live picture on http://127.0.0.1:8080 (SOURCE=auto: a camera; LAN=1: for the phone)
 	scripts/setup.sh floor
@@ -32,6 +32,15 @@ models: setup ## train the shipped bundle again on DATA (hours) and export it
 
 soak: setup ## 100,000 frames through the whole loop: memory, threads and descriptors stay (about 10 minutes)
 	.venv/bin/python -m pytest -m soak -s
+
+test-picamera: setup ## the real picamera2: imports on Bookworm and Trixie, and libcamera's virtual camera (root)
+	scripts/picamera/rig.sh imports-bookworm
+	scripts/picamera/rig.sh imports-trixie
+	scripts/picamera/rig.sh virtual
+
+test-service: setup ## the service on systemd 252 and 257, booted in containers (root)
+	scripts/service/rig.sh bookworm
+	scripts/service/rig.sh trixie
 
 wheel: setup
 	.venv/bin/python -m build --wheel --no-isolation

@@ -1,4 +1,4 @@
-"""The front door: `deblurkit train|export|run|bench|doctor …` hands over to the package that does it, imported only then."""
+"""The front door: `deblurkit train|export|run|bench|service|doctor …` hands over to its package, imported only then."""
 
 import importlib
 import os
@@ -11,6 +11,7 @@ COMMANDS = {
     "export": ("export.cli", "convert a trained run into a bundle of TFLite and ONNX files"),
     "run": ("device.cli", "restore a live camera, a video or pictures"),
     "bench": ("benchmarks.cli", "measure milliseconds and picture quality of every file on every runtime"),
+    "service": ("device.service", "let systemd run the kit from the start of the board on"),
     "doctor": ("device.doctor", "say what this machine has and lacks, with the line that fixes each"),
 }
 USAGE = "usage: deblurkit COMMAND [options]\n\n" + "\n".join(f"  {name:8} {what}" for name, (_, what) in COMMANDS.items())
@@ -41,7 +42,9 @@ def main(argv: list[str] | None = None) -> int:
                 raise
             raise UsageError(f"`deblurkit {name}` needs {error.name}, which is not installed; run `make setup`") from error
     except DeblurkitError as error:
-        print(f"deblurkit {name}: {error}", file=sys.stderr)
+        from device.journal import is_journal
+
+        print(f"{'<3>' if is_journal(sys.stderr) else ''}deblurkit {name}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"deblurkit {name}: interrupted", file=sys.stderr)

@@ -51,7 +51,7 @@ def run(bundle: str, size: str, threads: int, seconds: float, rounds: int) -> di
                 "web, one viewer": _live(bundle, size, threads, seconds, fps, ["web"], watched=True),
                 "web, one viewer, recorder": _live(bundle, size, threads, seconds, fps, ["web", "record:"], watched=True),
                 "null, camera of 30 fps": _live(bundle, size, threads, seconds, 30, ["null"], watched=False),
-                "null, two threads": _live(bundle, size, 2, seconds, 240, ["null"], watched=False),
+                "null, two threads": _live(bundle, size, 2, seconds, 80, ["null"], watched=False),
             }
         )
     middle = {name: _median([r[name] for r in loops]) for name in loops[0]}

@@ -76,6 +76,8 @@ def main(argv: list[str]) -> int:
         progress = _Progress(options.quiet)
         session = opened.enter_context(Session(settings, stop, progress))
         progress.of(session.source)
+        if session.invitation and sys.stderr.isatty() and not options.quiet:
+            print(session.invitation, file=sys.stderr)
         opened.callback(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, lambda *_: session.reload()))
         if settings.seconds:
             timer = threading.Timer(settings.seconds, stop.set)

@@ -38,6 +38,8 @@ class Session:
         self._said_s = 0.0
         self._outlets: list[Outlet] = []
         self._recorder: Any = None
+        self.invitation = ""
+        """The page's address with its token, and a QR code of it; for a terminal only. Empty without `--lan`."""
         self._deadline: Deadline | None = None
         try:
             self._open()
@@ -47,7 +49,7 @@ class Session:
 
     def _open(self) -> None:
         settings = self.settings
-        self.source: Source = open_source(settings.source, settings.camera, settings.wait_camera)
+        self.source: Source = open_source(settings.source, settings.camera, settings.wait_camera, self._stop)
         self._opened.callback(self.source.close)
         models = [Model(name, settings.variant, settings.runtime) for name in settings.bundles]
         if (settings.fps or settings.max_age) and not self.source.live:
@@ -69,8 +71,12 @@ class Session:
         settings = self.settings
 
         def opened(again: Settings) -> Sink:
-            sink = open_sink(spec, self.source, again, self._controls(), self.telemetry)
+            sink: Any = open_sink(spec, self.source, again, self._controls(), self.telemetry)
+            if spec == "web":
+                self.invitation = sink.invitation
             if spec.startswith("record:"):
+                if self._recorder is not None:
+                    sink.record(self._recorder.recording)
                 self._recorder = sink
             return sink
 
@@ -118,12 +124,16 @@ class Session:
         """The loop moves: called some ten times a second from the supervising thread."""
         if self._reload.is_set():
             self._reload.clear()
+            self._notifier.reloading()
             self.lineup.reload()
+            self._notifier.ready()
         self._notifier.watchdog()
         if (now := time.monotonic()) - self._said_s > _STATUS_S:
             self._said_s = now
             state = self.state()
-            self._notifier.status(state["health"] or f"{state['fps_now']:.1f} frames a second, {state['bundle']} on {state['runtime']}")
+            self._notifier.status(
+                state["health"] or f"{state['fps_now']:.1f} frames a second, {state['bundle']} on {state['runtime']}"
+            )
 
     def state(self) -> dict[str, Any]:
         """Plain data on everything that runs, for the page, for `/state` and for `--json`. Documented in docs/state.md."""

@@ -17,6 +17,7 @@ from device.board import temperature_c
 from device.frame import Frame, Shot
 
 _KEPT = 2000  # latest samples of each stage that p50 and p95 are taken over
+_NOW = 30  # latest samples whose middle is what a stage takes now
 
 
 class Telemetry:
@@ -89,6 +90,7 @@ class Telemetry:
             "fps_now": round((len(fresh) - 1) / (fresh[-1] - fresh[0]), 2) if len(fresh) > 1 else 0.0,
             **counts,
             "stages_ms": {name: percentiles_ms(samples) for name, samples in stages.items()},
+            "stages_now_ms": {name: percentiles_ms(samples[-_NOW:])["p50"] for name, samples in stages.items()},
             "frame_age_ms": percentiles_ms(ages),
             "first_frame_s": round(first - process_started_s(), 3) if frames else None,
             "peak_rss_mib": peak_rss_mib(),

@@ -23,7 +23,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_front_door_the_page_and_the_bundle_and_no_tests(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"deblurkit.py", "device/sinks/page.html", "device/bundles/small/manifest.json"} <= names
+    assert {
+        "deblurkit.py",
+        "device/sinks/web/page.html",
+        "device/deblurkit.service",
+        "device/deblurkit.toml",
+        "device/bundles/small/manifest.json",
+    } <= names
     assert {f"device/bundles/small/small_{v}" for v in ("fp32.tflite", "dynamic.tflite", "int8.tflite", "int8.onnx")} <= names
     assert not [name for name in names if name.startswith(("tests/", "runs/", "out/"))]
 

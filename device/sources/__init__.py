@@ -4,6 +4,7 @@ Cameras are opened in a process of their own (`device/sources/watched.py`), whic
 does not return; `open_camera` is what that process calls.
 """
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -53,10 +54,13 @@ class Source(Protocol):
 CAMERAS = ("auto", "picamera2", "picamera2:1", "v4l2:/dev/video0", "rtsp://host/path", "http://host/stream.mjpg")
 
 
-def open_source(spec: str, camera: CameraSettings | None = None, wait: bool = False) -> Source:
+def open_source(
+    spec: str, camera: CameraSettings | None = None, wait: bool = False, stop: threading.Event | None = None
+) -> Source:
     """Open a camera (`auto`, `picamera2`, `v4l2:/dev/video0`, `rtsp://…`, `http://…`), `demo`, a picture, a video or a folder.
 
-    `auto` is the first camera. With `wait` a camera that is not there yet is waited for, behind a card that says so.
+    `auto` is the first camera. With `wait` a camera that is not there yet is waited for, behind a card that says so;
+    `stop` ends that waiting.
     Raises CameraLost when there is none, DataError for a path that is nothing of the kind.
     """
     camera = camera or CameraSettings()
@@ -67,7 +71,7 @@ def open_source(spec: str, camera: CameraSettings | None = None, wait: bool = Fa
     if spec.partition(":")[0] in ("auto", "picamera2", "v4l2", "rtsp", "http", "https"):
         from device.sources.watched import Watched
 
-        return Watched(spec, camera, wait)
+        return Watched(spec, camera, wait, stop=stop)
     path = Path(spec)
     if path.is_dir() or (path.is_file() and is_picture(path)):
         from device.sources.pictures import Pictures

@@ -36,7 +36,7 @@ def server() -> Iterator[Server]:
         not Path(SYSTEM_PYTHON).exists()
         or subprocess.run([SYSTEM_PYTHON, "-c", there], capture_output=True, check=False).returncode
     ):
-        pytest.skip("no GStreamer RTSP server here; scripts/install-camera-rigs.sh")
+        pytest.skip("no GStreamer RTSP server here; scripts/install-servers.sh")
     one = Server(SYSTEM_PYTHON, "rtsp_record_server.py")
     yield one
     one.kill()

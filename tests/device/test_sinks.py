@@ -1,4 +1,4 @@
-"""Sinks that keep: a folder, one picture, a video. (The web page has test_web.py.)"""
+"""Sinks that keep: a folder, one picture, a video. (The page has tests/web, the recorder test_record.py.)"""
 
 import resource
 import threading

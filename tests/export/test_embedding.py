@@ -173,7 +173,7 @@ def test_a_file_copied_alone_restores_as_its_bundle_does(
     assert lonely == Bundle(elsewhere, open_bundle(folder).manifest)
     restored = []
     for bundle in (open_bundle(folder), lonely):
-        with Restorer(bundle, None, RUNTIME[format_], 1, most_pixels=64 ** 2) as restorer:
+        with Restorer(bundle, None, RUNTIME[format_], 1, most_pixels=64**2) as restorer:
             restored.append(restorer.restore(picture))
     np.testing.assert_array_equal(restored[0], restored[1])
     assert not np.array_equal(restored[0], picture)

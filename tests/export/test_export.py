@@ -232,9 +232,9 @@ def test_with_the_measured_halo_a_tiled_picture_equals_the_untiled_one(bundle: B
     assert bundle.manifest.halo > 0
     assert bundle.manifest.halo % 8 == 0
     picture = dead_leaves(420, 500, 77)
-    with Restorer(bundle, "fp32", runtime_of(format_), 1, most_pixels=1024 ** 2) as restorer:
+    with Restorer(bundle, "fp32", runtime_of(format_), 1, most_pixels=1024**2) as restorer:
         whole = restorer.restore(picture)
-    with Restorer(bundle, "fp32", runtime_of(format_), 1, most_pixels=192 ** 2) as restorer:
+    with Restorer(bundle, "fp32", runtime_of(format_), 1, most_pixels=192**2) as restorer:
         tiled = restorer.restore(picture)
     assert not np.array_equal(whole, picture)
     assert np.abs(whole.astype(int) - tiled.astype(int)).max() <= 1

@@ -85,7 +85,7 @@ def rtsp() -> Iterator[Server]:
         not Path(SYSTEM_PYTHON).exists()
         or subprocess.run([SYSTEM_PYTHON, "-c", there], capture_output=True, check=False).returncode
     ):
-        pytest.skip("no GStreamer RTSP server here; scripts/install-camera-rigs.sh")
+        pytest.skip("no GStreamer RTSP server here; scripts/install-servers.sh")
     server = Server(SYSTEM_PYTHON, "rtsp_server.py")
     yield server
     server.kill()

@@ -44,7 +44,7 @@ def restored_as(folder: Path, expected: Callable[[np.ndarray], np.ndarray], fixe
     picture = dead_leaves(216, 168, 31)
     wanted = np.rint(255 * np.clip(expected(picture[None] / np.float32(255))[0], 0, 1))
     for artifact in made.manifest.artifacts:
-        with Restorer(made, artifact.variant, RUNTIME[artifact.format], 1, most_pixels=128 ** 2) as restorer:
+        with Restorer(made, artifact.variant, RUNTIME[artifact.format], 1, most_pixels=128**2) as restorer:
             assert np.abs(restorer.restore(picture) - wanted).max() <= 1
     return [artifact.label for artifact in made.manifest.artifacts]
 
