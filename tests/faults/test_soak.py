@@ -32,7 +32,7 @@ def test_memory_threads_and_descriptors_stay_over_a_hundred_thousand_frames(tmp_
         threads=1,
         camera=CameraSettings(size="64x48", fps=1000.0),
         web=WebSettings(port=0),
-        record=RecordSettings(max_gib=0.002, min_free_gib=0.1, segment_s=5.0),
+        record=RecordSettings(max_gib=0.004, min_free_gib=0.1, segment_s=5.0, mbit=0.5),
     )
     stop, over = threading.Event(), threading.Event()
     samples: list[tuple[int, float, int, int]] = []
