@@ -24,7 +24,7 @@ class Notifier:
         self._fed_s = float("-inf")
 
     def ready(self, status: str = "") -> None:
-        """What was asked for runs now; also the end of what `reloading` began."""
+        """What was asked for runs now."""
         self._send("READY=1", *([f"STATUS={_line(status)}"] if status else []))
 
     def status(self, text: str) -> None:
@@ -36,10 +36,6 @@ class Notifier:
         if self.watchdog_s and time.monotonic() - self._fed_s >= self.watchdog_s / 4:
             self._fed_s = time.monotonic()
             self._send("WATCHDOG=1")
-
-    def reloading(self) -> None:
-        """The configuration is being read again; `ready` tells the end. With the time that Type=notify-reload asks for."""
-        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """The end has begun."""

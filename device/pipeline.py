@@ -132,7 +132,8 @@ class _Loop:
                 work()
             except BaseException as error:
                 self._errors.append(error)
-                self._ended.set()
+                if self._source.live or name != "capture":  # what a file held before its torn picture is still written
+                    self._ended.set()
 
         thread = threading.Thread(target=body, name=name, daemon=True)
         thread.start()
@@ -155,7 +156,7 @@ class _Loop:
 
     def _restore(self, generation: int) -> None:
         done, deadline = 0, self._deadline
-        while (frame := self._captured.take()) is not None and not self._errors and not self._stop.is_set():
+        while (frame := self._captured.take()) is not None and not self._stop.is_set():
             if frame.mark:
                 restored = Restored(frame, frame.image, frame.mark)
             elif deadline is not None and not deadline.wants(frame.index):

@@ -133,7 +133,7 @@ def _status(as_json: bool) -> int:
     if facts is None:
         _tell({"installed": False}, as_json, "not installed; sudo deblurkit service install")
         return 1
-    active = facts.get("ActiveState") in ("active", "reloading")
+    active = facts.get("ActiveState") == "active"
     settings, health, page = None, "", None
     try:
         if os.access(running.CONFIG, os.R_OK):

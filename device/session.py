@@ -124,9 +124,7 @@ class Session:
         """The loop moves: called some ten times a second from the supervising thread."""
         if self._reload.is_set():
             self._reload.clear()
-            self._notifier.reloading()
             self.lineup.reload()
-            self._notifier.ready()
         self._notifier.watchdog()
         if (now := time.monotonic()) - self._said_s > _STATUS_S:
             self._said_s = now

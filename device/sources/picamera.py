@@ -21,8 +21,8 @@ from device.yuv import from_i420, from_nv12, from_yuyv
 log = logging.getLogger(__name__)
 
 INSTALL = (
-    "sudo apt install -y python3-picamera2, then `make run` again: "
-    "the environment has to be one with --system-site-packages, made of /usr/bin/python3"
+    "sudo apt install -y python3-picamera2; an environment sees it only where it was made by /usr/bin/python3 with "
+    "--system-site-packages, as `make run` makes it on Raspberry Pi OS: rm -r .venv && make run"
 )
 _FORMAT = "YUV420"  # what Raspberry Pi's image processors write themselves; the plane of brightness comes first
 _BUFFERS = 4  # one with us, one being filled, two waiting: more of them only take contiguous memory from the GPU
@@ -79,7 +79,7 @@ class PiCamera:
         # Full range: unless it is asked for, video comes with brightness 16-235 (rpicam-apps issue 780).
         # No queue: what picamera2 keeps for a late reader is an old frame. A reader that waits gets every frame all the
         # same, since `read` only copies, in far less than a frame's time.
-        controls = _controls(settings, camera.camera_controls, libcamera)
+        controls = controls_of(settings, camera.camera_controls, libcamera)
         camera.configure(
             camera.create_video_configuration(
                 main={"size": settings.size_wh, "format": _FORMAT},
@@ -194,7 +194,7 @@ def shot_of(metadata: Mapping[str, Any]) -> Shot:
     )
 
 
-def _controls(settings: CameraSettings, offered: Mapping[str, Any], libcamera: Any) -> dict[str, Any]:
+def controls_of(settings: CameraSettings, offered: Mapping[str, Any], libcamera: Any) -> dict[str, Any]:
     """What is asked of sensor, lens and image processor, less what this camera does not offer; that is logged."""
     known = libcamera.controls
     asked: dict[str, Any] = {}

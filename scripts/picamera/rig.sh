@@ -53,7 +53,7 @@ for_root=(--python-version "$python" --implementation cp --abi "cp${python/./}" 
 # The root: Debian's packages, configured as on any machine, and in dist-packages what Raspberry Pi's archive would add.
 make_root() {
     local root=$1
-    mmdebstrap --quiet --variant=apt --include="$packages" --dpkgopt='path-exclude=/usr/share/doc/*' \
+    unshare --mount mmdebstrap --quiet --variant=apt --include="$packages" --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --setup-hook='mkdir -p "$1/etc/apt/preferences.d"; printf "Package: src:libcamera\nPin: release n='"$suite"'-backports\nPin-Priority: 900\n" > "$1/etc/apt/preferences.d/libcamera"' \
         "$suite" "$root" "deb $mirror $suite main" "deb $mirror $suite-backports main"
@@ -72,7 +72,7 @@ make_root() {
 
 # A copy of the checkout, so that nothing in the root can write to it; the environment there is kept from run to run.
 copy_checkout() {
-    find "$1/deblurkit" -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -r {} +
+    find "$1/deblurkit" -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -r --one-file-system {} +
     (cd "$checkout" && tar -c --exclude=__pycache__ device train export benchmarks tests constraints scripts deblurkit.py \
         pyproject.toml README.md LICENSE) | tar -x -C "$1/deblurkit"
 }
@@ -119,8 +119,8 @@ made_of=("$here"/{rig.sh,dma_buffers.c,virtual_camera.py} "$checkout"/{pyproject
 fits=$(cat "${made_of[@]}" | cksum | cut -d' ' -f1)
 root=$cache/$suite-$fits
 if [ ! -d "$root" ]; then
-    find "$cache" -mindepth 1 -maxdepth 1 -name "$suite-*" -exec rm -r {} +  # of older versions, or half made
-    trap 'rm -rf "$root.part"' EXIT
+    find "$cache" -mindepth 1 -maxdepth 1 -name "$suite-*" -exec rm -r --one-file-system {} +  # of older versions, or half made
+    trap 'rm -rf --one-file-system "$root.part"' EXIT
     make_root "$root.part" || cannot "Debian $suite could not be fetched"
     copy_checkout "$root.part"
     fetch_wheels "$root.part/opt" || cannot "the wheels could not be fetched"

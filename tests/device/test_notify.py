@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,17 +21,12 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         yield link
 
 
-def test_ready_status_reload_and_stop_are_told(manager: socket.socket) -> None:
+def test_ready_status_and_stop_are_told(manager: socket.socket) -> None:
     notifier = Notifier()
     notifier.ready("30 frames a second\nand well")
     assert manager.recv(999) == b"READY=1\nSTATUS=30 frames a second and well"
     notifier.status("still well")
     assert manager.recv(999) == b"STATUS=still well"
-    before = time.monotonic_ns() // 1000
-    notifier.reloading()
-    first, second = manager.recv(999).decode().splitlines()
-    assert first == "RELOADING=1"
-    assert before <= int(second.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
     notifier.stopping()
     assert manager.recv(999) == b"STOPPING=1"
 

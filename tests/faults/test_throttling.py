@@ -1,4 +1,4 @@
-"""A deadline while the processor gets slower: other work on the same core does what heat does. By `make soak`: it takes a minute."""
+"""A deadline while the processor gets slower: other work on its core does what heat does. By `make soak`: it takes a minute."""
 
 import json
 import os

@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 import pytest
 
+from device import quality
 from device.bundle import open_bundle
 from device.errors import CameraLost
-from device.frame import Frame
+from device.frame import pixels_of
 from device.restorer import Restorer
 from device.scene import chart
 from device.settings import CameraSettings
-from device.sources.picamera import PiCamera, cameras
+from device.sources.picamera import PiCamera, cameras, controls_of, matrix_and_range
 from device.yuv import from_rgb
 
 NUMPY_2 = Path("/opt/numpy2")
@@ -38,9 +39,9 @@ def test_libcamera_picamera2_opencv_and_litert_work_in_one_process(capsys: pytes
     decoded = cv2.imdecode(np.frombuffer(simplejpeg.encode_jpeg(scene.copy(), 95), np.uint8), cv2.IMREAD_COLOR)
     assert np.abs(decoded[..., ::-1].astype(int) - scene).mean() < 6
     with Restorer(open_bundle("nano")) as restorer:
-        restored = restorer.restore(Frame(0, 0.0, from_rgb(scene)))
-    assert restored.size_wh == (128, 96)
-    assert not restored.mark
+        restored = restorer.restore(from_rgb(scene))
+    assert restored.shape == (96, 128)
+    assert quality.psnr(pixels_of(restored), scene) > 20
     assert Interpreter.__module__.startswith("ai_edge_litert")
     assert callable(Picamera2)
     with capsys.disabled():
@@ -66,6 +67,36 @@ def test_without_a_camera_there_is_none_and_opening_one_says_where_to_look() -> 
     assert cameras() == []
     with pytest.raises(CameraLost, match=r"picamera2:0: no such camera, libcamera sees none; look at the ribbon"):
         PiCamera(0, CameraSettings())
+
+
+def test_libcamera_s_colour_spaces_are_read_as_matrix_and_range() -> None:
+    from libcamera import ColorSpace
+
+    assert matrix_and_range(ColorSpace.Sycc()) == ("bt601", True)
+    assert matrix_and_range(ColorSpace.Smpte170m()) == ("bt601", False)
+    assert matrix_and_range(ColorSpace.Rec709()) == ("bt709", False)
+
+
+def test_settings_become_the_controls_that_libcamera_knows_by_these_names() -> None:
+    import libcamera
+    from libcamera import controls as known
+
+    offered = dict.fromkeys(("AfMode", "AnalogueGain", "ExposureTime", "FrameDurationLimits", "LensPosition"))
+    offered |= dict.fromkeys(("NoiseReductionMode", "Sharpness"))
+    automatic = controls_of(CameraSettings(fps=25), offered, libcamera)
+    assert automatic == {"FrameDurationLimits": (40000, 40000), "AfMode": known.AfModeEnum.Continuous}
+    settings = CameraSettings(fps=30, exposure_ms=50, gain=2, focus="2.5", sharpness=0, noise_reduction="off")
+    assert controls_of(settings, offered, libcamera) == {
+        "FrameDurationLimits": (50000, 50000),  # the exposure has to fit
+        "ExposureTime": 50000,
+        "AnalogueGain": 2,
+        "AfMode": known.AfModeEnum.Manual,
+        "LensPosition": 2.5,
+        "Sharpness": 0,
+        "NoiseReductionMode": known.draft.NoiseReductionModeEnum.Off,
+    }
+    assert all(hasattr(known, name) or hasattr(known.draft, name) for name in offered)
+    assert controls_of(CameraSettings(), {}, libcamera) == {}
 
 
 def test_numpy_2_on_bookworm_is_named_with_the_line_that_mends_it() -> None:

@@ -120,7 +120,7 @@ def test_time_stamps_rise_and_are_just_now(camera: PiCamera) -> None:
     assert before - 1 < stamps[0] < stamps[-1] <= time.monotonic()
 
 
-def test_a_reader_that_was_away_gets_a_new_frame_not_a_kept_one(camera: PiCamera) -> None:
+def test_a_reader_that_was_away_gets_a_new_frame_not_one_from_its_buffers(camera: PiCamera) -> None:
     camera.read()
     time.sleep(0.3)
     back = time.monotonic()
