@@ -33,7 +33,7 @@ packages+=,python3-tqdm,python3-jsonschema,python3-pil,python3-av,grep,sed,base-
 
 [ "$(id -u)" = 0 ] || cannot "needs root, for mounts and chroot: sudo make test-picamera"
 missing=
-for tool in mmdebstrap gcc unshare flock; do command -v "$tool" >/dev/null || missing+=" $tool"; done
+for tool in mmdebstrap gcc unshare setpriv flock; do command -v "$tool" >/dev/null || missing+=" $tool"; done
 if [ -n "$missing" ]; then
     command -v apt-get >/dev/null || cannot "needs$missing"
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mmdebstrap gcc libc6-dev util-linux >/dev/null ||
@@ -80,7 +80,7 @@ copy_checkout() {
 # inside ROOT [NAME=VALUE…] COMMAND…: mounts and processes live in namespaces of their own and end with them, however this
 # script ends.
 inside() {
-    unshare --mount --pid --fork --kill-child bash -euc '
+    setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child bash -euc '
         root=$1
         shift
         mount -t proc proc "$root/proc"
