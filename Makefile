@@ -34,9 +34,9 @@ soak: setup ## 100,000 frames through the whole loop: memory, threads and descri
 	.venv/bin/python -m pytest -m soak -s
 
 test-picamera: setup ## the real picamera2: imports on Bookworm and Trixie, and libcamera's virtual camera (root)
-	scripts/picamera/rig.sh imports-bookworm
-	scripts/picamera/rig.sh imports-trixie
-	scripts/picamera/rig.sh virtual
+	PYTHON=.venv/bin/python scripts/picamera/rig.sh imports-bookworm
+	PYTHON=.venv/bin/python scripts/picamera/rig.sh imports-trixie
+	PYTHON=.venv/bin/python scripts/picamera/rig.sh virtual
 
 test-service: setup ## the service on systemd 252 and 257, booted in containers (root)
 	scripts/service/rig.sh bookworm
