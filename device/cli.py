@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seconds", type=float, help="stop after this many seconds")
     parser.add_argument("--replace", action="store_true", default=None, help="write over existing output")
     parser.add_argument(
-        "--config", type=Path, metavar="F.toml", help="a file with any of these settings, and more (docs/service.md)"
+        "--config", type=Path, metavar="F.toml", help="a file with these settings and more; device/deblurkit.toml has them all"
     )
     options = parser.parse_args(argv)
     start_logging(options.quiet)

@@ -71,7 +71,7 @@ class Session:
         settings = self.settings
 
         def opened(again: Settings) -> Sink:
-            sink: Any = open_sink(spec, self.source, again, self._controls(), self.telemetry)
+            sink: Any = open_sink(spec, self.source, again, self.controls(), self.telemetry)
             if spec == "web":
                 self.invitation = sink.invitation
             if spec.startswith("record:"):
@@ -134,7 +134,7 @@ class Session:
             )
 
     def state(self) -> dict[str, Any]:
-        """Plain data on everything that runs, for the page, for `/state` and for `--json`. Documented in docs/state.md."""
+        """Plain data on everything that runs, for the page, for `/state` and for `--json`."""
         figures = self.telemetry.snapshot()
         restorer = self.lineup.restorer(self._deadline.step.model if self._deadline else 0)
         newest_s = self.telemetry.newest_s
@@ -182,7 +182,8 @@ class Session:
             "changes": self._deadline.changes,
         }
 
-    def _controls(self) -> Controls:
+    def controls(self) -> Controls:
+        """What a viewer may see and ask of this run."""
         return Controls(self.state, lambda: self.lineup.choices, self.lineup.switch, self.reload, self._record)
 
     def _record(self, on: bool) -> None:

@@ -60,18 +60,18 @@ def plan(height: int, width: int, largest_hw: tuple[int, int], halo: int, multip
 
 
 def window_hw(height: int, width: int, most_pixels: int, halo: int, multiple: int) -> tuple[int, int]:
-    """The window, at most `most_pixels` large, that takes the fewest pixels in all for a picture of `height` x `width`.
+    """The window, at most `most_pixels` large, for a picture of `height` x `width`: fewest pixels in all, then fewest windows.
 
     Windows are spread evenly: with halos of 144 pixels a 4000x3000 picture in 4 x 3 windows of 1224x1192 is computed 1.46 times,
     in windows of 1024x1024 it was 2.1 times. Raises UsageError if halos leave nothing of a window.
     """
     halo = _up(halo, multiple)
     sides = [_sides(length, halo, multiple) for length in (height, width)]
-    fitting = [(ny * h * nx * w, h, w) for ny, h in sides[0] for nx, w in sides[1] if h * w <= most_pixels]
+    fitting = [(ny * h * nx * w, ny * nx, h, w) for ny, h in sides[0] for nx, w in sides[1] if h * w <= most_pixels]
     if not fitting:
         least = (2 * halo + multiple) ** 2
         raise UsageError(f"windows of {most_pixels} pixels leave nothing inside halos of {halo}; at least {least} are needed")
-    _, h, w = min(fitting)
+    _, _, h, w = min(fitting)
     return h, w
 
 

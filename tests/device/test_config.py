@@ -67,7 +67,7 @@ def test_a_missing_key_is_named() -> None:
         ("width", None, "width: expected int, found None"),
         ("gain", True, "gain: expected float, found True"),
         ("night", 1, "night: expected bool, found 1"),
-        ("lights", "red", "lights: expected a list, found 'red'"),
+        ("lights", 3, "lights: expected a list, found 3"),
         ("lights", ["red", 3], r"lights\[1\]: expected str, found 3"),
         ("lens", 3, "lens: expected a table of keys, found int"),
         ("lenses", {"far": {"focal_mm": "x"}}, "lenses: far: focal_mm: expected float, found 'x'"),

@@ -67,7 +67,7 @@ def test_the_state_is_unhealthy_before_the_first_frame_has_come_for_long(monkeyp
 
 def test_models_are_switched_and_reloaded_without_a_frame_lost_to_it() -> None:
     with Running(sink=("null", "web"), web=WebSettings(port=0)) as session:
-        session._controls().switch(next(c for c in session.lineup.choices if (c.bundle, c.variant) == ("nano", "fp32")))
+        session.controls().switch(next(c for c in session.lineup.choices if (c.bundle, c.variant) == ("nano", "fp32")))
         until(lambda: session.state()["artifact"] == "fp32.tflite")
         before = session.lineup.restorer()
         session.reload()
@@ -97,11 +97,11 @@ def test_the_recorder_is_switched_from_the_page(tmp_path: Path) -> None:
     pytest.importorskip("av", reason="pip install av")
     with Running(sink=("null", f"record:{tmp_path / 'videos'}")) as session:
         until(lambda: session.state()["recording"]["files"])
-        session._controls().record(False)
+        session.controls().record(False)
         until(lambda: not session.state()["recording"]["on"])
     assert list((tmp_path / "videos").glob("*.mp4"))
 
 
 def test_without_a_recorder_recording_is_wrong_usage() -> None:
     with Running() as session, pytest.raises(UsageError, match="--sink record:DIR"):
-        session._controls().record(True)
+        session.controls().record(True)

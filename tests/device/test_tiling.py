@@ -6,7 +6,7 @@ import pytest
 
 from device.errors import UsageError
 from device.frame import Pixels
-from device.tiling import plan, run_tiled
+from device.tiling import plan, run_tiled, window_hw
 
 SIZES = [(1, 1), (1, 700), (700, 1), (7, 9), (64, 64), (65, 63), (48, 129), (131, 257), (20, 8191), (8191, 3)]
 RADIUS = 5
@@ -136,3 +136,21 @@ def test_a_halo_that_leaves_nothing_of_a_window_is_refused(halo: int) -> None:
 
 def test_a_halo_does_not_matter_where_one_window_is_enough() -> None:
     assert len(plan(64, 64, (64, 64), 1000, 8).tiles) == 1
+
+
+@pytest.mark.parametrize("halo", [0, 16, 144])
+def test_a_picture_that_fits_is_one_window(halo: int) -> None:
+    assert window_hw(256, 250, 1_500_000, halo, 8) == (256, 256)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3000, 4000), (4320, 7680), (1, 300_000), (2000, 2000)], ids=str)
+def test_windows_are_as_large_as_allowed_and_cover_little_twice(size: tuple[int, int]) -> None:
+    window = window_hw(*size, 1_500_000, 144, 8)
+    assert window[0] * window[1] <= 1_500_000
+    tiles = plan(*size, window, 144, 8).tiles
+    assert len(tiles) * window[0] * window[1] <= 1.75 * max(64, size[0]) * max(64, size[1])
+
+
+def test_windows_too_small_for_their_halos_are_wrong_usage() -> None:
+    with pytest.raises(UsageError, match=r"at least 87616"):
+        window_hw(1000, 1000, 80_000, 144, 8)
