@@ -42,6 +42,10 @@ def test_nested_tables_lists_and_options_become_frozen_records() -> None:
         camera.width = 1  # type: ignore[misc]
 
 
+def test_one_text_stands_for_a_list_of_one() -> None:
+    assert build(Camera, GOOD | {"lights": "red"}, "x").lights == ("red",)
+
+
 def test_what_is_left_out_takes_its_default() -> None:
     assert build(Camera, GOOD, "x") == Camera(640, Lens(4.0))
 
