@@ -112,26 +112,27 @@ def _quality(options: Namespace) -> int:
     bundles = [open_bundle(name) for name in options.bundle or [DEFAULT]]
     methods = quality_suite.methods(bundles, runtime, options.variants, options.threads, options.oracles)
     result = quality_suite.run(options.data, methods, options.pictures)
+    code = _given(options, "quality.json", result, quality_suite.as_table(result))
     if options.report:
-        write_atomically(options.report / "quality.json", json.dumps(result, indent=1).encode() + b"\n")
         quality_suite.plot(result, options.report / "gain_severity.png")
-        log.info("%s: quality.json, gain_severity.png", options.report)
-    if options.json:
-        print_json(result)
-    else:
-        print(quality_suite.as_table(result))
-    return OK
+        log.info("%s: gain_severity.png", options.report)
+    return code
 
 
 def _live(options: Namespace) -> int:
     result = live_suite.run((options.bundle or [DEFAULT])[0], options.size, options.threads, options.seconds, _ROUNDS)
+    return _given(options, "live.json", result, live_suite.as_table(result))
+
+
+def _given(options: Namespace, name: str, result: dict[str, Any], table: str) -> int:
+    """The result as a file of the report, and on stdout as JSON or as a table."""
     if options.report:
-        write_atomically(options.report / "live.json", json.dumps(result, indent=1).encode() + b"\n")
-        log.info("%s: live.json", options.report)
+        write_atomically(options.report / name, json.dumps(result, indent=1).encode() + b"\n")
+        log.info("%s: %s", options.report, name)
     if options.json:
         print_json(result)
     else:
-        print(live_suite.as_table(result))
+        print(table)
     return OK
 
 

@@ -18,7 +18,7 @@ from device import selfcheck
 from device.bundle import open_bundle, shipped
 from device.card import stamp
 from device.controls import Choice
-from device.errors import BundleError, DeblurkitError, RunError, UsageError
+from device.errors import BundleError, RunError, UsageError
 from device.frame import NOT_RESTORED, Frame, Image, Restored, pixels_of
 from device.restorer import Restorer
 from device.runtimes import RUNTIMES, formats, installed
@@ -128,12 +128,15 @@ class Lineup:
     def _change(self, models: tuple[Model, ...]) -> None:
         def work() -> None:
             with self._changing:
+                restorers: list[Restorer] = []
                 try:
                     restorers = self._open(models)
                     for restorer in restorers:
                         _verify(restorer)
                         restorer.telemetry = self._telemetry
-                except DeblurkitError as error:
+                except Exception as error:  # runtimes raise what they like, and the present models go on
+                    for restorer in restorers:
+                        restorer.close()
                     self.message = f"not changed: {error}"
                     log.error("%s", self.message)
                     return

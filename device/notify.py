@@ -23,6 +23,11 @@ class Notifier:
         """The supervisor acts when nothing is heard for so long, seconds; 0: it does not."""
         self._fed_s = float("-inf")
 
+    @property
+    def heard(self) -> bool:
+        """Whether there is a supervisor."""
+        return bool(self._address)
+
     def ready(self, status: str = "") -> None:
         """What was asked for runs now."""
         self._send("READY=1", *([f"STATUS={_line(status)}"] if status else []))

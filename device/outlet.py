@@ -20,8 +20,8 @@ class Outlet:
     """Writes what it is given into a sink. Owns the sink once started, and closes it.
 
     `reopen` makes the sink anew after a failure; None where that would lose what was written, or where a failure shall end
-    the run. `repeat_s` above 0 writes the last frame again when no new one came for so long. The `first` outlet of a run is
-    the one whose frames are counted. `most_frames` above 0 ends it.
+    the run. `repeat_s` above 0 writes the last frame again where none is due so often otherwise; a new one is written at
+    once, and counts for the next. The `first` outlet of a run is the one whose frames are counted. `most_frames` above 0 ends it.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Outlet:
         """Whether it will not write any more, because of `error`."""
         self._sink: Sink | None = sink
         self._reopen, self._first, self._most, self._telemetry, self._stop = reopen, first, most_frames, telemetry, stop
-        self._repeat_s = repeat_s or float("inf")
+        self._repeat_s = repeat_s
         self._progress = progress
         self._retry_s, self._retry_at = _FIRST_RETRY_S, 0.0
         self.slot: Slot[Restored] = Slot(live, self._drop, stop)
@@ -64,23 +64,22 @@ class Outlet:
 
     def _feed(self) -> None:
         last: Restored | None = None
+        due_s = float("inf")  # when something has to be written, so that the rate is held
         try:
             while not (self._most and self.frames >= self._most) and not self.given_up:
-                restored = self.slot.take(self._repeat_s)
-                if restored is None and (self.slot.over or last is None):
-                    if self.slot.over:
-                        break
-                    continue
-                again = restored is None
-                last = restored or last
-                assert last is not None
-                if not self._write(last):
-                    continue
-                if again:
-                    if self._first:
-                        self._telemetry.count("repeated")
-                else:
-                    self._count(last)
+                restored = self.slot.take(due_s - time.monotonic())
+                if restored is None and self.slot.over:
+                    break
+                if self._repeat_s:
+                    now = time.monotonic()
+                    due_s = now + self._repeat_s if due_s == float("inf") else max(due_s + self._repeat_s, now)
+                    due_s = min(due_s, now + 2 * self._repeat_s)
+                if restored is not None:
+                    last = restored
+                    if self._write(restored):
+                        self._count(restored)
+                elif last is not None and self._write(last) and self._first:
+                    self._telemetry.count("repeated")
         finally:
             self.slot.close()
 

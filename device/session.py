@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -126,7 +127,7 @@ class Session:
             self._reload.clear()
             self.lineup.reload()
         self._notifier.watchdog()
-        if (now := time.monotonic()) - self._said_s > _STATUS_S:
+        if self._notifier.heard and (now := time.monotonic()) - self._said_s > _STATUS_S:
             self._said_s = now
             state = self.state()
             self._notifier.status(
@@ -212,6 +213,7 @@ def _health(age_s: float | None, reason: str, frames: int, seconds: float) -> st
     return "" if age_s < HEALTHY_S else f"no new frame for {age_s:.0f} s"
 
 
+@cache
 def _version() -> str:
     try:
         return version("deblurkit")

@@ -65,6 +65,21 @@ def test_the_last_frame_is_repeated_when_no_new_one_comes_in_time() -> None:
     assert telemetry.repeated == len(sink.frames) - 1
 
 
+def test_the_rate_is_held_and_not_exceeded_where_fewer_new_frames_come() -> None:
+    sink = Kept()
+    made, telemetry, stop = outlet(sink, repeat_s=0.04)
+    began = time.monotonic()
+    for index in range(15):  # every second frame and a bit, as a slow model delivers them
+        made.slot.put(restored(index))
+        time.sleep(0.085)
+    stop.set()
+    seconds = time.monotonic() - began
+    made.thread.join(5)
+    assert telemetry.frames == 15
+    assert len(sink.frames) <= seconds / 0.04 + 3
+    assert telemetry.repeated >= 5
+
+
 def test_nothing_is_repeated_before_the_first_frame() -> None:
     sink = Kept()
     made, _, stop = outlet(sink, repeat_s=0.01)

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from camera_fixtures import SYSTEM_PYTHON, Server
+from camera_fixtures import Server
 
 from device.errors import RunError
 from device.frame import Frame, Pixels, Restored
@@ -29,17 +29,9 @@ PICTURE = from_rgb(SCENE)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    """`server.start()`: see tests/rigs/rtsp_record_server.py."""
-    there = "import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstApp', '1.0')"
-    if (
-        not Path(SYSTEM_PYTHON).exists()
-        or subprocess.run([SYSTEM_PYTHON, "-c", there], capture_output=True, check=False).returncode
-    ):
-        pytest.skip("no GStreamer RTSP server here; scripts/install-servers.sh")
-    one = Server(SYSTEM_PYTHON, "rtsp_record_server.py")
-    yield one
-    one.kill()
+def server(rtsp_record: Server) -> Server:
+    """`server.start()`: a server that takes what is published."""
+    return rtsp_record
 
 
 @pytest.fixture

@@ -17,10 +17,8 @@ from device.errors import CameraLost, UsageError
 from device.frame import NO_VIDEO, Frame
 from device.settings import CameraSettings
 from device.sources import watched
-from device.sources.checks import BadFrame, Stillness, check_image
-from device.sources.ring import Ring, layout_of
 from device.sources.watched import Watched
-from device.yuv import Yuv, from_nv12
+from device.yuv import Yuv
 
 Watch = Callable[..., Watched]
 
@@ -318,101 +316,3 @@ def test_a_password_is_in_no_log_no_error_no_status_and_no_process_list(watch: W
     assert "rtsp://camera.invalid/stream?…: refused" in source.status.reason
     for secret in ("s3cr3t", "hidden", "admin"):
         assert secret not in seen
-
-
-# The ring and the checks, by themselves
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 5), (48, 64)])
-@pytest.mark.parametrize("kind", ["rgb", "yuv"])
-def test_what_is_written_into_shared_memory_is_read_from_it(size: tuple[int, int], kind: str) -> None:
-    rng = np.random.default_rng(1)
-    height, width = size
-    half = (-(-height // 2), -(-width // 2))
-    if kind == "rgb":
-        image = rng.integers(0, 256, (height, width, 3), np.uint8)
-    else:
-        planes = [rng.integers(0, 256, shape, np.uint8) for shape in (size, half, half)]
-        image = Yuv(*planes, "bt709", False)  # type: ignore[assignment]
-    layout = layout_of(image)
-    written = Ring.made_for(layout)
-    read = Ring(os.dup(written.fd), written.slot_bytes)
-    written.write(2, image, layout)
-    back = read.read(2, layout)
-    written.close()
-    read.close()
-    if isinstance(image, Yuv):
-        assert isinstance(back, Yuv)
-        assert (back.matrix, back.full_range) == ("bt709", False)
-        for one, other in ((image.y, back.y), (image.u, back.u), (image.v, back.v)):
-            np.testing.assert_array_equal(one, other)
-    else:
-        np.testing.assert_array_equal(image, back)
-
-
-def test_nv12_with_padded_rows_goes_through_shared_memory() -> None:
-    buffer = np.arange(80 * 48 * 3 // 2, dtype=np.uint32).astype(np.uint8)
-    image = from_nv12(buffer, 64, 48, 80, "bt601", True)
-    layout = layout_of(image)
-    ring = Ring.made_for(layout)
-    ring.write(0, image, layout)
-    back = ring.read(0, layout)
-    ring.close()
-    assert isinstance(back, Yuv)
-    np.testing.assert_array_equal(back.v, image.v)
-
-
-def yuv(y: int, u: int, v: int) -> Yuv:
-    return Yuv(np.full((48, 64), y, np.uint8), np.full((24, 32), u, np.uint8), np.full((24, 32), v, np.uint8), "bt601", False)
-
-
-def test_zero_planes_are_bad_and_black_is_a_night() -> None:
-    for level in (0, 16):
-        check_image(yuv(level, 128, 128))
-        check_image(yuv(level, 128, 128).rgb())
-    with pytest.raises(BadFrame, match="green"):
-        check_image(yuv(0, 0, 0))
-    with pytest.raises(BadFrame, match="empty"):
-        check_image(np.zeros((0, 0, 3), np.uint8))
-
-
-@pytest.mark.parametrize("matrix", ["bt601", "bt709"])
-@pytest.mark.parametrize("full_range", [True, False])
-def test_zero_planes_are_known_in_rgb_too(matrix: str, full_range: bool) -> None:
-    zero = Yuv(*(np.zeros(shape, np.uint8) for shape in ((48, 64), (24, 32), (24, 32))), matrix, full_range)
-    with pytest.raises(BadFrame, match="green"):
-        check_image(zero.rgb())
-
-
-def test_a_frame_of_which_the_lower_part_did_not_arrive_is_bad(picture: np.ndarray) -> None:
-    from device.yuv import from_rgb
-
-    image = from_rgb(picture)
-    check_image(image)
-    for plane in (image.y, image.u, image.v):
-        plane[len(plane) * 3 // 4 :] = 0
-    with pytest.raises(BadFrame):
-        check_image(image)
-    with pytest.raises(BadFrame):
-        check_image(image.rgb())
-
-
-def test_a_green_wall_is_a_picture() -> None:
-    rng = np.random.default_rng(0)
-    wall = np.zeros((48, 64, 3), np.uint8)
-    wall[..., 1] = rng.integers(120, 140, (48, 64))
-    check_image(wall)
-
-
-def test_a_picture_that_stays_the_same_for_long_is_said_to_be_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from device.sources import checks
-
-    now = [100.0]
-    monkeypatch.setattr(checks.time, "monotonic", lambda: now[0])
-    stillness = Stillness()
-    said = []
-    for level in (1, 1, 1, 2, 2):
-        said.append(stillness.look(yuv(level, 128, 128)))
-        now[0] += checks.FROZEN_S
-    assert [bool(text) for text in said] == [False, True, True, False, True]
-    assert "frozen" in said[1]

@@ -77,15 +77,26 @@ def mjpeg() -> Iterator[Server]:
     server.kill()
 
 
-@pytest.fixture
-def rtsp() -> Iterator[Server]:
-    """`rtsp.start("320x240")`: see rtsp_server.py."""
-    there = 'import gi; gi.require_version("GstRtspServer", "1.0")'
+def gstreamer(script: str) -> Iterator[Server]:
+    """A server of this folder that needs GStreamer's; skips where that is not installed."""
+    there = "import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstApp', '1.0')"
     if (
         not Path(SYSTEM_PYTHON).exists()
         or subprocess.run([SYSTEM_PYTHON, "-c", there], capture_output=True, check=False).returncode
     ):
         pytest.skip("no GStreamer RTSP server here; scripts/install-servers.sh")
-    server = Server(SYSTEM_PYTHON, "rtsp_server.py")
+    server = Server(SYSTEM_PYTHON, script)
     yield server
     server.kill()
+
+
+@pytest.fixture
+def rtsp() -> Iterator[Server]:
+    """`rtsp.start("320x240")`: see rtsp_server.py."""
+    yield from gstreamer("rtsp_server.py")
+
+
+@pytest.fixture
+def rtsp_record() -> Iterator[Server]:
+    """`rtsp_record.start()`: see rtsp_record_server.py."""
+    yield from gstreamer("rtsp_record_server.py")

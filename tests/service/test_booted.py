@@ -72,7 +72,7 @@ def test_it_has_no_rights_and_sees_no_home_but_what_it_needs(inside: Inside, ser
     assert status["Uid"][0] != "0"
     assert status["CapBnd"] == ["0000000000000000"]
     assert (status["NoNewPrivs"], status["Seccomp"]) == (["1"], ["2"])
-    inside("sh", "-c", "echo secret > /home/pi/secret; echo secret > /root/secret")
+    inside("sh", "-c", "echo secret > /home/pi/secret; echo secret > ~root/secret")
     seen = inside("nsenter", "--target", service, "--mount", "find", "/home", "/root", "-maxdepth", "2").stdout.split("\n")
     assert "/home/pi/my kit" in seen
     assert not [path for path in seen if PurePosixPath(path).name == "secret"]

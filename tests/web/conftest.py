@@ -1,6 +1,7 @@
 """What the page's tests share: the page's server, with real telemetry and a state that a test can change."""
 
 import http.client
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +17,10 @@ from device.frame import Frame, Restored
 from device.settings import WebSettings
 from device.sinks.web import Web
 from device.telemetry import Telemetry
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rigs"))
+
+from page_parts import browser, show, visit  # noqa: F401
 
 
 class Counting(Telemetry):

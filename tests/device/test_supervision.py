@@ -1,0 +1,137 @@
+"""What the loop gets over: a model that hangs, a camera without a picture, a deadline that is short, a sink that fails."""
+
+import threading
+import time
+
+import pytest
+from loop_parts import Counter, Held, Kept, outlets, run, start, until_no_thread
+
+from device.deadline import Deadline
+from device.errors import RunError
+from device.frame import NO_VIDEO, NOT_RESTORED, Frame
+from device.outlet import Outlet
+from device.pipeline import run_pipeline
+from device.telemetry import Telemetry
+
+pytestmark = pytest.mark.timeout(60)  # what hangs here is a deadlock
+
+
+# A model that hangs
+
+
+def test_a_model_that_hangs_is_left_behind_and_its_frame_passes_through_with_a_mark(restorer: Held) -> None:
+    source, sink, telemetry, stop = Counter(10**9, live=True, pause_s=0.02), Kept(), Telemetry(), threading.Event()
+    restorer.hangs_at = {0}
+    thread, raised = start(source, restorer, [sink], telemetry, stop, 5, hang_s=0.4)
+    thread.join(20)
+    assert not thread.is_alive()
+    assert not raised
+    assert restorer.rebuilt == len(restorer.failures) == 1
+    assert sink.marks[0] == (0, NOT_RESTORED)
+    assert [mark for _, mark in sink.marks[1:]] == [""] * 4
+    restorer.released.set()  # the thread that was left behind comes back, and hands nothing on
+    until_no_thread()
+    assert [index for index, _ in sink.marks].count(0) == 1
+
+
+def test_a_model_that_hangs_again_and_again_ends_the_run(restorer: Held) -> None:
+    source, sink = Counter(10**9, live=True, pause_s=0.02), Kept()
+    restorer.hangs_at = set(range(10**4))
+    restorer.most_failures = 3
+    with pytest.raises(RunError, match="hangs"):
+        run(source, restorer, [sink], Telemetry(), threading.Event(), hang_s=0.2)
+    assert restorer.rebuilt == 2
+    restorer.released.set()
+    until_no_thread()
+
+
+def test_the_heart_beats_while_frames_move_and_not_while_nothing_does(restorer: Held) -> None:
+    beats: list[float] = []
+    source, stop = Counter(10**9, live=True, pause_s=0.01, hangs_at=20), threading.Event()
+    thread, _ = start(source, restorer, [Kept()], Telemetry(), stop, hang_s=0.5, beat=lambda: beats.append(time.monotonic()))
+    assert source.hanging.wait(20)
+    time.sleep(1.5)
+    hung = time.monotonic()
+    assert beats
+    time.sleep(0.5)
+    assert beats[-1] < hung
+    stop.set()
+    source.close()
+    thread.join(20)
+    until_no_thread()
+
+
+# Cards and deadlines
+
+
+def test_a_card_passes_by_the_model_and_is_no_frame(restorer: Held) -> None:
+    class Blind(Counter):
+        def read(self) -> Frame | None:
+            frame = super().read()
+            return frame and Frame(frame.index, frame.captured_s, frame.image, mark=NO_VIDEO if frame.index < 3 else "")
+
+    sink, telemetry = Kept(), Telemetry()
+    run(Blind(5, live=False), restorer, [sink], telemetry, threading.Event())
+    assert [index for index, _ in restorer.asked] == [3, 4]
+    assert [mark for _, mark in sink.marks] == [NO_VIDEO] * 3 + [""] * 2
+    assert telemetry.frames == 2
+
+
+def test_a_rate_is_held_by_showing_the_last_restored_frame_again(restorer: Held) -> None:
+    source, sink, telemetry, stop = Counter(10**9, live=True, hangs_at=2), Kept(), Telemetry(), threading.Event()
+    made = outlets(source, [sink], telemetry, stop, repeat_s=0.05)
+    thread = threading.Thread(target=run_pipeline, args=(source, restorer, made, telemetry, stop), daemon=True)
+    thread.start()
+    time.sleep(1.0)
+    stop.set()
+    source.close()
+    thread.join(20)
+    assert telemetry.repeated >= 5
+    assert set(sink.indices[-5:]) == {sink.indices[-1]}
+    assert telemetry.frames <= 2
+
+
+def test_the_deadline_says_which_frames_are_restored_and_with_which_model(restorer: Held) -> None:
+    deadline = Deadline(2, 1000.0, 0.0, 1000.0)
+    deadline.level = 3  # the second model, every second frame
+    telemetry = Telemetry()
+    run(Counter(10, live=False), restorer, [Kept()], telemetry, threading.Event(), deadline=deadline)
+    assert restorer.asked == [(index, 1) for index in range(0, 10, 2)]
+    assert telemetry.skipped == 5
+
+
+# Sinks that fail beside others
+
+
+def test_a_sink_that_fails_is_opened_again_and_the_others_do_not_notice(restorer: Held) -> None:
+    source, telemetry, stop = Counter(10**9, live=True, pause_s=0.01), Telemetry(), threading.Event()
+    good, failing, mended = Kept(), Kept(fails_at=2), Kept()
+    first, second = outlets(source, [good, failing], telemetry, stop)
+    second = Outlet(failing, telemetry, stop, live=True, first=False, reopen=lambda: mended)
+    thread = threading.Thread(target=run_pipeline, args=(source, restorer, [first, second], telemetry, stop), daemon=True)
+    thread.start()
+    end = time.monotonic() + 20
+    while not mended.indices and time.monotonic() < end:
+        time.sleep(0.05)
+    stop.set()
+    thread.join(20)
+    assert mended.indices
+    assert failing.go.is_set()  # it was closed
+    assert second.failures == 1
+    assert second.error is None
+    assert len(good.indices) > len(failing.indices) + len(mended.indices)
+    assert first.dropped == 0 or good.indices == sorted(good.indices)
+
+
+def test_a_sink_that_never_returns_does_not_stop_the_others(restorer: Held) -> None:
+    source, telemetry, stop = Counter(10**9, live=True, pause_s=0.01), Telemetry(), threading.Event()
+    good, stuck = Kept(), Kept(holds_at=0)
+    thread, _ = start(source, restorer, [good, stuck], telemetry, stop)
+    end = time.monotonic() + 20
+    while len(good.indices) < 30 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(good.indices) >= 30
+    stop.set()
+    stuck.close()
+    thread.join(20)
+    until_no_thread()

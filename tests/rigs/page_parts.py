@@ -1,0 +1,131 @@
+"""The page in a real browser, for its tests: a window that notes what the page complains of and asks for."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from device.frame import Frame, Restored
+from device.sinks.web import Web
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome here: apt install chromium"),
+]
+QUIET = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+PATIENCE_MS = 30_000
+# The grey of the page's canvas at a share of its width and height.
+GREY = """([x, y]) => {
+    const canvas = document.getElementById("picture");
+    window.probe ??= new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    probe.drawImage(canvas, Math.round(x * canvas.width), Math.round(y * canvas.height), 1, 1, 0, 0, 1, 1);
+    return probe.getImageData(0, 0, 1, 1).data[0];
+}"""
+SHOWS = f"([x, y, grey]) => Math.abs(({GREY})([x, y]) - grey) <= 3"
+# Mean difference of neighbouring pixels of one of the two pictures.
+SHARPNESS = """name => {
+    const picture = name === "before" ? before : after, ink = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
+    ink.drawImage(picture, 0, 0);
+    const { data } = ink.getImageData(0, 0, picture.width, picture.height);
+    let sum = 0;
+    for (let i = 4; i < data.length; i += 4) sum += Math.abs(data[i] - data[i - 4]);
+    return sum / data.length;
+}"""
+LOOK = """hidden => {
+    Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make setup")
+    with playwright.sync_playwright() as engine:
+        opened = engine.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        yield opened
+        opened.close()
+
+
+class Watched:
+    """A page, with everything that it complained of and asked for."""
+
+    def __init__(self, context: Any, url: str) -> None:
+        self.complaints: list[str] = []
+        self.asked: list[str] = []
+        self.page = context.new_page()
+        self.page.set_default_timeout(PATIENCE_MS)
+        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(url)
+
+    def shows(self, grey: int, x: float = 0.75, y: float = 0.5) -> None:
+        """Wait until the canvas has this grey there."""
+        self.page.wait_for_function(SHOWS, arg=[x, y, grey])
+
+    def grey(self, x: float, y: float = 0.5) -> int:
+        return int(self.page.evaluate(GREY, [x, y]))
+
+    def says(self, name: str, text: str) -> None:
+        """Wait until the element of that id has the text in it."""
+        self.page.wait_for_function(
+            "([id, text]) => !document.getElementById(id).hidden && document.getElementById(id).textContent.includes(text)",
+            arg=[name, text],
+        )
+
+    def text(self, name: str) -> str:
+        return str(self.page.locator(f"#{name}").text_content())
+
+    def box(self, name: str) -> dict[str, float]:
+        found: dict[str, float] = self.page.locator(f"#{name}").bounding_box()
+        return found
+
+
+Open = Callable[..., Watched]
+
+
+def until(watched: Watched, so: Callable[[], bool]) -> None:
+    """Wait while the browser goes on."""
+    end = time.monotonic() + PATIENCE_MS / 1000
+    while not so() and time.monotonic() < end:
+        watched.page.wait_for_timeout(20)
+    assert so()
+
+
+def viewers(web: Web) -> int:
+    return web._server._answer.__self__._viewers  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Open]:
+    contexts = []
+
+    def visit(url: str, **options: object) -> Watched:
+        contexts.append(browser.new_context(**options))
+        return Watched(contexts[-1], url)
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+Show = Callable[..., None]
+
+
+@pytest.fixture
+def show(web: Web, loop: Any) -> Show:
+    """`show(blurred, restored, size_hw, mark)`: a frame of two greys goes through the sink, as from the loop."""
+    numbers = iter(range(10**9))
+
+    def show(blurred: int, restored: int, size_hw: tuple[int, int] = (120, 160), mark: str = "") -> None:
+        frame = Frame(next(numbers), time.monotonic() - 0.02, np.full((*size_hw, 3), blurred, np.uint8))
+        web.write(Restored(frame, np.full((*size_hw, 3), restored, np.uint8), mark))
+        loop.telemetry.shown(frame)
+
+    return show
