@@ -60,6 +60,8 @@ def _with_plain_ends(graph: onnx.GraphProto) -> None:
     if tensor != made.name and shapes.get(tensor) == first:
         graph.node.remove(makers[made.name])
         graph.node.append(helper.make_node("Transpose", [tensor], [made.name], name="restored/Transpose", perm=[0, 2, 3, 1]))
+        # tf2onnx loses the last Squeeze in one conversion of fifty, and then declares five dimensions.
+        made.type.tensor_type.shape.CopyFrom(given.type.tensor_type.shape)
 
 
 def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:

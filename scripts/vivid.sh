@@ -48,10 +48,10 @@ while read -r module; do
 done </order
 if $b mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=524288 host /host; then
     for place in proc sys dev; do $b mount --bind /$place /host/$place; done
-    $b mount -t tmpfs tmp /host/tmp
+    $b mount -t tmpfs tmp /host/mnt  # not over /tmp: the checkout may lie there
     $b mkdir -p /host/dev/shm
-    $b cp /command /host/tmp/command
-    $b chroot /host /bin/sh /tmp/command
+    $b cp /command /host/mnt/command
+    $b chroot /host /bin/sh /mnt/command
     echo "exit status $?"
 fi
 $b poweroff -f
@@ -65,7 +65,7 @@ run() {
     trap 'rm -rf "$work"' EXIT
     initial_files "$work/files"
     {
-        echo "export PATH='$PATH' HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONPATH='${PYTHONPATH:-}'"
+        echo "export PATH='$PATH' HOME=/mnt TMPDIR=/mnt PYTHONDONTWRITEBYTECODE=1 PYTHONPATH='${PYTHONPATH:-}'"
         echo "cd '$PWD'; ip link set lo up 2>/dev/null"
         for word in "$@"; do printf "'%s' " "$(printf %s "$word" | sed "s/'/'\\\\''/g")"; done
     } >"$work/files/command"

@@ -1,0 +1,62 @@
+"""Unplugs and plugs in a fake camera so many times, in a process that holds nothing else, and prints what it held.
+
+python unplug_cycles.py PLUG CYCLES -> one JSON object: `before`, `early` (after a tenth), `late`, `after`, `reopened`
+"""
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+from device.settings import CameraSettings
+from device.sources import watched
+from device.sources.watched import Watched
+
+CRASH_EACH = 10
+
+
+def measured() -> dict[str, int]:
+    """What this process holds: descriptors, threads, children, resident memory in KiB."""
+    status = Path("/proc/self/status").read_text()
+    return {
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "threads": threading.active_count(),
+        "children": sum(_parent_of(path) == os.getpid() for path in Path("/proc").glob("[0-9]*")),
+        "rss_kib": int(status.split("VmRSS:")[1].split()[0]),
+    }
+
+
+def _parent_of(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def main(plug: Path, cycles: int) -> dict[str, object]:
+    """Every tenth time the camera's process crashes instead."""
+    watched.FIRST_RETRY_S = watched.LONGEST_RETRY_S = 0.1
+    before = measured()
+    plug.touch()
+    source = Watched(f"fake:{plug}", CameraSettings(size="640x480"), opener="fake_cameras:Faulty")
+    early: dict[str, int] = {}
+    for number in range(cycles):
+        if number % CRASH_EACH == CRASH_EACH - 1:
+            plug.write_text("crash")
+        else:
+            plug.unlink()
+        while (frame := source.read()) is not None and not frame.mark:
+            pass
+        plug.write_text("")
+        while (frame := source.read()) is not None and frame.mark:
+            pass
+        if number == cycles // 10:
+            early = measured()
+    late, reopened = measured(), source.status.reopened
+    source.close()
+    return {"before": before, "early": early, "late": late, "after": measured(), "reopened": reopened}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]))))
