@@ -2,107 +2,147 @@
 
 import json
 import logging
-import pickle
 import shlex
+import sys
 import tempfile
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import live_suite, quality, quality_suite, report
-from benchmarks.baselines import BASELINES
-from benchmarks.environment import environment, warnings
-from benchmarks.measure import Job, Workload, measure
-from device import runtimes
-from device.bundle import DEFAULT, Bundle, open_bundle
-from device.console import new_parser, print_json, start_logging
-from device.errors import OK, UsageError
-from device.picture import write_atomically
-from device.scene import chart
+from device.state import state_folder
 
-EXAMPLE = "deblurkit bench --bundle small --bundle bundles/dense --data photos --report out/bench"
+from benchmarks import compare, contributed, emulated, live_suite, quality_suite, report, suites
+from benchmarks.measure import KERAS
+from benchmarks.pick import as_measured
+from benchmarks.records import Result, as_json
+from device import choice, runtimes
+from device.bundle import DEFAULT, VARIANTS, open_bundle, shipped
+from device.config import nearest
+from device.console import Parser, new_parser, print_json, start_logging
+from device.errors import OK, RuntimeMissing, UsageError
+from device.picture import write_atomically
+
+EXAMPLE = """deblurkit bench --pick --fps 30
+  deblurkit bench --suite full --report out/bench
+  deblurkit bench --bundle bundles/mine --data photos --report out/mine
+  deblurkit bench compare before.json after.json --tolerance 5%
+  deblurkit bench results"""
+SUITES = """quick: every file on every runtime, three minutes;
+full: with 1, 2, 4 and all threads, Keras and the classical methods that are told the kernel, twenty minutes;
+sustained: at full load; quality: edges and flicker too; live: the whole loop against the bare runtime"""
 log = logging.getLogger(__name__)
-_ROUNDS = 3  # of the live suite
+_LIVE_ROUNDS = 3
+_OTHERS = {"compare": compare.main, "results": contributed.main}
 
 
 def main(argv: list[str]) -> int:
-    """Measure every file of the bundles on every runtime that is installed, each in a process of its own."""
-    parser = new_parser("bench", "Milliseconds, memory and picture quality of every file on every runtime.", EXAMPLE)
-    parser.add_argument(
-        "--bundle", action="append", help=f"a bundle's folder or a shipped bundle's name; repeatable (default: {DEFAULT})"
-    )
-    parser.add_argument(
-        "--suite", choices=["quick", "quality", "live"], default="quick",
-        help="quick: every file on every runtime, timed; quality: twelve kinds of arriving picture, with classical methods; "
-        "live: the whole loop against the bare runtime",
-    )  # fmt: skip
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="sharp pictures to measure quality on (default: generated scenes)"
-    )
-    parser.add_argument("--pictures", type=int, default=8, help="at most this many pictures of --data, evenly chosen")
-    parser.add_argument(
-        "--runtimes", nargs="+", metavar="R", help=f"some of {', '.join(runtimes.RUNTIMES)} (default: all installed)"
-    )
-    parser.add_argument("--variants", nargs="+", metavar="V", help="quality suite: some of the bundles' variants (default: all)")
-    parser.add_argument(
-        "--oracles", action="store_true", help="quality suite: Wiener and Richardson-Lucy, told the true kernel (slow)"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads for the model (default: 1)")
-    parser.add_argument("--size", default="640x480", metavar="WxH", help="size of the frame that is timed")
-    parser.add_argument("--seconds", type=float, default=2.0, help="how long each combination is timed, after its warm-up")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="folder for bench.json, bench.txt and quality_latency.png")
-    options = parser.parse_args(argv)
+    """Measure what the bundles' files do on this machine, and say what to run."""
+    if argv and argv[0] in _OTHERS:
+        return _OTHERS[argv[0]](argv[1:])
+    options = _parser().parse_args(argv)
     start_logging(options.quiet)
-    width, height = _size(options.size)
-    if options.threads < 1 or options.seconds <= 0 or options.pictures < 1:
-        raise UsageError("--threads, --seconds and --pictures must be above 0")
     if options.suite == "quality":
         return _quality(options)
     if options.suite == "live":
         return _live(options)
-    bundles = [open_bundle(name) for name in options.bundle or [DEFAULT]]
-    wanted = options.runtimes or [name for name in runtimes.RUNTIMES if runtimes.installed(name)]
-    for name in runtimes.RUNTIMES:
-        if not runtimes.installed(name):
-            log.info("without %s, which is not installed: %s", name, runtimes.RUNTIMES[name][2])
-    found = environment()
-    described, sharp = quality.sharp_pictures(options.data, options.pictures)
-    rows: list[dict[str, Any]] = []
-    jobs = [Job(name, None, None, None, 1, options.seconds) for name in BASELINES]
-    for bundle in bundles:
-        jobs += _jobs(bundle, wanted, options.threads, options.seconds)
-    for reason in warnings(found):
-        log.warning("%s", reason)
-    try:
-        with tempfile.TemporaryDirectory(prefix="deblurkit-bench-") as folder:
-            workload = Path(folder, "workload.pickle")
-            workload.write_bytes(pickle.dumps(Workload(chart(height, width), quality.gaussian_cases(sharp))))
-            for done, job in enumerate(jobs, 1):
-                log.info("%d/%d %s %s %s", done, len(jobs), job.name, job.variant or "", job.runtime or "")
-                rows.append(_measured(job, workload))
-    except KeyboardInterrupt:
-        log.warning("interrupted: %d of %d combinations were measured", len(rows), len(jobs))
-        if not rows:
-            raise
-    result = {
-        "schema": 1,
-        "command": shlex.join(["deblurkit", "bench", *argv]),
-        "complete": len(rows) == len(jobs),
-        "size_wh": [width, height],
-        "threads": options.threads,
-        "pictures": f"{described}, Gaussian blur of {', '.join(map(str, quality.SIGMAS_PX))} pixels, noise 2/255",
-        "environment": found,
-        "rows": rows,
-    }
-    if options.report:
-        report.write(options.report, result)
-        log.info("%s: bench.json, bench.txt, quality_latency.png", options.report)
+    return _bench(options, argv)
+
+
+def _parser() -> Parser:
+    purpose = "What to run on this machine: milliseconds and picture quality of every file on every runtime."
+    parser = new_parser("bench", purpose, EXAMPLE)
+    add = parser.add_argument
+    add("--suite", choices=["quick", "full", "sustained", "quality", "live"], default="quick", help=SUITES)
+    add(
+        "--bundle",
+        action="append",
+        help="a bundle's folder or file, or a shipped one's name; repeatable (default: all shipped)",
+    )
+    add("--data", type=Path, metavar="DIR", help="sharp pictures, or pairs in CASE and sharp folders (default: generated scenes)")
+    add("--pictures", type=int, default=8, help="at most this many pictures of --data, evenly chosen")
+    add("--runtimes", nargs="+", metavar="R", help=f"some of {', '.join([*runtimes.RUNTIMES, KERAS])} (default: the suite's)")
+    add("--variants", nargs="+", metavar="V", help=f"some of {', '.join(VARIANTS)} (default: all)")
+    add("--threads", type=int, nargs="+", metavar="N", help="CPU threads (default: all cores but one; full: 1, 2, 4 and all)")
+    add(
+        "--python",
+        action="append",
+        metavar="PYTHON",
+        help="a further Python whose runtimes are measured, such as make setup-legacy's",
+    )
+    add("--size", default="640x480", metavar="WxH", help="size of the frame that is timed")
+    add("--rounds", type=int, default=3, help="how often all combinations are gone through, in fresh processes each time")
+    add("--seconds", type=float, help="how long each process is timed after its warm-up (default: what --minutes allow)")
+    add("--minutes", type=float, help="how long the rounds may take (quick 2.5, full 18), or the load of sustained (10)")
+    add("--pick", action="store_true", help="keep the answer for `deblurkit run` on this machine")
+    add("--fps", type=float, help="frames a second that the answer has to reach")
+    add("--max-ms", type=float, help="milliseconds that a frame may take at most (p95)")
+    add("--min-gain", type=float, metavar="DB", help="mean gain in PSNR that the answer has to have")
+    add("--oracles", action="store_true", help="quality suite: Wiener and Richardson-Lucy, told the true kernel (slow)")
+    add("--report", type=Path, metavar="DIR", help="folder for report.html, report.md, bench.json and raw.csv")
+    return parser
+
+
+def _bench(options: Namespace, argv: list[str]) -> int:
+    wanted = _wanted(options, argv)
+    with tempfile.TemporaryDirectory(prefix="deblurkit-raw-") as folder:
+        raw = Path(folder, "raw.csv")
+        result = suites.load(wanted) if options.suite == "sustained" else suites.measure(wanted, raw)
+        if options.report:
+            hashes = {row.sha256 for row in result.rows if row.sha256}
+            names = report.write(options.report, result, raw if raw.is_file() else None, emulated.for_bundles(hashes))
+            log.info("%s: %s", options.report, ", ".join(names))
     if options.json:
-        print_json(result)
+        print_json(as_json(result))
     else:
-        print(report.as_table(rows))
-        print(f"frame {width}x{height}; quality on {result['pictures']}; gain: mean over the four blurs")
-    return OK if result["complete"] else 130
+        print(report.as_table(result))
+    if not result.complete:
+        return 130
+    if options.suite != "sustained" and suites.nothing_runs(result.rows):
+        raise RuntimeMissing(f"no file could be run on any runtime; {runtimes.RUNTIMES['litert'][2]}")
+    if options.pick:
+        _keep(wanted, result)
+    return OK
+
+
+def _keep(wanted: suites.Wanted, result: Result) -> None:
+    chosen = suites.choose(wanted, result)
+    path = choice.write(state_folder(), as_measured(chosen, result))
+    log.info("%s: %s; `deblurkit run` takes it from now on", path, chosen.label)
+
+
+def _wanted(options: Namespace, argv: list[str]) -> suites.Wanted:
+    if options.pick and options.suite not in ("quick", "full"):
+        raise UsageError(f"--pick needs figures to choose by: --suite quick or full, not {options.suite}")
+    numbers = [options.pictures, options.rounds, options.seconds, options.minutes, options.fps, options.max_ms]
+    if any(number is not None and not number > 0 for number in [*numbers, *(options.threads or ())]):
+        raise UsageError("--threads, --seconds, --minutes, --rounds, --pictures, --fps and --max-ms must be above 0")
+    for name in options.runtimes or []:
+        if name != KERAS:
+            runtimes.formats(name)
+    for name in options.variants or []:
+        if name not in VARIANTS:
+            raise UsageError(f"unknown variant {name!r}; {nearest(name, VARIANTS)}")
+    bundles = tuple(open_bundle(name) for name in options.bundle or (shipped() if options.suite != "sustained" else [DEFAULT]))
+    if len({bundle.name for bundle in bundles}) < len(bundles):
+        raise UsageError("two of the bundles have the same name; export one of them under another name")
+    return suites.Wanted(
+        suite=options.suite,
+        command=shlex.join(["deblurkit", "bench", *argv]),
+        bundles=bundles,
+        runtimes=tuple(options.runtimes or ()),
+        variants=tuple(options.variants or ()),
+        threads=tuple(options.threads or ()),
+        interpreters=(sys.executable, *(options.python or ())),
+        size_wh=_size(options.size),
+        data=options.data,
+        pictures=options.pictures,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        minutes=options.minutes,
+        fps=options.fps,
+        max_ms=options.max_ms,
+        min_gain_db=options.min_gain,
+    )
 
 
 def _quality(options: Namespace) -> int:
@@ -110,7 +150,7 @@ def _quality(options: Namespace) -> int:
         raise UsageError("--suite quality needs --data: a folder of sharp pictures, or of pairs in CASE and sharp folders")
     runtime = (options.runtimes or ["litert"])[0]
     bundles = [open_bundle(name) for name in options.bundle or [DEFAULT]]
-    methods = quality_suite.methods(bundles, runtime, options.variants, options.threads, options.oracles)
+    methods = quality_suite.methods(bundles, runtime, options.variants, (options.threads or [1])[0], options.oracles)
     result = quality_suite.run(options.data, methods, options.pictures)
     code = _given(options, "quality.json", result, quality_suite.as_table(result))
     if options.report:
@@ -120,7 +160,8 @@ def _quality(options: Namespace) -> int:
 
 
 def _live(options: Namespace) -> int:
-    result = live_suite.run((options.bundle or [DEFAULT])[0], options.size, options.threads, options.seconds, _ROUNDS)
+    threads, seconds = (options.threads or [1])[0], options.seconds or 2.0
+    result = live_suite.run((options.bundle or [DEFAULT])[0], options.size, threads, seconds, _LIVE_ROUNDS)
     return _given(options, "live.json", result, live_suite.as_table(result))
 
 
@@ -134,23 +175,6 @@ def _given(options: Namespace, name: str, result: dict[str, Any], table: str) ->
     else:
         print(table)
     return OK
-
-
-def _jobs(bundle: Bundle, wanted: list[str], threads: int, seconds: float) -> list[Job]:
-    jobs = []
-    for artifact in bundle.manifest.artifacts:
-        for runtime in wanted:
-            if artifact.format in runtimes.formats(runtime):
-                jobs.append(Job(bundle.name, str(bundle.folder), artifact.variant, runtime, threads, seconds))
-    return jobs
-
-
-def _measured(job: Job, workload: Path) -> dict[str, Any]:
-    if job.runtime and not runtimes.installed(job.runtime):
-        line = runtimes.RUNTIMES[job.runtime][2]
-        row = {"name": job.name, "variant": job.variant, "runtime": job.runtime, "threads": job.threads}
-        return {**row, "error": f"not installed; {line}"}
-    return measure(job, workload)
 
 
 def _size(text: str) -> tuple[int, int]:

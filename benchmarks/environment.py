@@ -1,56 +1,114 @@
-"""What a figure depends on: processor, clocks, system, versions, and what else the machine is doing."""
+"""What a figure depends on: board, processor, clocks, versions, and what else the machine is doing."""
 
 import os
 import platform
+import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-from device.board import temperature_c
+from benchmarks.records import Machine, Moment, Row
+from device import board
+from device.runtimes import RUNTIMES
 
-_PACKAGES = ("deblurkit", "ai-edge-litert", "tflite-runtime", "onnxruntime", "opencv-python-headless", "opencv-python", "numpy")
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
-
-
-def environment() -> dict[str, Any]:
-    """Plain data for the report; null where the system does not tell."""
-    info = _cpuinfo()
-    flags = set(info.get("flags", info.get("Features", "")).split())
-    return {
-        "board": _read("/proc/device-tree/model") or _read("/sys/class/dmi/id/product_name"),
-        "cpu": info.get("model name") or info.get("Hardware") or platform.machine(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "features": [f for f in _FEATURES if f in flags],
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "temperature_c": temperature_c(),
-        "load_1min": os.getloadavg()[0],
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {p: v for p in _PACKAGES if (v := _version(p)) is not None},
-    }
+BUSY_LOAD = 0.5
+_PACKAGES = ("deblurkit", "numpy", "opencv-python-headless", "opencv-python", "ai-edge-litert", "tflite-runtime", "onnxruntime",
+             "openvino", "ncnn", "keras", "tensorflow", "tensorflow-cpu", "scikit-image")  # fmt: skip
+_NOISY_SHARE = 0.1
 
 
-def warnings(found: dict[str, Any]) -> list[str]:
-    """Reasons to distrust the figures, in words."""
+def machine(root: Path = board.ROOT) -> Machine:
+    """The machine that this process runs on."""
+    clock = board.clock_mhz(root)
+    product = board.read(root / "sys/class/dmi/id/product_name")
+    return Machine(
+        board=board.model(root) or product,
+        cpu=board.processor(root) or platform.machine(),
+        machine=platform.machine(),
+        cores=len(os.sched_getaffinity(0)),
+        features=board.features(root),
+        governor=board.governor(root),
+        most_mhz=clock[1] if clock else None,
+        memory_mib=board.memory_mib(root).get("MemTotal"),
+        system=board.release(root) or platform.system(),
+        kernel=platform.release(),
+        kind=board.kind(root),
+        hardware_hash=board.hardware_hash(root),
+    )
+
+
+def moment(began_s: float, root: Path = board.ROOT) -> Moment:
+    """The machine now; `began_s` is `time.monotonic()` when the benchmark began."""
+    clock, held = board.clock_mhz(root), board.throttled(root)
+    return Moment(
+        at_s=round(time.monotonic() - began_s, 3),
+        clock_mhz=clock[0] if clock else None,
+        temperature_c=board.temperature_c(root),
+        throttled=tuple(held["now"]) if held is not None else None,
+        load_1min=os.getloadavg()[0],
+        available_mib=board.memory_mib(root).get("MemAvailable"),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that figures depend on, in this interpreter."""
+    return {package: found for package in _PACKAGES if (found := _version(package)) is not None}
+
+
+def package_of(runtime: str) -> str | None:
+    """The installed package that a runtime comes in, with its version: what `opencv_dnn` computes with is OpenCV's."""
+    names = {"opencv_dnn": ("opencv-python-headless", "opencv-python"), "litert_compiled": ("ai-edge-litert",)}
+    for package in names.get(runtime, (RUNTIMES[runtime][1].replace("_", "-"),)):
+        if (found := _version(package)) is not None:
+            return f"{package} {found}"
+    return None
+
+
+def doubts_before(found: Machine, now: Moment) -> list[str]:
+    """Reasons to distrust what is about to be measured, in words."""
     reasons = []
-    if found["load_1min"] > 0.5:
-        reasons.append(f"the machine was busy before the run began (load {found['load_1min']:.1f}): times may be too long")
-    if found["governor"] == "powersave":
-        reasons.append("the governor is powersave: times are those of a slowed processor")
+    if now.load_1min > BUSY_LOAD:
+        reasons.append(f"the machine was busy before the run began (load {now.load_1min:.1f}): times may be too long")
+    if found.governor == "powersave":
+        reasons.append(
+            "the governor is powersave: times are those of a slowed processor (sudo cpupower frequency-set -g performance)"
+        )
+    if now.throttled:
+        reasons.append(f"the board was held back before the run began: {', '.join(now.throttled)} (deblurkit doctor)")
+    if found.kind == "emulated":
+        reasons.append("this machine is emulated: its times say nothing about any board")
     return reasons
 
 
-def _cpuinfo() -> dict[str, str]:
-    lines = (_read("/proc/cpuinfo") or "").splitlines()
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines) if value}
+def doubts_after(rows: Sequence[Row], stolen_share: float | None, slept_s: float) -> list[str]:
+    """Reasons to distrust what was measured."""
+    reasons = []
+    timed = [row for row in rows if row.latency is not None]
+    restless = [row for row in timed if row.latency and not row.latency.steady]
+    if len(restless) > _NOISY_SHARE * len(timed):
+        reasons.append(
+            f"noisy: {len(restless)} of {len(timed)} rows did not hold still (rounds more than 5 % apart, or never steady)"
+            "; end other programs and measure again"
+        )
+    if stolen_share is not None and stolen_share > 0.02:
+        reasons.append(f"{stolen_share:.0%} of the processors' time went to other virtual machines on this host")
+    held = sorted({word for row in timed if row.after and row.after.throttled for word in row.after.throttled})
+    if held:
+        reasons.append(f"the board was held back while it was measured: {', '.join(held)}; rates after that are lower")
+    if slept_s > 1:
+        reasons.append(f"the machine slept for {slept_s:.0f} s in between")
+    return reasons
 
 
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text(errors="replace").strip("\x00\n ") or None
-    except OSError:
-        return None
+def stolen_ticks(root: Path = board.ROOT) -> tuple[int, int] | None:
+    """(ticks given to other virtual machines, all ticks) since boot, all processors; None where the kernel does not tell."""
+    fields = (board.read(root / "proc/stat") or "").partition("\n")[0].split()[1:]
+    return (int(fields[7]), sum(int(f) for f in fields[:8])) if len(fields) >= 8 else None
+
+
+def slept_s() -> float:
+    """Seconds that the machine has been suspended since it was booted."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def _version(package: str) -> str | None:

@@ -14,14 +14,16 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.environment import environment
+from benchmarks import environment
 from device.bundle import Bundle, open_bundle
 from device.console import table
 from device.errors import RunError
@@ -39,19 +41,20 @@ _PATIENCE_S = 60
 
 def run(bundle: str, size: str, threads: int, seconds: float, rounds: int) -> dict[str, Any]:
     """Measure; plain data for the report. Raises RunError when a run fails."""
-    found = environment()
+    found = asdict(environment.machine())
     bare, loops = [], []
     for number in range(rounds):
         log.info("round %d of %d", number + 1, rounds)
         bare.append(_here("bare", bundle, size, threads, seconds))
         fps = round(_FASTER * bare[-1]["fps"])
+        usual = partial(loop, bundle, size, threads, seconds, fps)
         loops.append(
             {
-                "null": _live(bundle, size, threads, seconds, fps, ["null"], watched=False),
-                "web, one viewer": _live(bundle, size, threads, seconds, fps, ["web"], watched=True),
-                "web, one viewer, recorder": _live(bundle, size, threads, seconds, fps, ["web", "record:"], watched=True),
-                "null, camera of 30 fps": _live(bundle, size, threads, seconds, 30, ["null"], watched=False),
-                "null, two threads": _live(bundle, size, 2, seconds, 80, ["null"], watched=False),
+                "null": _figures(usual(["null"], watched=False)),
+                "web, one viewer": _figures(usual(["web"], watched=True)),
+                "web, one viewer, recorder": _figures(usual(["web", "record:"], watched=True)),
+                "null, camera of 30 fps": _figures(loop(bundle, size, threads, seconds, 30, ["null"], watched=False)),
+                "null, two threads": _figures(loop(bundle, size, 2, seconds, 80, ["null"], watched=False)),
             }
         )
     middle = {name: _median([r[name] for r in loops]) for name in loops[0]}
@@ -107,8 +110,13 @@ def as_table(result: dict[str, Any]) -> str:
     )
 
 
-def _live(bundle: str, size: str, threads: int, seconds: float, fps: int, sinks: list[str], *, watched: bool) -> dict[str, float]:
-    """One `deblurkit run` on the demo, by its own --json, with a viewer of the page's stream if it is to be watched."""
+def loop(
+    bundle: str, size: str, threads: int, seconds: float, fps: int, sinks: list[str], *, watched: bool, words: Sequence[str] = ()
+) -> dict[str, Any]:
+    """One `deblurkit run` on the demo, by its own --json, with a viewer of the page's stream if it is to be watched.
+
+    `words` are further flags. Raises RunError when the run fails.
+    """
     with tempfile.TemporaryDirectory(prefix="deblurkit-live-") as folder:
         port = _free_port()
         config = Path(folder, "run.toml")
@@ -116,7 +124,11 @@ def _live(bundle: str, size: str, threads: int, seconds: float, fps: int, sinks:
         wanted = [f"--sink={sink}{folder if sink == 'record:' else ''}" for sink in sinks]
         line = ["run", "--json", "--quiet", "--source=demo", f"--bundle={bundle}", f"--threads={threads}", f"--seconds={seconds}"]
         with _viewer(port) if watched else _nobody():
-            state = _command([*line, f"--config={config}", *wanted])
+            state = _command([*line, f"--config={config}", *wanted, *words])
+    return state
+
+
+def _figures(state: dict[str, Any]) -> dict[str, float]:
     stages, age = state["stages_ms"], state["frame_age_ms"]
     return {
         "fps": state["fps"],

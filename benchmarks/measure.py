@@ -1,20 +1,28 @@
-"""Measure one combination of file, runtime and threads in a process of its own: load, first frame, latency, memory, quality."""
+"""Measure one combination in a process of its own: load, first frame, latency, memory, agreement, quality.
 
+The process is told what to do by a file of JSON, and answers with another: what it prints is only for people.
+"""
+
+import gc
 import json
-import pickle
+import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.baselines import BASELINES
-from benchmarks.quality import Case
-from device.bundle import open_bundle
+from benchmarks import cases, workload
+from benchmarks.baselines import BASELINES, ORACLES
+from benchmarks.environment import moment, versions
+from benchmarks.intervals import is_steady
+from device import selfcheck
+from device.board import read
+from device.bundle import MANIFEST, open_bundle
 from device.errors import DeblurkitError
 from device.frame import Pixels
 from device.quality import psnr, ssim
@@ -22,7 +30,12 @@ from device.restorer import Restorer
 from device.telemetry import Telemetry, peak_rss_mib
 
 TIMEOUT_S = 600
-_LEAST_FRAMES = 20
+KERAS = "keras"
+LEAST_FRAMES = 12
+MOST_WARM_UP_S = 5.0
+EXAMPLES = ("gauss-2.0", "defocus-4", "motion-9", "sharp-jpeg")
+"""Cases of which the first picture is kept for the report."""
+_TIMED_CASE = "gauss-1.6"
 
 
 @dataclass(frozen=True)
@@ -30,107 +43,179 @@ class Job:
     """What one process measures."""
 
     name: str
-    """The bundle's name, or the baseline's."""
+    """The bundle's name, or the method's."""
+    kind: str
+    """`network`, `classical` or `oracle`."""
     bundle: str | None
-    """Folder of the bundle; None for a baseline."""
+    """Folder of the bundle; None for a method."""
     variant: str | None
+    file: str | None
+    """File name within the bundle."""
     runtime: str | None
     threads: int
     seconds: float
     """How long latency is measured, after the warm-up."""
+    judge: bool
+    """Whether its pictures are judged too: once is enough, they do not change."""
 
 
 @dataclass(frozen=True)
-class Workload:
-    """The same for every job: a frame to time and pictures to judge."""
+class Measured:
+    """The answer; `error` says why there is nothing else."""
 
-    frame: Pixels
-    cases: list[Case]
+    error: str = ""
+    missing: bool = False
+    load_ms: float = 0.0
+    first_ms: float = 0.0
+    at_s: tuple[float, ...] = ()
+    """When each frame after the warm-up began, seconds since the process began to measure."""
+    ms: tuple[float, ...] = ()
+    warm_up_frames: int = 0
+    steady: bool = False
+    stages_ms: dict[str, float] | None = None
+    peak_rss_mib: float = 0.0
+    scores: tuple[tuple[int, float, float], ...] = ()
+    """(number of the picture in the workload, PSNR, SSIM)."""
+    scenes_psnr_db: float | None = None
+    """Of a file of a bundle: what it reaches on the generated scenes that it was judged by at export."""
+    python: str = ""
+    versions: dict[str, str] | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
 
 
-def measure(job: Job, workload_file: Path) -> dict[str, Any]:
-    """Run the job in a fresh process; a row of results, or a row whose `error` says why there is none."""
-    command = [sys.executable, "-m", "benchmarks.measure", json.dumps(asdict(job)), str(workload_file)]
-    row: dict[str, Any] = {"name": job.name, "variant": job.variant, "runtime": job.runtime, "threads": job.threads}
+def measure(job: Job, folder: Path, answer: Path, interpreter: str, began_s: float) -> Measured:
+    """Run the job in a fresh process of `interpreter`; the workload lies in `folder`, pictures go beside `answer`."""
+    command = [interpreter, "-m", "benchmarks.measure", json.dumps(asdict(job)), str(folder), str(answer), str(began_s)]
+    killed = _oom_kills()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        return {**row, "error": f"not finished after {TIMEOUT_S} s"}
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        killed = f"killed by signal {-done.returncode}; " if done.returncode < 0 else ""
-        return {**row, "error": killed + last}
-    return {**row, **json.loads(done.stdout.splitlines()[-1])}
+        return Measured(f"not finished after {TIMEOUT_S} s")
+    except OSError as error:
+        return Measured(f"{interpreter}: {error.strerror}; --python takes a Python interpreter that deblurkit is installed for")
+    if done.returncode == 0 and answer.is_file():
+        return Measured(**json.loads(answer.read_text()))
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    if done.returncode >= 0:
+        return Measured(last)
+    memory = ", out of memory" if _oom_kills() > killed or "MemoryError" in done.stderr else ""
+    return Measured(f"killed by signal {-done.returncode}{memory}: {last}; see `dmesg`, or free memory and try again")
 
 
-def _measure_here(job: Job, workload: Workload) -> dict[str, Any]:
+def _oom_kills() -> int:
+    lines = (read(Path("/proc/vmstat")) or "").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def _measure_here(job: Job, folder: Path, pictures: Path, began_s: float) -> Measured:
     telemetry = Telemetry()
+    frame = workload.frame(folder)
+    before = moment(began_s)
     began = time.perf_counter()
-    restorer: Restorer | None = None
-    if job.bundle is None:
-        restore: Callable[[Pixels], Pixels] = BASELINES[job.name]
-    else:
-        restorer = Restorer(open_bundle(job.bundle), job.variant, job.runtime, job.threads, telemetry=telemetry)
-        restore = restorer.restore
+    restore, restorer = _opened(job, telemetry)
     loaded = time.perf_counter()
-    restore(workload.frame)
+    restored = restore(frame)
     first = time.perf_counter()
-    samples = _steady_ms(restore, workload.frame, job.seconds)
-    memory_mib = peak_rss_mib()
-    row: dict[str, Any] = {
-        "load_ms": 1000 * (loaded - began),
-        "first_ms": 1000 * (first - loaded),
-        **{f"p{p}_ms": float(np.percentile(samples, p)) for p in (50, 95, 99)},
-        "frames": len(samples),
-        "infer_p50_ms": telemetry.snapshot()["stages_ms"].get("infer", {}).get("p50"),
-        "peak_rss_mib": memory_mib,
-        "quality": {case.name: _judge(restore, case) for case in workload.cases},
-    }
+    gc.collect()
+    gc.freeze()  # what is there now is never looked at again: the collector shall not pause a frame for it
+    at_s, ms, warm, steady = _times(restore, frame, job.seconds)
+    peak_mib = peak_rss_mib()
+    after = moment(began_s)
+    np.save(pictures / "frame.npy", restored)
+    stages = telemetry.snapshot()["stages_ms"]
+    scores = _judge(job, restore, folder, pictures) if job.judge else ()
+    scenes_db = selfcheck.scenes_psnr(restorer) if job.judge and isinstance(restorer, Restorer) else None
     if restorer is not None:
-        row |= {"file": restorer.artifact.file, "sha256": restorer.artifact.sha256, "bytes": restorer.artifact.bytes}
         restorer.close()
-    blurred = [q for name, q in row["quality"].items() if not name.startswith("sharp")]
-    row["gain_db"] = float(np.mean([q["gain_db"] for q in blurred]))
-    return row
+    return Measured(
+        load_ms=1000 * (loaded - began),
+        first_ms=1000 * (first - loaded),
+        at_s=tuple(round(at, 4) for at in at_s[warm:]),
+        ms=tuple(round(value, 4) for value in ms[warm:]),
+        warm_up_frames=warm,
+        steady=steady,
+        stages_ms={name: of["p50"] for name, of in stages.items()},
+        peak_rss_mib=peak_mib,
+        scores=scores,
+        scenes_psnr_db=scenes_db,
+        python=platform.python_version(),
+        versions=versions(),
+        before=asdict(before),
+        after=asdict(after),
+    )
 
 
-def _steady_ms(restore: Callable[[Pixels], Pixels], frame: Pixels, seconds: float) -> list[float]:
-    """Milliseconds of single calls, after a warm-up of a third of the time."""
-    samples: list[tuple[float, float]] = []
-    began = time.perf_counter()
-    warm, end = began + seconds / 3, began + seconds * 4 / 3
-    patience = began + 10 * seconds  # a model that needs seconds for a frame shall not hold up the rest
-    while (now := time.perf_counter()) < end or (len(samples) < _LEAST_FRAMES and now < patience):
+def _opened(job: Job, telemetry: Telemetry) -> tuple[Callable[[Pixels], Pixels], Any]:
+    """(what restores a picture, what is to be closed)."""
+    if job.kind == "classical":
+        return BASELINES[job.name], None
+    if job.kind == "oracle":
+        kernel = cases.true_kernel(_TIMED_CASE, "frame")
+        assert kernel is not None
+        return (lambda pixels: ORACLES[job.name](pixels, kernel)), None
+    assert job.bundle is not None
+    assert job.file is not None
+    folder = Path(job.bundle)
+    bundle = open_bundle(folder if (folder / MANIFEST).is_file() else folder / job.file)
+    if job.runtime == KERAS:
+        from benchmarks.keras_predict import KerasPredict
+
+        keras = KerasPredict(bundle, job.threads, telemetry)
+        return keras.restore, keras
+    only = tuple(a for a in bundle.manifest.artifacts if a.file == job.file)  # a runtime may read two files of one variant
+    bundle = replace(bundle, manifest=replace(bundle.manifest, artifacts=only))
+    restorer = Restorer(bundle, job.variant, job.runtime, job.threads, telemetry=telemetry)
+    return restorer.restore, restorer
+
+
+def _times(restore: Callable[[Pixels], Pixels], frame: Pixels, seconds: float) -> tuple[list[float], list[float], int, bool]:
+    """(when each frame began, its milliseconds, how many of them are the warm-up, whether that ended by its rule).
+
+    The warm-up first, then `seconds` more, at least twelve frames.
+    """
+    at_s: list[float] = []
+    ms: list[float] = []
+    warm, steady, began = 0, False, time.perf_counter()
+    end = float("inf")
+    patience = began + MOST_WARM_UP_S + 10 * seconds  # a model that needs seconds for a frame shall not hold up the rest
+    while True:
+        now = time.perf_counter()
+        if end == float("inf") and ((steady := is_steady(now - began, ms)) or now - began > MOST_WARM_UP_S):
+            warm, end = len(ms), now + seconds
+        if (now >= end and len(ms) - warm >= LEAST_FRAMES) or (now > patience and len(ms) > warm):
+            return at_s, ms, warm, steady
         restore(frame)
-        samples.append((now, 1000 * (time.perf_counter() - now)))
-    steady = [ms for at, ms in samples if at >= warm]
-    return steady if len(steady) >= _LEAST_FRAMES // 2 else [ms for _, ms in samples[len(samples) // 4 :]]
+        at_s.append(now - began)
+        ms.append(1000 * (time.perf_counter() - now))
 
 
-def _judge(restore: Callable[[Pixels], Pixels], case: Case) -> dict[str, float]:
-    before = [psnr(b, s) for b, s in zip(case.blurred, case.sharp, strict=True)]
-    restored = [restore(b) for b in case.blurred]
-    after = [psnr(r, s) for r, s in zip(restored, case.sharp, strict=True)]
-    gains = np.subtract(after, before)
-    return {
-        "input_psnr_db": float(np.mean(before)),
-        "psnr_db": float(np.mean(after)),
-        "gain_db": float(np.mean(gains)),
-        "worst_gain_db": float(np.min(gains)),
-        "ssim": float(np.mean([ssim(r, s) for r, s in zip(restored, case.sharp, strict=True)])),
-    }
+def _judge(job: Job, restore: Callable[[Pixels], Pixels], folder: Path, pictures: Path) -> tuple[tuple[int, float, float], ...]:
+    scores, shown = [], set()
+    for number, (picture, blurred, sharp) in enumerate(workload.judged(folder)):
+        if job.kind == "oracle":
+            kernel = cases.true_kernel(picture.case, Path(picture.name).stem) if picture.kernel_known else None
+            if kernel is None:
+                continue
+            restored = ORACLES[job.name](blurred, kernel)
+        else:
+            restored = restore(blurred)
+        scores.append((number, psnr(restored, sharp), ssim(restored, sharp)))
+        if picture.case in EXAMPLES and picture.case not in shown:
+            shown.add(picture.case)
+            np.save(pictures / f"{number}-restored.npy", restored)
+    return tuple(scores)
 
 
 def main() -> int:
-    """The measuring process: job as JSON and the workload's file, a row as JSON on stdout."""
-    job = Job(**json.loads(sys.argv[1]))
-    with open(sys.argv[2], "rb") as file:
-        workload: Workload = pickle.load(file)  # written by the parent process a moment ago
+    """The measuring process: job as JSON, the workload's folder, where to answer, when the benchmark began."""
+    job, folder, answer, began_s = Job(**json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
     try:
-        print(json.dumps(_measure_here(job, workload)))
+        found = _measure_here(job, folder, answer.parent, began_s)
     except DeblurkitError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    answer.write_text(json.dumps(asdict(found)))
     return 0
 
 

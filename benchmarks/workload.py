@@ -1,0 +1,97 @@
+"""What every combination gets: one frame to time and pictures to judge, written to a folder once and the same for all."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import cases
+from benchmarks.records import CaseQuality
+from device.frame import Pixels
+from device.quality import psnr, ssim
+from device.scene import chart, dead_leaves
+
+MOST_SIDE = 768
+_GENERATED_HW = (256, 384)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One picture of a case, and what the blurred one is worth."""
+
+    case: str
+    name: str
+    input_psnr_db: float
+    input_ssim: float
+    kernel_known: bool
+    """Whether `cases.true_kernel` is what blurred it."""
+
+
+def write(folder: Path, size_wh: tuple[int, int], data: Path | None, most: int) -> str:
+    """Write frame and pictures; returns what the pictures are, in words.
+
+    At most `most` pictures of `data` (sharp ones, or pairs written beforehand), evenly chosen, their middle of at most 768x768;
+    without `data` four generated scenes. Raises DataError for a folder without pictures or with an unreadable one.
+    """
+    write_frame(folder, size_wh)
+    index: list[dict[str, Any]] = []
+    for case in cases.CASES if data is None else cases.cases_in(data):
+        known = data is None or cases.kernel_is_known(data, case)
+        for pair in _generated(case) if data is None else cases.pairs(data, case, most):
+            blurred, sharp = _middle(pair.blurred), _middle(pair.sharp)
+            np.save(folder / f"{len(index)}-blurred.npy", blurred)
+            np.save(folder / f"{len(index)}-sharp.npy", sharp)
+            index.append(asdict(Judged(case, pair.name, psnr(blurred, sharp), ssim(blurred, sharp), known)))
+    (folder / "index.json").write_text(json.dumps(index))
+    names = len({entry["name"] for entry in index})
+    words = f"{names} generated scenes of 384x256" if data is None else f"{names} pictures of {data.name}"
+    return f"{words}, {len({entry['case'] for entry in index})} cases"
+
+
+def write_frame(folder: Path, size_wh: tuple[int, int]) -> None:
+    """Write the frame that is timed."""
+    np.save(folder / "frame.npy", chart(size_wh[1], size_wh[0]))
+
+
+def frame(folder: Path) -> Pixels:
+    """(height, width, 3) uint8: the frame that is timed."""
+    return np.load(folder / "frame.npy")
+
+
+def judged(folder: Path) -> Iterator[tuple[Judged, Pixels, Pixels]]:
+    """Every picture, blurred and sharp."""
+    for number, entry in enumerate(json.loads((folder / "index.json").read_text())):
+        yield Judged(**entry), np.load(folder / f"{number}-blurred.npy"), np.load(folder / f"{number}-sharp.npy")
+
+
+def summary(scores: dict[str, list[tuple[Judged, float, float]]]) -> tuple[dict[str, CaseQuality], float | None]:
+    """(means by case, mean gain over the blurred cases) of (picture, PSNR, SSIM) after restoring."""
+    by_case = {}
+    for case, rows in scores.items():
+        gains = [after - picture.input_psnr_db for picture, after, _ in rows]
+        by_case[case] = CaseQuality(
+            input_psnr_db=float(np.mean([picture.input_psnr_db for picture, _, _ in rows])),
+            psnr_db=float(np.mean([after for _, after, _ in rows])),
+            gain_db=float(np.mean(gains)),
+            worst_gain_db=float(np.min(gains)),
+            ssim=float(np.mean([similarity for _, _, similarity in rows])),
+            ssim_gain=float(np.mean([similarity - picture.input_ssim for picture, _, similarity in rows])),
+        )
+    blurred = [quality.gain_db for case, quality in by_case.items() if not case.startswith("sharp")]
+    return by_case, float(np.mean(blurred)) if blurred else None
+
+
+def _generated(case: str) -> Iterator[cases.Pair]:
+    height, width = _GENERATED_HW
+    scenes = {f"leaves-{seed}": dead_leaves(height, width, seed) for seed in (11, 12, 13)} | {"chart": chart(height, width, 14)}
+    for name, sharp in scenes.items():
+        yield cases.Pair(name, cases.degrade(sharp, case, name), sharp)
+
+
+def _middle(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[:2]
+    top, left = max(0, height - MOST_SIDE) // 2, max(0, width - MOST_SIDE) // 2
+    return np.ascontiguousarray(pixels[top : top + MOST_SIDE, left : left + MOST_SIDE])
