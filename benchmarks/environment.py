@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -32,9 +33,22 @@ def machine(root: Path = board.ROOT) -> Machine:
         memory_mib=board.memory_mib(root).get("MemTotal"),
         system=board.release(root) or platform.system(),
         kernel=platform.release(),
-        kind=board.kind(root),
+        kind=kind(root),
         hardware_hash=board.hardware_hash(root),
     )
+
+
+def kind(root: Path = board.ROOT) -> str:
+    """`real`, `virtual` or `emulated`.
+
+    A program in QEMU's user mode sees the kernel of another architecture (/proc/sys/kernel/arch, Linux 6.1 and later); QEMU's
+    `virt` board is taken for emulated on Arm, where it is rarely anything else; x86 has a bit for hypervisors.
+    """
+    architecture = board.read(root / "proc/sys/kernel/arch")
+    if (architecture or platform.machine()) != platform.machine() or board.model(root) == "linux,dummy-virt":
+        return "emulated"
+    flags = re.search(r"^flags\s*:(.*)$", board.read(root / "proc/cpuinfo") or "", re.MULTILINE)
+    return "virtual" if flags and "hypervisor" in flags[1].split() else "real"
 
 
 def moment(began_s: float, root: Path = board.ROOT) -> Moment:

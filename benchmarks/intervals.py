@@ -42,9 +42,8 @@ def latency(rounds: Sequence[Sequence[float]], warm_up_frames: int, steady: bool
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     values = _figures(pooled)
     # The bootstrap of an upper percentile may lie to one side of it, and an interval holds its value.
-    p50, p95, p99, jitter = (
-        Estimate(float(v), float(min(lo, v)), float(max(hi, v))) for v, lo, hi in zip(values, low, high, strict=True)
-    )
+    low, high = np.minimum(low, values), np.maximum(high, values)
+    p50, p95, p99, jitter = (Estimate(float(v), float(lo), float(hi)) for v, lo, hi in zip(values, low, high, strict=True))
     medians = np.array([np.median(a) for a in arrays])
     middle = float(np.median(medians))
     alike = bool(np.all(np.abs(medians - middle) <= ROUNDS_SHARE * middle))

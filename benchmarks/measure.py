@@ -22,7 +22,7 @@ from benchmarks.environment import moment, versions
 from benchmarks.intervals import is_steady
 from device import selfcheck
 from device.board import read
-from device.bundle import MANIFEST, open_bundle
+from device.bundle import MANIFEST, Bundle, open_bundle
 from device.errors import DeblurkitError
 from device.frame import Pixels
 from device.quality import psnr, ssim
@@ -156,17 +156,20 @@ def _opened(job: Job, telemetry: Telemetry) -> tuple[Callable[[Pixels], Pixels],
         return (lambda pixels: ORACLES[job.name](pixels, kernel)), None
     assert job.bundle is not None
     assert job.file is not None
-    folder = Path(job.bundle)
-    bundle = open_bundle(folder if (folder / MANIFEST).is_file() else folder / job.file)
     if job.runtime == KERAS:
         from benchmarks.keras_predict import KerasPredict
 
-        keras = KerasPredict(bundle, job.threads, telemetry)
+        keras = KerasPredict(open_bundle(job.bundle), job.threads, telemetry)
         return keras.restore, keras
-    only = tuple(a for a in bundle.manifest.artifacts if a.file == job.file)  # a runtime may read two files of one variant
-    bundle = replace(bundle, manifest=replace(bundle.manifest, artifacts=only))
-    restorer = Restorer(bundle, job.variant, job.runtime, job.threads, telemetry=telemetry)
+    restorer = Restorer(only(Path(job.bundle), job.file), None, job.runtime, job.threads, telemetry=telemetry)
     return restorer.restore, restorer
+
+
+def only(folder: Path, file: str) -> Bundle:
+    """The bundle with this one file: a runtime may read two files of one variant."""
+    bundle = open_bundle(folder if (folder / MANIFEST).is_file() else folder / file)
+    held = tuple(a for a in bundle.manifest.artifacts if a.file == file)
+    return replace(bundle, manifest=replace(bundle.manifest, artifacts=held))
 
 
 def _times(restore: Callable[[Pixels], Pixels], frame: Pixels, seconds: float) -> tuple[list[float], list[float], int, bool]:

@@ -102,7 +102,7 @@ def load(wanted: Wanted) -> Result:
             log.info("%s: %.0f minutes at full load", plan.row.label, seconds / 60)
             job = plan.job
             found = sustained.run(
-                str(job.bundle), str(job.variant), str(job.runtime), job.threads, plan.row.label, seconds, Path(name)
+                str(job.bundle), str(job.file), str(job.runtime), job.threads, plan.row.label, seconds, Path(name)
             )
             curves.append(found)
             complete &= found.seconds >= seconds - sustained.STRETCH_S

@@ -13,8 +13,8 @@ import numpy as np
 
 from benchmarks import workload
 from benchmarks.environment import moment
+from benchmarks.measure import only
 from benchmarks.records import Second, Sustained
-from device.bundle import open_bundle
 from device.errors import RunError
 from device.restorer import Restorer
 
@@ -24,12 +24,12 @@ BURST_S = 30.0
 _FALLEN = 0.95
 
 
-def run(bundle: str, variant: str, runtime: str, threads: int, label: str, seconds: float, folder: Path) -> Sustained:
-    """Restore the workload's frame again and again for so long, in a process of its own.
+def run(folder: str, file: str, runtime: str, threads: int, label: str, seconds: float, frames: Path) -> Sustained:
+    """Put one file of the bundle in `folder` under load: restore the frame in `frames` again and again for so long, in a process of its own.
 
     Ctrl-C ends it early; what was seen until then is returned. Raises RunError where nothing was.
     """
-    words = [bundle, variant, runtime, str(threads), str(seconds), str(folder)]
+    words = [folder, file, runtime, str(threads), str(seconds), str(frames)]
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.sustained", *words], stdout=subprocess.PIPE, text=True)
     curve: list[Second] = []
     try:
@@ -70,10 +70,10 @@ def _held_back(curve: list[Second], burst: float) -> float | None:
 
 def main() -> int:
     """The process under load: a line of JSON for each stretch of five seconds."""
-    bundle, variant, runtime, threads, seconds, folder = sys.argv[1:]
-    frame = workload.frame(Path(folder))
+    folder, file, runtime, threads, seconds, frames = sys.argv[1:]
+    frame = workload.frame(Path(frames))
     began = time.monotonic()
-    with Restorer(open_bundle(bundle), variant, runtime, int(threads)) as restorer:
+    with Restorer(only(Path(folder), file), None, runtime, int(threads)) as restorer:
         restorer.restore(frame)
         began = time.monotonic()
         while (at_s := time.monotonic() - began) < float(seconds):

@@ -1,0 +1,68 @@
+"""When times are steady, and how sure percentiles are."""
+
+import numpy as np
+import pytest
+
+from benchmarks.intervals import is_steady, latency
+
+
+def test_a_falling_series_is_steady_only_once_it_is_flat() -> None:
+    falling = [40.0 - i for i in range(15)]
+    flat = [25.0, 25.1, 24.9, 25.0, 25.2, 25.0, 25.1, 24.9, 25.0, 25.1]
+    assert not is_steady(9.0, falling)
+    assert not is_steady(9.0, falling + flat[:5])
+    assert is_steady(9.0, falling + flat)
+
+
+def test_the_warm_up_lasts_three_tenths_of_a_second_and_ten_frames_at_least() -> None:
+    assert not is_steady(0.2, [10.0] * 20)
+    assert is_steady(0.4, [10.0] * 20)
+    assert not is_steady(9.0, [10.0] * 9)
+    assert not is_steady(9.0, [])
+
+
+def test_slow_frames_are_compared_one_by_one() -> None:
+    assert is_steady(2.0, [900.0, 910.0])
+    assert not is_steady(2.0, [1200.0, 900.0])
+
+
+def test_the_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    """Gamma-distributed times, rounds that drift by 1 %: most intervals of the median hold the true one."""
+    rng = np.random.default_rng(0)
+    true_median = float(np.median(rng.gamma(50, 0.2, 200_000)))
+    held = 0
+    for _ in range(60):
+        rounds = [list(rng.gamma(50, 0.2, 80) * rng.normal(1, 0.01)) for _ in range(3)]
+        p50 = latency(rounds, 10, steady=True).p50_ms
+        held += p50.low <= true_median <= p50.high
+    assert held >= 45  # three rounds are few: 95 % is what many would reach
+
+
+def test_more_frames_make_intervals_narrower_and_rounds_that_differ_wider() -> None:
+    rng = np.random.default_rng(1)
+    few, many = ([list(rng.normal(20, 1, n)) for _ in range(3)] for n in (20, 2000))
+    apart = [list(rng.normal(20 + shift, 1, 2000)) for shift in (-0.5, 0, 0.5)]
+    width = [w.p50_ms.high - w.p50_ms.low for w in (latency(r, 10, steady=True) for r in (many, few, apart))]
+    assert width[0] < width[1]
+    assert width[0] < width[2]
+
+
+def test_percentiles_are_ordered_and_lie_in_their_intervals() -> None:
+    rng = np.random.default_rng(2)
+    found = latency([list(rng.gamma(4, 5, 60)) for _ in range(3)], 12, steady=True)
+    assert found.p50_ms.value < found.p95_ms.value < found.p99_ms.value
+    for estimate in (found.p50_ms, found.p95_ms, found.p99_ms, found.jitter_ms):
+        assert estimate.low <= estimate.value <= estimate.high
+    assert found.frames == 180
+    assert found.warm_up_frames == 12
+
+
+def test_the_same_times_give_the_same_intervals() -> None:
+    rounds = [[20.0, 21, 20.5, 22, 20.1] * 6, [20.2, 21, 20.4, 25, 20.1] * 6]
+    assert latency(rounds, 10, steady=True) == latency(rounds, 10, steady=True)
+
+
+@pytest.mark.parametrize(("medians", "steady"), [((20.0, 20.4, 19.8), True), ((20.0, 20.2, 22.0), False)])
+def test_rounds_more_than_five_percent_apart_are_not_steady(medians: tuple[float, ...], steady: bool) -> None:
+    assert latency([[m] * 30 for m in medians], 10, steady=True).steady is steady
+    assert latency([[20.0] * 30] * 3, 10, steady=False).steady is False
