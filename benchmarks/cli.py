@@ -9,7 +9,6 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from device.state import state_folder
 
 from benchmarks import compare, contributed, emulated, live_suite, quality_suite, report, suites
 from benchmarks.measure import KERAS
@@ -106,7 +105,7 @@ def _bench(options: Namespace, argv: list[str]) -> int:
 
 def _keep(wanted: suites.Wanted, result: Result) -> None:
     chosen = suites.choose(wanted, result)
-    path = choice.write(state_folder(), as_measured(chosen, result))
+    path = choice.write(choice.place(), as_measured(chosen, result))
     log.info("%s: %s; `deblurkit run` takes it from now on", path, chosen.label)
 
 

@@ -25,7 +25,7 @@ _FALLEN = 0.95
 
 
 def run(folder: str, file: str, runtime: str, threads: int, label: str, seconds: float, frames: Path) -> Sustained:
-    """Put one file of the bundle in `folder` under load: restore the frame in `frames` again and again for so long, in a process of its own.
+    """Put one file of the bundle in `folder` under load: the frame in `frames` again and again, in a process of its own.
 
     Ctrl-C ends it early; what was seen until then is returned. Raises RunError where nothing was.
     """

@@ -28,7 +28,7 @@ def pi4(tmp_path: Path) -> Path:
         tmp_path,
         {
             "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
-            "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n",
+            "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd crc32 cpuid\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n",
             "proc/meminfo": "MemTotal:        3885396 kB\nMemAvailable:    3000000 kB\n",
             "proc/sys/kernel/arch": os.uname().machine,
             f"{cpufreq}/scaling_governor": "ondemand\n",
