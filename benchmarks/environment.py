@@ -10,7 +10,6 @@ from pathlib import Path
 
 from benchmarks.records import Machine, Moment, Row
 from device import board
-from device.runtimes import RUNTIMES
 
 BUSY_LOAD = 0.5
 _PACKAGES = ("deblurkit", "numpy", "opencv-python-headless", "opencv-python", "ai-edge-litert", "tflite-runtime", "onnxruntime",
@@ -67,15 +66,6 @@ def moment(began_s: float, root: Path = board.ROOT) -> Moment:
 def versions() -> dict[str, str]:
     """Of the packages that figures depend on, in this interpreter."""
     return {package: found for package in _PACKAGES if (found := _version(package)) is not None}
-
-
-def package_of(runtime: str) -> str | None:
-    """The installed package that a runtime comes in, with its version: what `opencv_dnn` computes with is OpenCV's."""
-    names = {"opencv_dnn": ("opencv-python-headless", "opencv-python"), "litert_compiled": ("ai-edge-litert",)}
-    for package in names.get(runtime, (RUNTIMES[runtime][1].replace("_", "-"),)):
-        if (found := _version(package)) is not None:
-            return f"{package} {found}"
-    return None
 
 
 def doubts_before(found: Machine, now: Moment) -> list[str]:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 LEAST_S, MOST_S = 0.5, 4.0
 """How long one process times frames: as long as the budget allows within these."""
 _GUESSED_OVERHEAD_S = 1.5
-_NEEDED_DB, _BELOW_EXPORT_DB, _LEAST_NEEDED_DB = 45.0, 6.0, 30.0
+_NEEDED_DB, _BELOW_EXPORT_DB, _LEAST_NEEDED_DB = 45.0, 9.0, 30.0
 _REFERENCES = (("fp32", "litert"), ("fp32", "onnxruntime"), ("fp32", "tflite_runtime"))
 
 

@@ -29,7 +29,7 @@ def warnings(state: dict[str, Any]) -> list[Warning]:
 
     `state` is that of `Session.state`; a key that is missing or null warns of nothing.
     """
-    checks = (_camera, _power, _light, _model, _recorder)
+    checks = (_camera, _power, _light, _model, _choice, _recorder)
     return [{"text": text, "mend": mend} for check in checks for text, mend in check(state)]
 
 
@@ -90,6 +90,13 @@ def _model(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"frames are {age:.0f} ms old, {deadline['max_age_ms']:.0f} ms were asked for", smaller
     if deadline["fps"] and now_fps * deadline["every"] < 0.9 * deadline["fps"]:
         yield f"{now_fps * deadline['every']:.0f} frames a second, {deadline['fps']:.0f} were asked for", smaller
+
+
+def _choice(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    choice = state.get("choice") or {}
+    if choice.get("kind") == "stale":
+        text, _, mend = str(choice["reason"]).rpartition("; ")
+        yield text, mend
 
 
 def _recorder(state: dict[str, Any]) -> Iterator[tuple[str, str]]:

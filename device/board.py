@@ -3,6 +3,7 @@
 Every function takes the folder that stands for `/`, so that files captured from real boards can be read as well.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -15,6 +16,18 @@ _ASK_S = 5.0  # the flags are held for so long: asking the firmware by a process
 _ANSWER_S = 2.0
 # Bits of the firmware's answer (Raspberry Pi documentation, vcgencmd get_throttled); the same 16 higher: since the last boot.
 _FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+# Those of /proc/cpuinfo that runtimes choose their kernels by: XNNPACK, MLAS, oneDNN, ncnn.
+_FEATURES = (
+    "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme",
+    "sse4_1", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16",
+    "amx_int8", "amx_bf16",
+)  # fmt: skip
+# Arm's part numbers (Linux, arch/arm64/include/asm/cputype.h), of boards with 64 bits.
+_ARM_PARTS = {
+    "0xd03": "Cortex-A53", "0xd05": "Cortex-A55", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd09": "Cortex-A73",
+    "0xd0a": "Cortex-A75", "0xd0b": "Cortex-A76", "0xd0c": "Neoverse-N1", "0xd40": "Neoverse-V1", "0xd41": "Cortex-A78",
+    "0xd49": "Neoverse-N2",
+}  # fmt: skip
 _PROCESSOR_ZONES = ("cpu-thermal", "cpu_thermal", "x86_pkg_temp", "soc-thermal", "soc_thermal")
 
 Throttled = dict[str, list[str]]
@@ -40,6 +53,44 @@ def number(path: Path) -> float | None:
 def model(root: Path = ROOT) -> str | None:
     """The board's name, for example `Raspberry Pi 5 Model B Rev 1.0`."""
     return read(root / "proc/device-tree/model") or read(root / "sys/firmware/devicetree/base/model")
+
+
+def processor(root: Path = ROOT) -> str | None:
+    """The processor's name: `Cortex-A76`, `Intel(R) Core(TM) i5-8250U CPU @ 1.60GHz`; several kinds of cores joined by ` + `."""
+    info = _cpuinfo(root)
+    kinds = info.get("model name") or [
+        _ARM_PARTS.get(part, part) if maker == "0x41" else f"implementer {maker}, part {part}"
+        for maker, part in zip(info.get("CPU implementer", []), info.get("CPU part", []), strict=False)
+    ]
+    return " + ".join(dict.fromkeys(kinds)) or None
+
+
+def features(root: Path = ROOT) -> tuple[str, ...]:
+    """What the processor can do of that which the runtimes' kernels use, by the kernel's names: asimddp, i8mm, avx512_vnni, …"""
+    info = _cpuinfo(root)
+    told = set(" ".join(info.get("flags") or info.get("Features") or []).split())
+    return tuple(name for name in _FEATURES if name in told)
+
+
+def hardware_hash(root: Path = ROOT) -> str:
+    """16 hexadecimal digits of board, processor, its features, number of cores and memory in GiB.
+
+    The same after a restart, under another clock or kernel; another one on a board that computes at another speed.
+    """
+    board = model(root) or read(root / "sys/class/dmi/id/product_name") or ""
+    cores, gib = len(_cpuinfo(root).get("processor", [])), round(memory_mib(root).get("MemTotal", 0) / 1024)
+    facts = (board, processor(root) or "", " ".join(features(root)), f"{cores} cores", f"{gib} GiB")
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+
+def _cpuinfo(root: Path) -> dict[str, list[str]]:
+    """By key, what each core says."""
+    found: dict[str, list[str]] = {}
+    for line in (read(root / "proc/cpuinfo") or "").splitlines():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if value:
+            found.setdefault(key, []).append(value)
+    return found
 
 
 def throttled(root: Path = ROOT) -> Throttled | None:

@@ -27,7 +27,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--bundle",
         action="append",
-        help=f"a bundle's folder, one of its files, or a shipped bundle's name (default: {DEFAULT}); repeatable, best first",
+        help=f"a bundle's folder, one of its files, or a shipped bundle's name; repeatable, best first (default, "
+        f"where --variant and --runtime are not given either: what `bench --pick` measured on this board, else {DEFAULT})",
     )
     parser.add_argument(
         "--source", help="auto (first camera, default), demo, " + ", ".join(CAMERAS[1:]) + ", a picture, video or folder"
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--variant", help=f"{', '.join(VARIANTS)} (default: the runtime's best 8-bit file)")
     parser.add_argument("--runtime", help=f"{', '.join(RUNTIMES)} (default: the first that is installed)")
-    parser.add_argument("--threads", type=int, help="CPU threads for the model (default: all cores but one)")
+    parser.add_argument("--threads", type=int, help="CPU threads for the model (default: as measured, else all cores but one)")
     parser.add_argument("--size", metavar="WxH", help="size asked of the camera (default: 640x480)")
     parser.add_argument(
         "--fps", type=float, help="keep this rate: restore every second frame, then with a smaller bundle, if need be"

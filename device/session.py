@@ -10,11 +10,11 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from device import advice, board
+from device import advice, board, choice
 from device.controls import Controls
 from device.deadline import Deadline
-from device.errors import UsageError
-from device.lineup import Lineup, Model
+from device.errors import BundleError, UsageError
+from device.lineup import Lineup
 from device.notify import Notifier
 from device.outlet import Outlet
 from device.pipeline import run_pipeline
@@ -52,21 +52,40 @@ class Session:
         settings = self.settings
         self.source: Source = open_source(settings.source, settings.camera, settings.wait_camera, self._stop)
         self._opened.callback(self.source.close)
-        models = [Model(name, settings.variant, settings.runtime) for name in settings.bundles]
         if (settings.fps or settings.max_age) and not self.source.live:
             raise UsageError(
                 f"--source {settings.source}: --fps and --max-age are for live pictures; of a file every frame is restored"
             )
-        self.lineup = self._opened.enter_context(
-            Lineup(models, settings.threads, self.telemetry, forgiving=self.source.live, roi_xywh=settings.roi_xywh)
-        )
+        self.lineup = self._opened.enter_context(self._open_lineup())
         if settings.fps or settings.max_age:
-            self._deadline = Deadline(len(models), settings.fps, settings.max_age / 1000, self.source.fps)
+            self._deadline = Deadline(len(self.lineup.models), settings.fps, settings.max_age / 1000, self.source.fps)
         wanted = settings.sink or (("web",) if self.source.live else ())
         if not wanted:
             raise UsageError(f"--source {settings.source}: say where restored pictures go, for example --sink restored/")
         for spec in wanted:
             self._add_outlet(spec)
+
+    def _open_lineup(self) -> Lineup:
+        """The models that were given, else measured, else usual. Of a live picture a measured one that fails is got over."""
+        settings, live = self.settings, self.source.live
+        self._decision = choice.decide(settings)
+
+        def opened() -> Lineup:
+            models, threads = self._decision.models, self._decision.threads
+            return Lineup(models, threads, self.telemetry, forgiving=live, roi_xywh=settings.roi_xywh)
+
+        self._decision.say()
+        if self._decision.measured is None:
+            return opened()
+        try:
+            return opened()
+        except Exception as error:  # runtimes raise what they like
+            why = f"{self._decision.measured.runtime} fails: {error}"
+            if not live:
+                raise BundleError(f"what was measured to be best on this board cannot be used: {why}; {choice.AGAIN}") from error
+            self._decision = choice.without(settings, why)
+            self._decision.say()
+            return opened()
 
     def _add_outlet(self, spec: str) -> None:
         settings = self.settings
@@ -125,6 +144,7 @@ class Session:
         """The loop moves: called some ten times a second from the supervising thread."""
         if self._reload.is_set():
             self._reload.clear()
+            self._decision = choice.still(self._decision)
             self.lineup.reload()
         self._notifier.watchdog()
         if self._notifier.heard and (now := time.monotonic()) - self._said_s > _STATUS_S:
@@ -157,6 +177,7 @@ class Session:
                 "exposure_ms": shot.exposure_s * 1000 if shot and shot.exposure_s is not None else None,
                 **{name: getattr(shot, name, None) for name in ("gain", "in_focus", "lens_dioptres", "lux")},
             },
+            "choice": self._choice_facts(),
             "deadline": self._deadline_facts(),
             "recording": self._recorder.facts() if self._recorder is not None else None,
             "sinks": [outlet.facts() for outlet in self._outlets],
@@ -168,6 +189,12 @@ class Session:
         state["healthy"] = not state["health"]
         state["warnings"] = advice.warnings(state)
         return state
+
+    def _choice_facts(self) -> dict[str, str]:
+        """How what restores was chosen: `given`, `measured`, `stale` or `none` (`choice.Decision`)."""
+        if self.lineup.models != self._decision.models:
+            return {"kind": choice.GIVEN, "reason": "switched to on the page"}
+        return {"kind": self._decision.kind, "reason": self._decision.reason}
 
     def _deadline_facts(self) -> dict[str, Any] | None:
         if self._deadline is None:

@@ -78,7 +78,7 @@ class Settings:
     """What `run` can be told. A flag beats the environment (DEBLURKIT_SOURCE, …), which beats the file of --config."""
 
     bundle: tuple[str, ...] = ()
-    """Best first. Empty: the default one; with a deadline also the smaller one that ships."""
+    """Best first. Empty: what `bench --pick` measured (`device.choice`), else the default; with a deadline also the smaller."""
     source: str = "auto"
     sink: tuple[str, ...] = ()
     variant: str | None = None
@@ -101,7 +101,7 @@ class Settings:
 
     @property
     def bundles(self) -> tuple[str, ...]:
-        """Names or paths of the bundles, best first."""
+        """Names or paths of the bundles, best first, as long as nothing was measured."""
         return self.bundle or ((DEFAULT, SMALLER) if self.fps or self.max_age else (DEFAULT,))
 
     @property

@@ -10,7 +10,7 @@ from device.console import new_parser, print_json, start_logging
 from device.doctor.cameras import camera, permissions, picamera2
 from device.doctor.finding import Finding
 from device.doctor.machine import clock, disk, memory, port, power, system
-from device.doctor.software import bundles, commands, packages, runtimes
+from device.doctor.software import bundles, commands, measurement, packages, runtimes
 from device.errors import OK
 
 EXAMPLE = "deblurkit doctor --json"
@@ -24,6 +24,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     picamera2,
     runtimes,
     bundles,
+    measurement,
     permissions,
     camera,
     port,

@@ -14,7 +14,7 @@ from pathlib import Path
 from device import advice, board
 from device.doctor.finding import Finding
 from device.settings import WebSettings
-from device.sinks.web.lan import state_folder
+from device.state import state_folder
 
 UNTOLD = "not told by this system"
 _FREE_MIB = 300  # what the loop and a camera's process take together, without a recorder

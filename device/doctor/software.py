@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 import device.runtimes
-from device import selfcheck
+from device import choice, selfcheck
 from device.bundle import open_bundle, shipped
 from device.doctor.finding import Finding
-from device.errors import DeblurkitError
+from device.errors import DataError, DeblurkitError
 from device.restorer import Restorer
 
 
@@ -67,6 +67,22 @@ def bundles() -> Iterator[Finding]:
                 found,
                 "another runtime may compute rightly: try `deblurkit run --runtime onnxruntime`",
             )
+
+
+def measurement() -> Iterator[Finding]:
+    """What `bench --pick` measured to be best here, and whether that still holds."""
+    mend = "deblurkit bench --pick   (for the service: sudo, and the service stopped meanwhile)"
+    try:
+        measured = choice.read(choice.place())
+    except DataError as error:
+        yield Finding("measurement", "poor", str(error), mend)
+        return
+    if measured is None:
+        yield Finding("measurement", "missing", "none of this board: what runs best here is not known", mend)
+    elif why := choice.fit(measured):
+        yield Finding("measurement", "poor", f"stale: {why}", mend)
+    else:
+        yield Finding("measurement", "ok", f"{measured.label}, of {measured.measured}")
 
 
 def commands() -> Iterator[Finding]:

@@ -80,3 +80,11 @@ def test_a_deadline_is_warned_of_only_where_nothing_is_left_to_reduce() -> None:
         "16 frames a second, 30 were asked for",
     ]
     assert with_(deadline={**deadline, "level": 1}, fps_now=8.0, frame_age_ms=late) == []
+
+
+def test_a_stale_measurement_is_parted_into_why_and_what_mends_it_and_no_other_choice_warns() -> None:
+    reason = "the measurement of this board is stale (x: y; z): usual choice; deblurkit bench --pick measures again"
+    (warning,) = advice.warnings({"choice": {"kind": "stale", "reason": reason}})
+    assert warning["text"] == "the measurement of this board is stale (x: y; z): usual choice"
+    assert warning["mend"] == "deblurkit bench --pick measures again"
+    assert not any(advice.warnings({"choice": {"kind": kind, "reason": reason}}) for kind in ("given", "measured", "none"))

@@ -1,5 +1,7 @@
 """Facts about the board, from folders laid out as Raspberry Pis lay them out."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,40 @@ def firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.setattr(board, "_held", {})
     return folder
+
+
+def cpuinfo(part: str, features: str, model: str) -> str:
+    """What arm64 kernels say of four cores; the serial number and the BogoMIPS change from board to board and with the clock."""
+    core = f"BogoMIPS\t: 108.00\nFeatures\t: {features}\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: {part}\n"
+    cores = "\n".join(f"processor\t: {i}\n{core}" for i in range(4))
+    return f"{cores}\nRevision\t: d04170\nSerial\t\t: 1000000012345678\nModel\t\t: {model}\n"
+
+
+PI5_CPU = cpuinfo(
+    "0xd0b",
+    "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
+    "Raspberry Pi 5 Model B Rev 1.0",
+)
+PI4 = {
+    "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\x00",
+    "proc/cpuinfo": cpuinfo("0xd08", "fp asimd evtstrm crc32 cpuid", "Raspberry Pi 4 Model B Rev 1.4"),
+    "proc/meminfo": "MemTotal:        3885396 kB\n",
+}
+
+
+@pytest.fixture
+def lay(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
+    """`lay({"proc/…": "text"})`: a new root folder with these files."""
+    made: list[Path] = []
+
+    def write(files: dict[str, str]) -> Path:
+        made.append(tmp_path / f"root{len(made)}")
+        for name, text in files.items():
+            (made[-1] / name).parent.mkdir(parents=True, exist_ok=True)
+            (made[-1] / name).write_text(text)
+        return made[-1]
+
+    return write
 
 
 def answer(folder: Path, script: str) -> None:
@@ -107,3 +143,46 @@ def test_a_firmware_that_hangs_does_not_hold_anybody(firmware: Path, monkeypatch
 def test_without_vcgencmd_the_kernel_s_alarm_tells_of_the_supply(pi5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board, "_held", {})
     assert board.throttled(pi5) == {"now": ["under-voltage"], "ever": ["under-voltage"]}
+
+
+def test_the_processor_and_what_its_kernels_use_are_told_by_name(lay: Callable[..., Path]) -> None:
+    pi4, pi5 = lay(PI4), lay({**PI5, "proc/cpuinfo": PI5_CPU})
+    assert (board.processor(pi4), board.features(pi4)) == ("Cortex-A72", ("asimd",))
+    assert (board.processor(pi5), board.features(pi5)) == ("Cortex-A76", ("asimd", "asimdhp", "asimddp"))
+    laptop = lay({"proc/cpuinfo": "processor\t: 0\nmodel name\t: Some CPU @ 2.50GHz\nflags\t\t: fpu sse4_1 avx2 fma vmx\n" * 2})
+    assert (board.processor(laptop), board.features(laptop)) == ("Some CPU @ 2.50GHz", ("sse4_1", "avx2", "fma"))
+    two_kinds = "CPU implementer\t: 0x41\nCPU part\t: 0xd05\n\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b\n"
+    assert board.processor(lay({"proc/cpuinfo": two_kinds})) == "Cortex-A55 + Cortex-A76"
+    assert (
+        board.processor(lay({"proc/cpuinfo": "CPU implementer\t: 0x61\nCPU part\t: 0x022\n"})) == "implementer 0x61, part 0x022"
+    )
+    assert (board.processor(lay({})), board.features(lay({}))) == (None, ())
+
+
+def test_boards_that_compute_at_other_speeds_have_other_hashes(lay: Callable[..., Path]) -> None:
+    pi5 = {**PI5, "proc/cpuinfo": PI5_CPU}
+    boards = [
+        PI4,
+        {**PI4, "proc/meminfo": "MemTotal:  7998712 kB\n"},
+        pi5,
+        {**pi5, "proc/meminfo": "MemTotal:  4146000 kB\n"},
+        {**pi5, "proc/cpuinfo": PI5_CPU.replace(" asimddp", "")},
+        {**pi5, "proc/cpuinfo": PI5_CPU.partition("processor\t: 3")[0]},
+        {},
+    ]
+    hashes = [board.hardware_hash(lay(files)) for files in boards]
+    assert len(set(hashes)) == len(boards)
+    assert all(re.fullmatch("[0-9a-f]{16}", found) for found in hashes)
+
+
+def test_a_restart_another_clock_and_another_kernel_leave_the_hash_as_it_is(lay: Callable[..., Path]) -> None:
+    before = {**PI5, "proc/cpuinfo": PI5_CPU}
+    after = {
+        **before,
+        "proc/meminfo": "MemTotal:  8210000 kB\nMemAvailable: 512 kB\n",  # a kernel that keeps more for itself
+        "proc/cpuinfo": PI5_CPU.replace("108.00", "54.00").replace("evtstrm", "evtstrm paca").replace("12345678", "99999999"),
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "2400000\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance\n",
+        "etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n',
+    }
+    assert board.hardware_hash(lay(before)) == board.hardware_hash(lay(after))

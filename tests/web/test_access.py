@@ -12,8 +12,9 @@ import pytest
 
 from device.sinks.web import Web, lan
 from device.sinks.web.access import _MOST_GUESSERS, Access
-from device.sinks.web.lan import kept_token, own_name, qr_code, state_folder
+from device.sinks.web.lan import kept_token, own_name, qr_code
 from device.sinks.web.request import Refused, Request
+from device.state import state_folder
 
 pytestmark = pytest.mark.timeout(60)
 READ = ("/", "/stream", "/snapshot", "/state", "/metrics", "/healthz")

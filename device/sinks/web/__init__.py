@@ -8,10 +8,11 @@ from device.controls import Controls
 from device.frame import Restored
 from device.settings import WebSettings
 from device.sinks.web.access import Access
-from device.sinks.web.lan import kept_token, own_name, qr_code, state_folder
+from device.sinks.web.lan import kept_token, own_name, qr_code
 from device.sinks.web.newest import Newest
 from device.sinks.web.server import Server
 from device.sinks.web.site import Site
+from device.state import state_folder
 from device.telemetry import Telemetry
 
 

@@ -15,13 +15,6 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 random bytes
 _SIOCGIFADDR = 0x8915  # linux/sockios.h: the IPv4 address of an interface
 
 
-def state_folder() -> Path:
-    """Where the kit keeps what it must remember: systemd's StateDirectory, else the user's state folder."""
-    if given := os.environ.get("STATE_DIRECTORY"):
-        return Path(given.partition(":")[0])
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "deblurkit"
-
-
 def kept_token(folder: Path) -> str:
     """The token of this machine, made once and readable by its user alone; where it cannot be kept, one for this run."""
     path = folder / "token"
