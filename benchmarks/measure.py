@@ -31,11 +31,12 @@ from device.telemetry import Telemetry, peak_rss_mib
 
 TIMEOUT_S = 600
 KERAS = "keras"
-LEAST_FRAMES = 12
+LEAST_FRAMES, MOST_FRAMES = 12, 2000
 MOST_WARM_UP_S = 5.0
 EXAMPLES = ("gauss-2.0", "defocus-4", "motion-9", "sharp-jpeg")
 """Cases of which the first picture is kept for the report."""
 _TIMED_CASE = "gauss-1.6"
+_NEVER = float("inf")
 
 
 @dataclass(frozen=True)
@@ -175,18 +176,19 @@ def only(folder: Path, file: str) -> Bundle:
 def _times(restore: Callable[[Pixels], Pixels], frame: Pixels, seconds: float) -> tuple[list[float], list[float], int, bool]:
     """(when each frame began, its milliseconds, how many of them are the warm-up, whether that ended by its rule).
 
-    The warm-up first, then `seconds` more, at least twelve frames.
+    The warm-up first, then `seconds` more, twelve frames at least and 2,000 at most.
     """
     at_s: list[float] = []
     ms: list[float] = []
     warm, steady, began = 0, False, time.perf_counter()
-    end = float("inf")
+    end = _NEVER
     patience = began + MOST_WARM_UP_S + 10 * seconds  # a model that needs seconds for a frame shall not hold up the rest
     while True:
         now = time.perf_counter()
-        if end == float("inf") and ((steady := is_steady(now - began, ms)) or now - began > MOST_WARM_UP_S):
+        if end == _NEVER and ((steady := is_steady(now - began, ms)) or now - began > MOST_WARM_UP_S):
             warm, end = len(ms), now + seconds
-        if (now >= end and len(ms) - warm >= LEAST_FRAMES) or (now > patience and len(ms) > warm):
+        kept = len(ms) - warm
+        if (now >= end and kept >= LEAST_FRAMES) or (end != _NEVER and kept >= MOST_FRAMES) or (now > patience and kept):
             return at_s, ms, warm, steady
         restore(frame)
         at_s.append(now - began)
