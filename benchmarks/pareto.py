@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from matplotlib.transforms import Bbox
 
 from benchmarks import answer
-from benchmarks.plots import LEAST_MS, LIGHT, MARKERS, NARROW_IN, SERIES, WIDE_IN, Plot, look, p50, style, tip
+from benchmarks.plots import LEAST_MS, LIGHT, MARKERS, NARROW_IN, SERIES, WIDE_IN, Plot, clipped, look, p50, style, tip
 from benchmarks.records import Result, Row
 
 _AROUND = [
@@ -76,7 +76,7 @@ def _log_ticks(axes: Any) -> None:
 
 def _legend(rows: Sequence[Row], names: Sequence[str]) -> list[Line2D]:
     def entry(label: str, marker: str, colour: str, **more: Any) -> Line2D:
-        shown = "\u200b" + label if label.startswith("_") else label  # matplotlib hides labels that begin so
+        shown = clipped("\u200b" + label if label.startswith("_") else label, 20)  # matplotlib hides labels that begin so
         return Line2D([], [], linestyle="", marker=marker, color=colour, label=shown, markersize=7, **more)
 
     made = [entry(name, "o", SERIES[i % len(SERIES)], markeredgewidth=0) for i, name in enumerate(names)]
@@ -102,7 +102,8 @@ def _to_name(result: Result) -> list[Row]:
 def _short(row: Row) -> str:
     if row.kind == "oracle":
         return f"{row.name.removesuffix(', told')}, told the kernel"
-    return row.name if row.kind == "classical" else f"{row.name} {row.variant}, {row.runtime} ×{row.threads}"
+    words = row.name if row.kind == "classical" else f"{row.name} {row.variant}, {row.runtime} ×{row.threads}"
+    return clipped(words, 36)
 
 
 def _steps(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -128,7 +129,7 @@ def _name_without_overlap(
     taken += [Bbox([np.minimum(a, b) - 1, np.maximum(a, b) + 1]) for a, b in itertools.pairwise(corners)]
     for x, y, text in labels:
         for dx, dy, ha, va in _AROUND:
-            note = axes.annotate(text, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize="small", zorder=5)
+            note = axes.annotate(text, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=9.3, zorder=5)
             note.set_in_layout(False)
             box = note.get_window_extent(renderer)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1

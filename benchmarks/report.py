@@ -1,95 +1,134 @@
-"""Rows into a table, JSON and a plot of quality against latency."""
+"""A result for the terminal, as Markdown, and as a folder: bench.json, report.md, report.html, the raw times and the plot."""
 
 import json
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from benchmarks import answer
+from benchmarks.answer import ms, number
+from benchmarks.records import OK, Result, Row, as_json
 from device.console import table
 from device.picture import write_atomically
 
 HEADER = [
-    "what",
-    "file",
-    "runtime",
-    "threads",
-    "p50 ms",
-    "p95 ms",
-    "p99 ms",
-    "load ms",
-    "MiB",
-    "gain dB",
-    "gauss-1.6 dB",
-    "sharp-in dB",
-]
+    "what", "p50 ms", "[95 %]", "p95", "p99", "jitter", "load", "first", "MiB", "agrees dB", "gain dB", "sharp-in dB", "front",
+]  # fmt: skip
+_LONG = 20
+"""More rows than this are folded in Markdown, below the front."""
+log = logging.getLogger(__name__)
 
 
-def as_table(rows: list[dict[str, Any]]) -> str:
-    """Lined up for a terminal; a row without figures ends in its reason."""
-    lines = [_cells(row) for row in rows if "error" not in row]
-    text = table(HEADER, lines)
+def as_table(result: Result) -> str:
+    """Lined up for a terminal: the fastest first, then what has no figures and why, the whole loop, full load, the answer."""
+    measured = [result.rows[i] for i in answer.by_speed(result.rows) if result.rows[i].status == OK]
+    parts = [table(HEADER, [_cells(row) for row in measured])] if measured else []
+    parts += [f"{status}: {what}: {message}" for status, what, message in answer.without_figures(result.rows)]
+    for loop in result.loops:
+        parts.append(
+            f"the whole loop, {loop.label}: {loop.fps:.1f} frames a second, {answer.share(loop.infer_share)} of the time in the"
+            f" model, frame age p95 {ms(loop.frame_age_p95_ms)} ms"
+        )
+    for load in result.sustained:
+        parts.append(
+            f"{load.label}, {load.seconds:.0f} s at full load: {load.burst_fps:.1f} frames a second at first (burst),"
+            f" {load.steady_fps:.1f} at last (steady, {answer.share(load.kept)})"
+        )
+    parts += [f"doubt: {doubt}" for doubt in answer.doubts(result)]
+    if result.pick is not None:
+        parts.append(f"\nrun {result.pick.label}: {result.pick.why}\n  {answer.command(result, result.pick)}")
+    return "\n".join(parts)
+
+
+def as_markdown(result: Result) -> str:
+    """For an issue or a README: the answer, the table, the machine, the doubts."""
+    width, height = result.size_wh
+    lines = [f"## deblurkit bench on {_md(answer.board(result))}", "", *_md_answer(result)]
+    measured = [result.rows[i] for i in answer.by_speed(result.rows) if result.rows[i].status == OK]
+    chief = [row for row in measured if row.front or row.kind != "network"]
+    if measured:
+        lines += [f"Milliseconds of a {width}x{height} frame, pixels in and pixels out; quality on {_md(result.pictures)}.", ""]
+        lines += _md_table(measured if len(measured) <= _LONG else chief)
+    if len(measured) > _LONG:
+        lines += [
+            f"<details><summary>All {len(measured)} that were measured</summary>",
+            "",
+            *_md_table(measured),
+            "</details>",
+            "",
+        ]
+    lines += [f"- {status}: {_md(what)}: {_md(message)}" for status, what, message in answer.without_figures(result.rows)]
+    for load in result.sustained:
+        lines.append(
+            f"- full load for {load.seconds:.0f} s, {_md(load.label)}: {load.burst_fps:.1f} frames a second at first,"
+            f" {load.steady_fps:.1f} at last ({answer.share(load.kept)})"
+        )
+    lines += ["", "### Machine", "", *(f"- {_md(name)}: {_md(value)}" for name, value in answer.machine_facts(result))]
+    lines += ["", "### Doubts", "", *(f"- {_md(doubt)}" for doubt in answer.doubts(result) or ["none"])]
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: Path, result: Result, raw_csv: Path | None, emulated: dict[str, Any] | None) -> list[str]:
+    """Write the folder; the names that were written. Raises RunError for a place that cannot be written.
+
+    What was measured is written first: without matplotlib report.html and the plot are left out, with a warning.
+    """
+    raw = raw_csv.read_bytes() if raw_csv is not None else None
+    files = {"bench.json": json.dumps(as_json(result), indent=1).encode() + b"\n", "report.md": as_markdown(result).encode()}
+    if raw is not None:
+        files["raw.csv"] = raw
+    for name, data in files.items():
+        write_atomically(folder / name, data)
+    try:
+        from benchmarks import html, pareto, plots
+    except ModuleNotFoundError as error:
+        log.warning("%s is not installed, so there is no report.html; pip install 'deblurkit[bench]'", error.name)
+        return list(files)
+    drawn = {"report.html": html.page(result, html.times_of(raw), emulated).encode()}
+    if (plot := pareto.quality_latency(result)) is not None:
+        drawn["quality_latency.png"] = plots.as_png(plot)
+    for name, data in drawn.items():
+        write_atomically(folder / name, data)
+    return [*files, *drawn]
+
+
+def _md_answer(result: Result) -> list[str]:
+    if result.pick is not None:
+        return [f"**{_md(result.pick.label)}**: {_md(result.pick.why)}", "", f"    {answer.command(result, result.pick)}", ""]
+    best = answer.best_for(result.rows)
+    return [*(f"- {_md(row.label)}: {_md(said)} ({answer.figures(row)})" for row, said in best), *([""] if best else [])]
+
+
+def _md_table(rows: Sequence[Row]) -> list[str]:
+    lines = ["|" + "|".join(f" {_md(head)} " for head in HEADER) + "|", "|---|" + "---:|" * (len(HEADER) - 1)]
     for row in rows:
-        if "error" in row:
-            text += f"\n{row['name']} {row['variant'] or ''} on {row['runtime']}: {row['error']}"
-    return text
+        cells = [_md(cell) for cell in _cells(row)]
+        cells[0] = f"**{cells[0]}**" if row.front else cells[0]
+        lines.append("|" + "|".join(f" {cell} " for cell in cells) + "|")
+    return [*lines, ""]
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    quality = row["quality"]
+def _cells(row: Row) -> list[str]:
+    timed, agrees = row.latency, row.agreement
+    times = ["-"] * 5
+    if timed is not None:
+        interval = f"[{ms(timed.p50_ms.low)}–{ms(timed.p50_ms.high)}]"
+        times = [ms(timed.p50_ms.value), interval, *(ms(e.value) for e in (timed.p95_ms, timed.p99_ms, timed.jitter_ms))]
     return [
-        row["name"],
-        Path(row.get("file", "-")).name,
-        row["runtime"] or "-",
-        str(row["threads"]),
-        *(f"{row[f'p{p}_ms']:.2f}" for p in (50, 95, 99)),
-        f"{row['load_ms']:.0f}",
-        f"{row['peak_rss_mib']:.0f}",
-        f"{row['gain_db']:+.2f}",
-        f"{quality['gauss-1.6']['psnr_db']:.2f}",
-        f"{quality['sharp-in']['psnr_db']:.1f}",
+        row.label,
+        *times,
+        ms(row.load_ms),
+        ms(row.first_ms),
+        number(row.peak_rss_mib, ".0f"),
+        number(agrees.psnr_db if agrees else None, ".1f"),
+        number(row.gain_db, "+.2f"),
+        number(answer.sharp_db(row), ".1f"),
+        "*" if row.front else "",
     ]
 
 
-def write(folder: Path, result: dict[str, Any]) -> None:
-    """bench.json, bench.txt and quality_latency.png in `folder`."""
-    write_atomically(folder / "bench.json", json.dumps(result, indent=1).encode() + b"\n")
-    write_atomically(folder / "bench.txt", (as_table(result["rows"]) + "\n").encode())
-    plot(result, folder / "quality_latency.png")
-
-
-def plot(result: dict[str, Any], path: Path) -> None:
-    """Gain against the median latency of a frame, one mark for each file on each runtime."""
-    rows = sorted((row for row in result["rows"] if "error" not in row), key=lambda row: row["p50_ms"])
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.subplots()
-    line = {"arrowstyle": "-", "color": "grey", "linewidth": 0.5}
-    markers = {"litert": "o", "onnxruntime": "s", "opencv_dnn": "^", "tflite_runtime": "D", None: "*"}
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    for i, row in enumerate(rows):
-        colour = f"C{names.index(row['name'])}"
-        latency_ms = max(row["p50_ms"], 0.5)  # doing nothing has no place on a log axis
-        axes.scatter(latency_ms, row["gain_db"], marker=markers.get(row["runtime"], "x"), color=colour, s=60, zorder=3)
-        label = f"{row['name']} {row['variant'] or ''}".strip()
-        axes.annotate(
-            label,
-            (latency_ms, row["gain_db"]),
-            fontsize=7.5,
-            xytext=(-14, -22 - 13 * (i % 5)),
-            textcoords="offset points",
-            arrowprops=line,
-        )
-    for runtime in dict.fromkeys(row["runtime"] for row in rows):
-        axes.scatter([], [], marker=markers.get(runtime, "x"), color="grey", label=runtime or "no network")
-    axes.axhline(0, color="grey", linewidth=0.8)
-    width, height = result["size_wh"]
-    axes.set(
-        xscale="log",
-        xlabel=f"median ms of a {width}x{height} frame, {result['threads']} thread(s), {result['environment']['cpu']}",
-        ylabel="mean gain in PSNR, dB",
-    )
-    axes.set_title(f"Quality against latency\n{result['pictures']}", fontsize=9)
-    axes.margins(x=0.08, y=0.1)
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(loc="best", fontsize=8)
-    figure.savefig(path, dpi=110)
+def _md(text: str) -> str:
+    """Text that Markdown takes as it is, within a table's cell too."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join("\\" + sign if sign in "\\`*_[]|" else sign for sign in text)
