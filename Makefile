@@ -3,7 +3,7 @@ PORT ?= 8080
 SOURCE ?= demo
 DEBLURKIT = .venv/bin/deblurkit
 
-.PHONY: run test setup setup-gpu check format models soak test-service test-picamera wheel clean
+.PHONY: run test setup setup-gpu setup-legacy check format models soak test-service test-picamera wheel clean
 
 run: ## install what a board runs and restore a live picture on http://127.0.0.1:8080 (SOURCE=auto: a camera; LAN=1: for the phone)
 	scripts/setup.sh floor
@@ -17,6 +17,9 @@ setup: ## install everything, so that .venv/bin/deblurkit has every command
 
 setup-gpu: ## a training environment for NVIDIA GPUs (Linux, WSL2): .venv-gpu/bin/deblurkit train
 	scripts/setup.sh gpu
+
+setup-legacy: ## tflite-runtime in an environment of its own (Python 3.11): deblurkit bench --python .venv-legacy/bin/python
+	scripts/setup.sh legacy
 
 check: setup ## lint, format and types
 	.venv/bin/ruff check .
@@ -46,4 +49,4 @@ wheel: setup
 	.venv/bin/python -m build --wheel --no-isolation
 
 clean:
-	rm -rf .venv .venv-gpu build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-gpu .venv-legacy build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

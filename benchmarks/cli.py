@@ -9,7 +9,6 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-
 from benchmarks import compare, contributed, emulated, live_suite, quality_suite, report, suites
 from benchmarks.measure import KERAS
 from benchmarks.pick import as_measured

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from benchmarks import cases, workload
@@ -149,6 +150,8 @@ def _measure_here(job: Job, folder: Path, pictures: Path, began_s: float) -> Mea
 
 def _opened(job: Job, telemetry: Telemetry) -> tuple[Callable[[Pixels], Pixels], Any]:
     """(what restores a picture, what is to be closed)."""
+    if job.kind != "network":
+        cv2.setNumThreads(job.threads)
     if job.kind == "classical":
         return BASELINES[job.name], None
     if job.kind == "oracle":

@@ -3,19 +3,26 @@
 #   scripts/setup.sh floor   what a board runs: numpy, OpenCV, LiteRT, PyAV    -> .venv
 #   scripts/setup.sh full    every command and everything the tests need       -> .venv
 #   scripts/setup.sh gpu     training on an NVIDIA GPU: Keras on JAX with CUDA -> .venv-gpu
+#   scripts/setup.sh legacy  tflite-runtime, for bench --python (Python 3.11)  -> .venv-legacy
 set -eu
 cd "$(dirname "$0")/.."
-kind=$1
+kind=${1:-}
 constraints=constraints/constraints.txt
 options=
+newest=13
 case $kind in
     floor) venv=.venv extras='[live]' ;;
     full) venv=.venv extras='[dev]' ;;
     gpu) venv=.venv-gpu extras='[gpu]' constraints=constraints/gpu.txt ;;
-    *) echo "usage: $0 floor|full|gpu" >&2; exit 2 ;;
+    legacy) venv=.venv-legacy extras='[legacy]' constraints=constraints/legacy.txt newest=11 ;;
+    *) echo "usage: $0 floor|full|gpu|legacy" >&2; exit 2 ;;
 esac
 
 python=${PYTHON:-python3}
+# tflite-runtime ended with Python 3.11.
+if [ "$kind" = legacy ] && [ -z "${PYTHON:-}" ] && python3.11 -c '' 2>/dev/null; then
+    python=python3.11
+fi
 # Raspberry Pi OS: picamera2 comes from apt, built against the system's Python and numpy.
 if [ -e /etc/rpi-issue ] && [ "$kind" = floor ]; then
     python=/usr/bin/python3
@@ -23,8 +30,10 @@ if [ -e /etc/rpi-issue ] && [ "$kind" = floor ]; then
     grep -q bookworm /etc/os-release && constraints=constraints/bookworm.txt
 fi
 
-if ! "$python" -c 'import sys, struct; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and struct.calcsize("P") == 8))'; then
-    echo "setup: $("$python" --version 2>&1) does not serve; a 64-bit Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ..." >&2
+if ! "$python" -c "import sys, struct; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, $newest) and struct.calcsize('P') == 8))"; then
+    versions='3.11, 3.12 or 3.13' example=python3.12
+    [ "$newest" = 11 ] && versions=3.11 example=python3.11
+    echo "setup: $("$python" --version 2>&1) does not serve; a 64-bit Python $versions is needed: make PYTHON=$example ..." >&2
     exit 2
 fi
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then

@@ -1,0 +1,103 @@
+"""Keras `predict`, frame by frame: what a reader of the tutorial does, and the row that the converted files are seen against.
+
+`model(x)` and a `tf.function` around it are faster, but they are not what people write. This is the one file of benchmarks
+that builds on train, because a network's layers live there; only inside a function, so that a board without it measures all else.
+"""
+
+import logging
+import os
+import time
+from typing import Any
+
+from device import tiling
+from device.bundle import Bundle
+from device.console import quiet_stdio
+from device.errors import BundleError, RunError, RuntimeMissing
+from device.frame import PixelCodec, Pixels, TensorSpec
+from device.telemetry import Telemetry
+
+_ANY_SIDE = 1 << 30
+
+
+class KerasPredict:
+    """Restores pictures with a bundle's own weights in float32. Close it; one in a process, for TensorFlow's threads are global.
+
+    Raises RuntimeMissing without Keras and TensorFlow, BundleError for a bundle without weights or of an unknown architecture.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int, telemetry: Telemetry | None = None) -> None:
+        manifest = bundle.manifest
+        self._weights = bundle.path_of_weights()
+        _set_up_tensorflow(threads)
+        self._architecture = _architecture(manifest.architecture, str(bundle.folder))
+        self._multiple, self._halo, self._fixed_hw = manifest.pad_multiple, manifest.halo, manifest.fixed_hw
+        tensor = TensorSpec("picture", "float32")
+        self._codec = PixelCodec(tensor, tensor, manifest.colour)
+        self._telemetry = telemetry or Telemetry()
+        self._network: Any = None
+        self._network_hw: tuple[int, ...] = ()
+        self._closed = False
+
+    def restore(self, pixels: Pixels) -> Pixels:
+        """(h, w, 3) uint8 -> the same, restored. A first call with a new size builds the network for it."""
+        if self._closed:
+            raise BundleError(f"{self._weights}: used after it was closed")
+        fixed = self._fixed_hw is not None
+        window = (self._fixed_hw[0], self._fixed_hw[1]) if self._fixed_hw else (_ANY_SIDE, _ANY_SIDE)
+        height, width = pixels.shape[:2]
+        plan = tiling.plan(height, width, window, self._halo, self._multiple, fixed)
+        return tiling.run_tiled(pixels, plan, self._restore_window)
+
+    def _restore_window(self, window: Pixels) -> Pixels:
+        if window.shape[:2] != self._network_hw:
+            self._network, self._network_hw = self._built_for(*window.shape[:2]), window.shape[:2]
+        t0 = time.perf_counter()
+        tensor = self._codec.to_tensor(window)
+        t1 = time.perf_counter()
+        restored = self._network.predict(tensor, verbose=0)
+        t2 = time.perf_counter()
+        pixels = self._codec.to_pixels(restored, window)
+        self._telemetry.add("to_tensor", t1 - t0)
+        self._telemetry.add("infer", t2 - t1)
+        self._telemetry.add("to_pixels", time.perf_counter() - t2)
+        return pixels
+
+    def _built_for(self, height: int, width: int) -> Any:
+        network = self._architecture.network(height, width)
+        try:
+            network.load_weights(self._weights)
+        except (ValueError, OSError, KeyError) as error:
+            raise BundleError(f"{self._weights}: no weights of this network ({error}); export the bundle again") from error
+        return network
+
+    def close(self) -> None:
+        """Free the network. Closing twice is safe."""
+        self._network, self._network_hw, self._closed = None, (), True
+
+
+def _set_up_tensorflow(threads: int) -> None:
+    """Load TensorFlow, quiet and with so many threads: it takes all of that only before its first use."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with quiet_stdio():  # it greets on stderr before it can be told not to
+            import keras
+            import tensorflow as tf
+    except ImportError as error:
+        raise RuntimeMissing(f"Keras' row needs {error.name}, which is not installed; make setup") from error
+    if keras.backend.backend() != "tensorflow":
+        raise RunError(
+            f"Keras already runs on {keras.backend.backend()} here; it is measured on TensorFlow, in a process of its own"
+        )
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError as error:
+        raise RunError(f"TensorFlow already runs here with other threads than {threads}; it needs a fresh process") from error
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def _architecture(config: dict[str, Any], where: str) -> Any:
+    from train.presets import architecture_from
+
+    return architecture_from(config, where, BundleError)
