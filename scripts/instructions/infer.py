@@ -1,28 +1,41 @@
-"""Runs under emulation: infer.py FILE TIMES WIDTH HEIGHT, one thread, a picture of noise. Once uncounted, then TIMES."""
+"""Runs under emulation, one thread: infer.py WHAT RUNTIME FILE TIMES WIDTH HEIGHT. Once uncounted, then TIMES counted ones.
 
+WHAT: `invoke`, the runtime's bare call; `rgb` or `planes`, a whole frame restored by device.restorer.Restorer (FILE lies in
+its bundle). The picture is noise. The plugin prints its count at every call of getppid. First a line `version …`.
+"""
+
+import importlib.metadata
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+Infer = Callable[[], object]
+PACKAGES = {
+    "litert": "ai-edge-litert", "onnxruntime": "onnxruntime", "opencv_dnn": "opencv-python-headless",
+    "openvino": "openvino", "ncnn": "ncnn",
+}  # fmt: skip
 
-def tflite(file: str, width: int, height: int) -> Callable[[], object]:
-    """Float or int8 input, resized."""
+
+def litert(file: str, width: int, height: int) -> Infer:
+    """Float or int8 input, resized unless the file's own size stands (WIDTH 0)."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(file, num_threads=1)
     given = interpreter.get_input_details()[0]
-    picture = noise(height, width, int(given["shape"][3]))
-    interpreter.resize_tensor_input(given["index"], picture.shape)
+    shape = [int(n) for n in given["shape"]]
+    if width:
+        shape[1:3] = height, width
+        interpreter.resize_tensor_input(given["index"], shape)
     interpreter.allocate_tensors()
-    as_float = given["dtype"] == np.float32
-    interpreter.set_tensor(given["index"], (picture / 255).astype(np.float32) if as_float else (picture - 128).astype(np.int8))
+    interpreter.set_tensor(given["index"], tensor(shape, np.dtype(given["dtype"])))
     return interpreter.invoke
 
 
-def onnx(file: str, width: int, height: int) -> Callable[[], object]:
-    """Float input, set up as device/runtimes/onnxruntime.py does."""
+def onnxruntime(file: str, width: int, height: int) -> Infer:
+    """Set up as device/runtimes/onnxruntime.py does."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -31,25 +44,98 @@ def onnx(file: str, width: int, height: int) -> Callable[[], object]:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0]
-    picture = (noise(height, width, given.shape[3]) / 255).astype(np.float32)
+    dtype = np.dtype(np.uint8 if "uint8" in given.type else np.int8 if "int8" in given.type else np.float32)
+    picture = tensor([1, height, width, given.shape[3]], dtype)
     return lambda: session.run(None, {given.name: picture})
 
 
-def noise(height: int, width: int, channels: int) -> np.ndarray:
-    """(1, height, width, channels), 0..255."""
-    return np.random.default_rng(0).integers(0, 256, (1, height, width, channels))
+def opencv_dnn(file: str, width: int, height: int) -> Infer:
+    """Set up as device/runtimes/opencv_dnn.py does."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    net = cv2.dnn.readNetFromONNX(file, *([cv2.dnn.ENGINE_CLASSIC] if hasattr(cv2.dnn, "ENGINE_CLASSIC") else []))
+    picture = tensor([1, height, width, 1], np.dtype(np.float32))
+
+    def infer() -> object:
+        net.setInput(picture)
+        return net.forward()
+
+    return infer
 
 
-file, times, width, height = sys.argv[1], *map(int, sys.argv[2:])
-match file.rpartition(".")[2]:
-    case "tflite":
-        infer = tflite(file, width, height)
-    case "onnx":
-        infer = onnx(file, width, height)
-    case ending:
-        sys.exit(f"a file ending in .{ending}; expected .tflite or .onnx")
+def openvino(file: str, width: int, height: int) -> Infer:
+    """Compiled for this very size."""
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(file)
+    model.reshape([1, height, width, model.input(0).partial_shape[3].get_length()])
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"})
+    request, given = compiled.create_infer_request(), compiled.input(0)
+    picture = tensor(list(given.shape), np.dtype(given.element_type.to_dtype()))
+    return lambda: request.infer([picture])
+
+
+def ncnn(file: str, width: int, height: int) -> Infer:
+    """A `.param` beside its `.bin`; one channel."""
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = 1
+    if net.load_param(file) or net.load_model(str(Path(file).with_suffix(".bin"))):
+        sys.exit(f"{file}: not loaded")
+    pixels = tensor([height, width, 1], np.dtype(np.float32))
+    picture = ncnn.Mat(pixels)  # shares the array's memory, and does not keep it
+
+    def infer() -> object:
+        extractor = net.create_extractor()
+        extractor.input(net.input_names()[0], picture)
+        assert pixels.size
+        return extractor.extract(net.output_names()[0])
+
+    return infer
+
+
+def whole(what: str, runtime: str, file: str, width: int, height: int) -> Infer:
+    """A frame from pixels to pixels, by the device package itself."""
+    from device.bundle import open_bundle
+    from device.restorer import Restorer
+    from device.yuv import Yuv
+
+    path = Path(file)
+    bundle = open_bundle(path.parent)
+    variant = next(a.variant for a in bundle.manifest.artifacts if a.file == path.name)
+    restorer = Restorer(bundle, variant, runtime, threads=1)
+    image = noise([height, width, 3])
+    if what == "planes":
+        halves = [noise([height // 2, width // 2]) for _ in range(2)]
+        return lambda: restorer.restore(Yuv(image[..., 0].copy(), *halves))
+    return lambda: restorer.restore(image)
+
+
+def noise(shape: list[int]) -> np.ndarray:
+    """uint8, 0..255."""
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def tensor(shape: list[int], dtype: np.dtype) -> np.ndarray:
+    """A picture of noise as a model takes it: 0..1, or bytes."""
+    picture = noise(shape)
+    if dtype == np.float32:
+        return (picture / np.float32(255)).astype(np.float32)
+    return picture if dtype == np.uint8 else (picture ^ 128).view(np.int8)
+
+
+what, runtime, file, times, width, height = *sys.argv[1:4], *map(int, sys.argv[4:])
+print("version", importlib.metadata.version(PACKAGES[runtime]), flush=True)
+if what == "invoke":
+    runtimes = {"litert": litert, "onnxruntime": onnxruntime, "opencv_dnn": opencv_dnn, "openvino": openvino, "ncnn": ncnn}
+    infer = runtimes[runtime](file, width, height)
+else:
+    infer = whole(what, runtime, file, width, height)
 infer()
 os.getppid()  # the plugin prints the count here
 for _ in range(times):
     infer()
-os.getppid()
+    os.getppid()

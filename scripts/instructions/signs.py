@@ -1,4 +1,4 @@
-"""Make the U8S8 and the S8S8 twin of an fp32 ONNX file, calibrated alike, for count.sh to compare.
+"""Make the U8S8 and the S8S8 twin of an fp32 ONNX file, calibrated alike, for count.py to compare.
 
 python scripts/instructions/signs.py device/bundles/small/small_fp32.onnx out/signs
 """
