@@ -76,7 +76,7 @@ class Artifact:
     variant: str
     """`fp32`, `fp16`, `dynamic` (8-bit weights, activations scaled as they come) or `int8`."""
     format: str
-    """`tflite` or `onnx`."""
+    """`tflite`, `onnx`, or `ncnn`: an archive of ncnn's two files (device/runtimes/ncnn.py)."""
     file: str
     sha256: str
     bytes: int
@@ -174,7 +174,8 @@ class Bundle:
                 if (wanted, format_) in held:
                     return held[wanted, format_]
         labels = ", ".join(a.label for a in self.manifest.artifacts)
-        raise BundleError(f"{self.folder}: holds no {variant or 'file'} for {' or '.join(formats)}; it holds {labels}")
+        make = "; `deblurkit export RUN --ncnn` makes one" if "ncnn" in formats and not any(f == "ncnn" for _, f in held) else ""
+        raise BundleError(f"{self.folder}: holds no {variant or 'file'} for {' or '.join(formats)}; it holds {labels}{make}")
 
     def path(self, artifact: Artifact) -> Path:
         """Where the artifact lies, verified against its size and SHA-256. Raises BundleError."""

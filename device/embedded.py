@@ -1,10 +1,13 @@
 """The contract that a model file carries inside, so that it works where its bundle's manifest.json is not beside it.
 
 It is manifest.json with this one artifact, under the key `deblurkit`: a metadata buffer of a TFLite file, a metadata
-property of an ONNX file. The file may come from anywhere, so nothing in it is believed before it is checked.
+property of an ONNX file, `deblurkit.json` in the archive that an ncnn file is. The file may come from anywhere, so nothing in
+it is believed before it is checked.
 """
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ from typing import Any
 from device.errors import BundleError
 
 KEY = "deblurkit"
+ENTRY = f"{KEY}.json"
+"""Of an ncnn file's archive (device/runtimes/ncnn.py)."""
 _MOST_BYTES = 1 << 20
 """Of a contract; a real one has a few thousand."""
 _MOST_ENTRIES = 64
@@ -32,10 +37,10 @@ def read_contract(path: Path) -> dict[str, Any] | None:
 
     Raises BundleError for a file that is damaged, of another format, or carries something else under the key.
     """
-    found = {".tflite": _in_tflite, ".onnx": _in_onnx}.get(path.suffix.lower())
+    found = {".tflite": _in_tflite, ".onnx": _in_onnx, ".ncnn": _in_ncnn}.get(path.suffix.lower())
     if found is None:
         raise BundleError(
-            f"{path}: a {path.suffix or 'nameless'} file; a model file ends in .tflite or .onnx, rename or export it"
+            f"{path}: a {path.suffix or 'nameless'} file; a model file ends in .tflite, .onnx or .ncnn, rename or export it"
         )
     try:
         data = path.read_bytes()
@@ -161,6 +166,19 @@ def _in_onnx(data: bytes, path: Path) -> memoryview | None:
     except ValueError as error:
         raise BundleError(f"{path}: not an ONNX model that can be read ({error}); export or copy it again") from error
     return content
+
+
+def _in_ncnn(data: bytes, path: Path) -> memoryview | None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if ENTRY not in archive.namelist():
+                return None
+            info = archive.getinfo(ENTRY)
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{ENTRY} is compressed")
+            return memoryview(archive.read(info))
+    except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError) as error:
+        raise BundleError(f"{path}: not an ncnn model that can be read ({error}); export or copy it again") from error
 
 
 def _fields(message: memoryview, most: int = _MOST_PARTS) -> Iterator[tuple[int, memoryview]]:

@@ -168,7 +168,7 @@ class Lineup:
                     for artifact in artifacts
                     if artifact.format in formats(runtime)
                 ]
-        return tuple(found)
+        return tuple(dict.fromkeys(found))  # a runtime that reads two formats has a variant twice
 
     def _open(self, models: Sequence[Model], telemetry: Telemetry | None = None) -> list[Restorer]:
         opened: list[Restorer] = []

@@ -46,6 +46,7 @@ def main(argv: list[str]) -> int:
         limits,
         options.blame,
         options.mixed,
+        options.ncnn,
     )
     source: Path = options.foreign or options.run
     resolved = source.resolve()
@@ -111,6 +112,7 @@ def _parser() -> Parser:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the bundle's folder (default: bundles/ and the run's name)")
     parser.add_argument("--replace", action="store_true", help="replace a bundle that lies there already")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="V", help=f"some of {', '.join(VARIANTS)}")
+    parser.add_argument("--ncnn", action="store_true", help="a file for ncnn too (pip install ncnn; pip install --no-deps pnnx)")
     parser.add_argument("--size", metavar="WxH", help="files for pictures of this size only (default: any size)")
     parser.add_argument(
         "--pixels",
@@ -153,7 +155,10 @@ def _parser() -> Parser:
 
 
 def _check(options: Any) -> None:
-    """Raise UsageError for what needs no model to be seen; turn --size into (height, width)."""
+    """Raise UsageError for what needs no model to be seen; turn --size into (height, width).
+
+    Raises RuntimeMissing where --ncnn lacks what it needs.
+    """
     if (options.run is None) == (options.foreign is None):
         raise UsageError("give the folder of a finished run, or --from MODEL; exactly one of them")
     of_foreign = {"colour": "rgb", "range": "0..1", "pad_multiple": 1, "data": None, "blur": "camera", "licence": ""}
@@ -180,6 +185,10 @@ def _check(options: Any) -> None:
         if not found or not all(0 < int(length) <= 8192 for length in found.groups()):
             raise UsageError(f"--size {options.size}: expected width and height in pixels, such as 640x480")
         options.size = int(found[2]), int(found[1])
+    if options.ncnn:
+        from export.to_ncnn import program
+
+        program()
 
 
 def _subject(options: Any) -> "Subject":

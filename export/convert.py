@@ -13,13 +13,13 @@ from device.errors import BundleError, ExportError, UsageError
 from device.frame import PixelCodec
 from device.runtimes import open_runtime
 from device.selfcheck import scene_pairs
-from export import blame, to_onnx, to_tflite
+from export import blame, to_ncnn, to_onnx, to_tflite
 from export.blame import LayerLoss
 from export.calibration import network_input
 from export.embedding import contract_of, readable, with_contract
 from export.gate import RUNTIME, Judge, Limits, Verdict
 from export.halo import measure_fixed_halo, measure_halo, mosaics
-from export.subject import SIDE, Calibration, Subject
+from export.subject import SIDE, Calibration, Subject, concrete_size
 from train.quantise import RESIDUAL
 
 PIXELS = {"tflite": "int8", "onnx": "uint8"}
@@ -44,6 +44,8 @@ class Wanted:
     """Ask which layers lose in int8, even where no file failed; those that failed are always asked."""
     mixed: bool = False
     """Keep the worst layers of an int8 file that failed in float."""
+    ncnn: bool = False
+    """Make a file for ncnn too, of the fp32 ONNX graph."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def convert(subject: Subject, folder: Path, name: str, wanted: Wanted) -> Conver
     A file that cannot be made or does not pass is noted, not raised. Raises UsageError where no wanted variant can be made.
     """
     manifest = replace(subject.manifest, name=name, fixed_hw=wanted.size or subject.manifest.fixed_hw)
+    if wanted.ncnn:
+        manifest = replace(manifest, made_with=manifest.made_with | to_ncnn.versions())
     bundle = Bundle(folder, manifest)
     inputs = np.concatenate([network_input(blurred, manifest.colour) for blurred in subject.pictures.blurred])
     judge = Judge(subject.pictures, subject.reference(inputs), manifest.colour, wanted.limits)
@@ -84,6 +88,8 @@ def convert(subject: Subject, folder: Path, name: str, wanted: Wanted) -> Conver
     unmade: list[str] = []
     files: list[_File] = []
     offers = [offer for offer in subject.offers if offer[1] in wanted.variants]
+    if wanted.ncnn:
+        offers.append(("ncnn", to_ncnn.VARIANT))
     if not offers:
         able = ", ".join(f"{variant}.{format_}" for format_, variant in subject.offers)
         raise UsageError(f"--variants {' '.join(wanted.variants)}: none of them can be made of this model; it can become {able}")
@@ -163,6 +169,8 @@ def without_failures(done: Converted) -> Bundle:
 
 
 def _make(subject: Subject, bundle: Bundle, judge: Judge, wanted: Wanted, format_: str, variant: str) -> _File:
+    if format_ == "ncnn":
+        return _File(_write(subject, bundle, wanted, format_, variant, _ncnn(subject, bundle)))
     if variant != "int8":
         return _File(_write(subject, bundle, wanted, format_, variant, subject.convert(format_, variant, None)))
     calibrations = subject.calibrations(format_)
@@ -181,14 +189,23 @@ def _make(subject: Subject, bundle: Bundle, judge: Judge, wanted: Wanted, format
     return _File(replace(artifact, calibrated=facts), calibrations[best])
 
 
+def _ncnn(subject: Subject, bundle: Bundle) -> bytes:
+    manifest = bundle.manifest
+    if ("onnx", "fp32") not in subject.offers:
+        raise ExportError("ncnn: is made of an fp32 ONNX graph, which this model cannot become; leave out --ncnn")
+    size = concrete_size(None, manifest.fixed_hw, manifest.pad_multiple)
+    channels = 1 if manifest.colour == "luma" else 3
+    return to_ncnn.to_ncnn(subject.convert("onnx", "fp32", None), channels, size, manifest.fixed_hw is None)
+
+
 def _write(subject: Subject, bundle: Bundle, wanted: Wanted, format_: str, variant: str, data: bytes) -> Artifact:
-    specs_of = {"tflite": to_tflite.tflite_specs, "onnx": to_onnx.onnx_specs}[format_]
-    with_pixels = {"tflite": to_tflite.with_pixels, "onnx": to_onnx.with_pixels}[format_]
+    specs_of = {"tflite": to_tflite.tflite_specs, "onnx": to_onnx.onnx_specs, "ncnn": to_ncnn.ncnn_specs}[format_]
     if variant == "int8" and wanted.pixels == "bytes" and specs_of(data)[0].dtype == "float32":
+        with_pixels = {"tflite": to_tflite.with_pixels, "onnx": to_onnx.with_pixels}[format_]
         data = with_pixels(data, PIXELS[format_])
     if format_ == "tflite":
         data = readable(data, format_, subject.layers)
-    elif wanted.size:
+    elif format_ == "onnx" and wanted.size:
         data = to_onnx.with_size(data, *wanted.size)
     specs = specs_of(data)
     path = bundle.folder / f"{bundle.manifest.name}_{variant}.{format_}"

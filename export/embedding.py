@@ -14,6 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 from device.bundle import Artifact, Manifest
 from device.embedded import KEY
 from device.errors import ExportError
+from export.to_ncnn import with_entry
 
 INPUT, OUTPUT = "blurred", "restored"
 _ALIGNED = 16  # bytes: what the TFLite schema demands of buffers, and what kernels load at once
@@ -28,9 +29,12 @@ def contract_of(manifest: Manifest, artifact: Artifact) -> dict[str, Any]:
 def with_contract(data: bytes, format_: str, contract: dict[str, Any]) -> bytes:
     """The same model with the contract inside, in place of one that is there; the same bytes for the same arguments.
 
-    `format_` is `tflite` or `onnx`. Raises ExportError for a file whose weights lie outside it or that cannot be rewritten.
+    `format_` is `tflite`, `onnx` or `ncnn`. Raises ExportError for a file whose weights lie outside it, or that cannot be
+    rewritten.
     """
     text = json.dumps(contract, sort_keys=True, separators=(",", ":"))
+    if format_ == "ncnn":
+        return with_entry(data, text.encode())
     if format_ == "onnx":
         return _onnx_with(data, text, _description(contract))
     return _tflite_with(data, text, _description(contract))

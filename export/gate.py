@@ -20,7 +20,7 @@ from export.subject import Pictures
 PARITY_DB = {"fp32": 90.0, "fp16": 60.0, "dynamic": 45.0, "int8": 32.0, "learned": 40.0}
 MAX_LOSS_DB = {"fp32": 0.01, "fp16": 0.01, "dynamic": 0.03, "int8": 0.10}
 BYTES_PER_PARAMETER = {"fp32": 4.0, "fp16": 2.0, "dynamic": 1.0, "int8": 1.0}
-RUNTIME = {"tflite": "litert", "onnx": "onnxruntime"}
+RUNTIME = {"tflite": "litert", "onnx": "onnxruntime", "ncnn": "ncnn"}
 THREADS = 2
 _HAS_8_BIT_KERNEL = {"Conv", "Gemm", "MatMul"}  # of ONNX Runtime; ConvTranspose has none
 _ROOM, _ROOM_BYTES = 1.25, 65536  # for what else a file holds: scales, biases, small kernels left in float
@@ -75,7 +75,7 @@ class Judge:
         """Measure one file that lies in the bundle's folder, and hold it against every bar."""
         bundle = Bundle(bundle.folder, replace(bundle.manifest, artifacts=(artifact,)))
         path = bundle.path(artifact)
-        seen = graph.tflite_graph(path) if artifact.format == "tflite" else graph.onnx_graph(path, artifact.variant == "int8")
+        seen = graph.graph_of(path, artifact.format, artifact.variant == "int8")
         failures = [*self._contract(artifact), *self._graph(bundle, artifact, seen)]
         outputs = self._outputs(bundle, artifact)
         if outputs.shape != self._reference.shape:

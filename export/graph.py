@@ -9,6 +9,7 @@ import onnx
 
 from device.console import quiet_stdio
 from device.errors import BundleError
+from device.runtimes.ncnn import read_parts
 
 _MULTIPLY = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _VARIABLES = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
@@ -27,6 +28,17 @@ class Graph:
     reshapes: int
     variables: int
     """Weights that were not frozen into the file."""
+
+
+def graph_of(path: Path, format_: str, eight_bits: bool) -> Graph:
+    """Of a file of any format. Raises BundleError for a file it cannot load."""
+    match format_:
+        case "tflite":
+            return tflite_graph(path)
+        case "ncnn":
+            return ncnn_graph(path)
+        case _:
+            return onnx_graph(path, eight_bits)
 
 
 def tflite_graph(path: Path) -> Graph:
@@ -102,8 +114,18 @@ def onnx_graph(path: Path, eight_bits: bool) -> Graph:
     return Graph(len(nodes), 1, left, names["Transpose"], names["Reshape"], max(0, variables))
 
 
+def ncnn_graph(path: Path) -> Graph:
+    """Of an ncnn file, by its text: ncnn has every layer that it loads, so nothing is outside. Raises BundleError."""
+    lines = [line.split() for line in read_parts(path)[0].decode(errors="replace").splitlines()[2:]]
+    names = Counter(words[0] for words in lines if words)
+    operators = names.total() - names["Input"] - names["Split"]  # what a graph begins with, and one tensor for several layers
+    return Graph(operators, 1, (), names["Permute"], names["Reshape"], 0)
+
+
 def weights_bytes(path: Path, format_: str) -> int:
     """Bytes of the constants in a file, so that weights left out are noticed."""
+    if format_ == "ncnn":
+        return len(read_parts(path)[1])
     if format_ == "onnx":
         return sum(onnx.numpy_helper.to_array(w).nbytes for w in onnx.load(path).graph.initializer)
     from ai_edge_litert import schema_py_generated as schema

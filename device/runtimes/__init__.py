@@ -27,12 +27,16 @@ class Runtime(Protocol):
         """Free the model. Closing twice is safe."""
 
 
-# name -> (formats it reads, module it needs, the line that installs it), best first
+# name -> (formats it reads, module it needs, the line that installs it), best first: what is taken where nobody says which.
+# None below OpenCV's is, since that one is always there.
 RUNTIMES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "litert": (("tflite",), "ai_edge_litert", "pip install ai-edge-litert"),
     "tflite_runtime": (("tflite",), "tflite_runtime", "pip install tflite-runtime 'numpy<2'   (Python 3.11 and older)"),
     "onnxruntime": (("onnx",), "onnxruntime", "pip install onnxruntime"),
     "opencv_dnn": (("onnx",), "cv2", "pip install opencv-python-headless"),
+    "openvino": (("onnx", "tflite"), "openvino", "pip install openvino"),
+    "ncnn": (("ncnn",), "ncnn", "pip install ncnn"),
+    "litert_compiled": (("tflite",), "ai_edge_litert.options", "pip install --upgrade ai-edge-litert"),
 }
 
 
@@ -48,7 +52,10 @@ def installed(name: str) -> bool:
     formats(name)
     if name == "tflite_runtime" and int(np.__version__.split(".", maxsplit=1)[0]) >= 2:
         return False  # it imports under numpy 2, and then its interpreter raises SystemError
-    return importlib.util.find_spec(RUNTIMES[name][1]) is not None
+    try:
+        return importlib.util.find_spec(RUNTIMES[name][1]) is not None
+    except ModuleNotFoundError:  # the package around the module
+        return False
 
 
 def first_installed() -> str:
@@ -83,4 +90,16 @@ def open_runtime(name: str, path: Path, threads: int) -> Runtime:
             from device.runtimes.opencv_dnn import OpenCVDnn
 
             return OpenCVDnn(path, threads)
+        case "openvino":
+            from device.runtimes.openvino import OpenVINO
+
+            return OpenVINO(path, threads)
+        case "ncnn":
+            from device.runtimes.ncnn import Ncnn
+
+            return Ncnn(path, threads)
+        case "litert_compiled":
+            from device.runtimes.litert_compiled import LiteRTCompiled
+
+            return LiteRTCompiled(path, threads)
     raise BundleError(f"the runtime {name} has no adapter")

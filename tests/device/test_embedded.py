@@ -247,7 +247,7 @@ def test_a_tflite_file_that_lies_about_its_parts_is_refused(tmp_path: Path, data
 
 
 def test_another_kind_of_file_and_one_that_is_not_there_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"a \.txt file; a model file ends in \.tflite or \.onnx"):
+    with pytest.raises(BundleError, match=r"a \.txt file; a model file ends in \.tflite, \.onnx or \.ncnn"):
         read_contract(written(tmp_path, "txt", onnx_with(b"{}")))
     with pytest.raises(BundleError, match="cannot be read: No such file"):
         read_contract(tmp_path / "gone.onnx")

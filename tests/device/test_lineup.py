@@ -97,6 +97,7 @@ def test_of_files_no_failure_is_passed_over(frame: Frame, telemetry: Telemetry, 
 def test_choices_are_what_is_installed_and_shipped(lineup: Lineup) -> None:
     assert Choice("nano", "int8", "litert") in lineup.choices
     assert Choice("small", "fp32", "litert") in lineup.choices
+    assert len(set(lineup.choices)) == len(lineup.choices)
     assert all(c.variant != "dynamic" for c in lineup.choices if c.runtime == "onnxruntime")  # there is no such file
 
 

@@ -1,7 +1,13 @@
 """One contract for every runtime. An absent one is skipped with the line that installs it."""
 
 import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -10,13 +16,18 @@ import pytest
 from numpy.typing import NDArray
 
 from device import runtimes
-from device.bundle import Bundle
+from device.bundle import Artifact, Bundle, file_facts, open_bundle
 from device.degrade import gaussian_blur, to_float, to_luma, to_pixels
 from device.errors import BundleError, DeblurkitError, RuntimeMissing, UsageError
-from device.frame import PixelCodec, Pixels
+from device.frame import PixelCodec, Pixels, TensorSpec
+from device.quality import psnr
 from device.runtimes import RUNTIMES, Runtime, formats, installed, open_runtime
+from device.runtimes.ncnn import BIN, PARAM
 from device.scene import chart
 
+VARIANT = {"ncnn": "fp16"}
+"""Where a runtime has no fp32 file."""
+FILES = [(name, a) for name in RUNTIMES for a in open_bundle("small").manifest.artifacts if a.format in formats(name)]
 SIZES = [(64, 64), (16, 16), (48, 144), (64, 64), (144, 48)]
 
 
@@ -29,21 +40,46 @@ def luma_of(height: int, width: int) -> NDArray[np.float32]:
     return to_luma(to_float(blurred(height, width)))[None]
 
 
+def artifact_of(bundle: Bundle, name: str) -> Artifact:
+    return bundle.artifact(VARIANT.get(name, "fp32"), formats(name))
+
+
 def model_path(bundle: Bundle, name: str) -> Path:
-    return bundle.path(bundle.artifact("fp32", formats(name)))
+    return bundle.path(artifact_of(bundle, name))
 
 
-def opened(bundle: Bundle, name: str) -> Runtime:
+def opened(name: str, path: Path) -> Runtime:
     try:
-        return open_runtime(name, model_path(bundle, name), threads=1)
+        return open_runtime(name, path, threads=1)
     except RuntimeMissing as error:
         pytest.skip(str(error))
 
 
-def restore(bundle: Bundle, name: str, runtime: Runtime, pixels: Pixels) -> Pixels:
-    artifact = bundle.artifact("fp32", formats(name))
+def restore(bundle: Bundle, artifact: Artifact, runtime: Runtime, pixels: Pixels) -> Pixels:
     codec = PixelCodec(artifact.input, artifact.output, bundle.manifest.colour)
     return codec.to_pixels(runtime.run(codec.to_tensor(pixels)), pixels)
+
+
+@pytest.fixture(scope="session")
+def with_ncnn(small: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The shipped bundle with a file for ncnn."""
+    if not installed("ncnn"):
+        pytest.skip(f"the runtime ncnn is not installed; {RUNTIMES['ncnn'][2]}")
+    pytest.importorskip("onnx")
+    from export import to_ncnn
+
+    fp32 = small.artifact("fp32", ("onnx",))
+    try:
+        data = to_ncnn.to_ncnn(small.path(fp32).read_bytes(), 1, (256, 256), any_size=True)
+    except RuntimeMissing as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("ncnn") / "small"
+    shutil.copytree(small.folder, folder, ignore=shutil.ignore_patterns("*.h5"))
+    path = folder / "small_fp16.ncnn"
+    path.write_bytes(data)
+    spec = TensorSpec("", "float32")
+    made = Artifact("fp16", "ncnn", **file_facts(path), input=spec, output=spec)
+    return Bundle(folder, replace(small.manifest, artifacts=(*small.manifest.artifacts, made)))
 
 
 @pytest.fixture(params=list(RUNTIMES))
@@ -52,8 +88,14 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def runtime(small: Bundle, name: str) -> Iterator[Runtime]:
-    runtime = opened(small, name)
+def bundle(request: pytest.FixtureRequest, small: Bundle, name: str) -> Bundle:
+    """One with a file for the runtime."""
+    return request.getfixturevalue("with_ncnn") if name == "ncnn" else small
+
+
+@pytest.fixture
+def runtime(bundle: Bundle, name: str) -> Iterator[Runtime]:
+    runtime = opened(name, model_path(bundle, name))
     yield runtime
     runtime.close()
 
@@ -91,32 +133,49 @@ def test_the_input_is_not_written_to(runtime: Runtime) -> None:
     assert np.array_equal(given, before)
 
 
-def test_a_picture_goes_through_as_itself_and_not_as_noise(small: Bundle, name: str, runtime: Runtime) -> None:
+def test_a_picture_goes_through_as_itself_and_not_as_noise(bundle: Bundle, name: str, runtime: Runtime) -> None:
     pixels = blurred(96, 144)
-    out = restore(small, name, runtime, pixels)
+    out = restore(bundle, artifact_of(bundle, name), runtime, pixels)
     assert np.abs(out.astype(int) - pixels).mean() < 20
     assert np.corrcoef(out.ravel(), pixels.ravel())[0, 1] > 0.9
 
 
-def test_all_runtimes_agree_within_one_grey_level(small: Bundle) -> None:
-    outputs, pixels = {}, blurred(128, 192)
-    for name in RUNTIMES:
-        try:
-            runtime = open_runtime(name, model_path(small, name), threads=1)
-        except RuntimeMissing:
-            continue
-        outputs[name] = restore(small, name, runtime, pixels).astype(int)
-        runtime.close()
-    if len(outputs) < 2:
-        pytest.skip(f"only {', '.join(outputs)} is installed; {RUNTIMES['onnxruntime'][2]}")
-    (_, first), *others = outputs.items()
-    assert {name: int(np.abs(out - first).max()) for name, out in others if np.abs(out - first).max() > 1} == {}
+@pytest.fixture(scope="module")
+def fp32(small: Bundle) -> Pixels:
+    """What the best runtime that is installed makes of `blurred(128, 192)` with the fp32 file."""
+    name = runtimes.first_installed()
+    runtime, artifact = opened(name, model_path(small, name)), artifact_of(small, name)
+    out = restore(small, artifact, runtime, blurred(128, 192))
+    runtime.close()
+    return out
+
+
+def test_all_runtimes_agree_within_one_grey_level(bundle: Bundle, name: str, runtime: Runtime, fp32: Pixels) -> None:
+    out = restore(bundle, artifact_of(bundle, name), runtime, blurred(128, 192))
+    assert int(np.abs(out.astype(int) - fp32).max()) <= 1
+
+
+@pytest.mark.parametrize(("name", "artifact"), FILES, ids=[f"{name}-{artifact.label}" for name, artifact in FILES])
+def test_every_file_that_a_runtime_reads_gives_nearly_the_picture_of_fp32_or_is_refused(
+    small: Bundle, name: str, artifact: Artifact, fp32: Pixels
+) -> None:
+    runtime = None
+    try:
+        runtime = opened(name, small.path(artifact))
+        out = restore(small, artifact, runtime, blurred(128, 192))
+    except BundleError:
+        assert (name, artifact.variant) in (("opencv_dnn", "fp16"), ("opencv_dnn", "int8"))  # it computes in float32 only
+        return
+    finally:
+        if runtime is not None:
+            runtime.close()
+    assert psnr(out, fp32) > {"fp32": 60, "fp16": 55, "dynamic": 45, "int8": 30}[artifact.variant]
 
 
 @pytest.mark.parametrize("content", ["text", "empty", "half", "missing"])
-def test_a_file_that_is_no_model_is_a_bundle_error_that_names_it(small: Bundle, name: str, content: str, tmp_path: Path) -> None:
-    opened(small, name).close()  # skips an absent runtime
-    whole = model_path(small, name).read_bytes()
+def test_a_file_that_is_no_model_is_a_bundle_error_that_names_it(bundle: Bundle, name: str, content: str, tmp_path: Path) -> None:
+    opened(name, model_path(bundle, name)).close()  # skips an absent runtime
+    whole = model_path(bundle, name).read_bytes()
     path = tmp_path / f"broken.{formats(name)[0]}"
     if content != "missing":
         path.write_bytes({"text": b"no model at all", "empty": b"", "half": whole[: len(whole) // 2]}[content])
@@ -125,7 +184,11 @@ def test_a_file_that_is_no_model_is_a_bundle_error_that_names_it(small: Bundle, 
     assert not isinstance(caught.value, RuntimeMissing)
 
 
-@pytest.mark.parametrize("refused", [np.zeros((1, 64, 64, 1), np.uint8), np.zeros((64, 64, 1), np.float32)], ids=["type", "rank"])
+@pytest.mark.parametrize(
+    "refused",
+    [np.zeros((1, 64, 64, 1), np.uint8), np.zeros((64, 64, 1), np.float32), np.zeros((1, 64, 64, 3), np.float32)],
+    ids=["type", "rank", "channels"],
+)
 def test_a_tensor_that_the_model_does_not_take_is_a_bundle_error_and_the_next_one_works(
     runtime: Runtime, refused: np.ndarray
 ) -> None:
@@ -158,12 +221,12 @@ def hide(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
 
 
 def test_a_missing_runtime_is_told_with_the_line_that_installs_it(
-    small: Bundle, name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hide(monkeypatch, RUNTIMES[name][1])
     assert not installed(name)
     with pytest.raises(RuntimeMissing) as caught:
-        open_runtime(name, model_path(small, name), threads=1)
+        open_runtime(name, tmp_path / "none", threads=1)
     assert f"the runtime {name} is not installed; {RUNTIMES[name][2]}" in str(caught.value)
     assert "pip install" in str(caught.value)
     assert caught.value.exit_code == 4
@@ -194,3 +257,65 @@ def test_every_listed_runtime_has_an_adapter(name: str, monkeypatch: pytest.Monk
     with pytest.raises((DeblurkitError, ImportError)) as caught:
         open_runtime(name, tmp_path / "none", threads=1)
     assert "no adapter" not in str(caught.value)
+
+
+def test_what_only_benchmarks_compare_is_never_the_usual_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    hide(monkeypatch, *(RUNTIMES[name][1] for name in ("litert", "tflite_runtime", "onnxruntime")))
+    assert runtimes.first_installed() == "opencv_dnn"
+
+
+@pytest.mark.skipif(not installed("openvino"), reason=RUNTIMES["openvino"][2])
+def test_openvino_reports_to_nobody_and_writes_nothing_into_the_home_folder(small: Bundle, tmp_path: Path) -> None:
+    code = """
+import sys
+seen = []
+sys.addaudithook(lambda event, _: seen.append(event) if event.startswith("socket.") else None)
+import time
+from pathlib import Path
+from device.runtimes import open_runtime
+open_runtime("openvino", Path(sys.argv[1]), 1).close()
+time.sleep(1)  # what reports does so from a thread of its own
+assert "openvino" in sys.modules and "openvino_telemetry" not in sys.modules
+print(seen)
+"""
+    words = [sys.executable, "-c", code, str(model_path(small, "openvino"))]
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(Path(runtimes.__file__).parents[2])}
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == "[]"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not installed("litert_compiled"), reason=RUNTIMES["litert_compiled"][2])
+def test_the_compiled_model_says_nothing_while_it_is_used(small: Bundle, capfd: pytest.CaptureFixture[str]) -> None:
+    runtime = opened("litert_compiled", model_path(small, "litert_compiled"))
+    for height, width in SIZES:
+        runtime.run(luma_of(height, width))
+    runtime.close()
+    assert "INFO: [" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("fault", ["compressed", "no weights", "half the weights", "no channels", "an unknown layer"])
+def test_an_ncnn_file_that_is_not_whole_is_refused(with_ncnn: Bundle, fault: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(model_path(with_ncnn, "ncnn")) as archive:
+        param, weights = archive.read(PARAM), archive.read(BIN)
+    assert b" 0=1\n" in param
+    assert b"PixelShuffle" in param
+    if fault == "no channels":
+        param = param.replace(b" 0=1\n", b"\n", 1)
+    if fault == "an unknown layer":
+        param = param.replace(b"PixelShuffle", b"DepthToSpace")
+    if fault == "half the weights":
+        weights = weights[: len(weights) // 2]
+    path = tmp_path / "broken.ncnn"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if fault == "compressed" else zipfile.ZIP_STORED) as archive:
+        archive.writestr(PARAM, param)
+        if fault != "no weights":
+            archive.writestr(BIN, weights)
+    with pytest.raises(BundleError, match=r"broken\.ncnn"):
+        open_runtime("ncnn", path, threads=1)
+
+
+def test_a_bundle_without_a_file_for_ncnn_says_how_one_is_made(small: Bundle) -> None:
+    with pytest.raises(BundleError, match="export RUN --ncnn"):
+        small.artifact(None, formats("ncnn"))

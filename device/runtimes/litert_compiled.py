@@ -1,0 +1,70 @@
+"""LiteRT's newer interface, CompiledModel: the same TFLite files on the same XNNPACK, held in buffers of its own."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device.console import quiet_stdio
+from device.embedded import read_contract
+from device.errors import BundleError
+from device.frame import Tensor
+
+
+class LiteRTCompiled:
+    """TFLite files through ai-edge-litert's CompiledModel. New buffers for each new size.
+
+    It says on stderr which libraries it tries, and has no setting against that: models and buffers are made with stderr put
+    aside. The two lines that it says when the process ends remain.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import ai_edge_litert
+        from ai_edge_litert.compiled_model import CompiledModel
+        from ai_edge_litert.environment import Environment
+        from ai_edge_litert.options import CpuOptions, Options
+
+        read_contract(path)  # raises for a damaged file, which CompiledModel does not: it ends the process
+        folder = str(ai_edge_litert.__path__[0])
+        try:
+            with quiet_stdio():
+                # Without these two it looks for a vendor's libraries, and would compile for an accelerator of Intel's.
+                environment = Environment.create(compiler_plugin_path=folder, dispatch_library_path=folder)
+                options = Options(cpu_options=CpuOptions(num_threads=threads))
+                self._model: Any = CompiledModel.from_file(str(path), environment=environment, options=options)
+                signature = next(iter(self._model.get_signature_list()))
+                given = next(iter(self._model.get_input_tensor_details(signature).values()))
+                made = next(iter(self._model.get_output_tensor_details(signature).values()))
+        except (ValueError, RuntimeError, StopIteration) as error:
+            raise BundleError(f"{path}: not a TFLite model that can be loaded ({error}); export or copy it again") from error
+        self._path = path
+        self._given, self._made, self._channels = np.dtype(given["dtype"]), np.dtype(made["dtype"]), given["shape"][-1]
+        self._shape: tuple[int, ...] | None = None
+        self._buffers: Any = None
+
+    def run(self, tensor: Tensor) -> Tensor:
+        """See Runtime.run."""
+        if self._model is None:
+            raise BundleError(f"{self._path}: used after it was closed")
+        if tensor.dtype != self._given or tensor.ndim != 4 or tensor.shape[3] != self._channels:
+            expected = f"{self._given} of (1, height, width, {self._channels})"
+            raise BundleError(f"{self._path}: does not take a {tensor.dtype} tensor of {tensor.shape}; expected {expected}")
+        try:
+            if tensor.shape != self._shape:
+                self._shape = None
+                self._model.resize_input_tensor(0, list(tensor.shape), strict=False)
+                self._buffers = self._model.create_input_buffers(0), self._model.create_output_buffers(0)
+                with quiet_stdio():  # the first write of a process makes what buffers share
+                    self._buffers[0][0].write(tensor)
+                self._shape = tensor.shape
+            given, made = self._buffers
+            given[0].write(tensor)
+            self._model.run_by_index(0, given, made)
+            return made[0].read(tensor.size, self._made.type).reshape(tensor.shape)
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(f"{self._path}: does not take a {tensor.dtype} tensor of {tensor.shape} ({error})") from error
+
+    def close(self) -> None:
+        """See Runtime.close."""
+        with quiet_stdio():
+            self._buffers = self._model = None
