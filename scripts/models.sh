@@ -21,5 +21,5 @@ for preset in nano small; do
     # Then with 8-bit rounding in the network.
     train "runs/$preset" --preset $preset --init "runs/$preset-long" --quantise --loss log_mse --learning-rate 0.0002 \
         --batch 8 --patch 96 --epochs 7 --steps 500
-    .venv/bin/deblurkit export "runs/$preset" --out "device/bundles/$preset" --replace
+    .venv/bin/deblurkit export "runs/$preset" --out "device/bundles/$preset" --ncnn --replace
 done

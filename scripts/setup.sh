@@ -53,4 +53,6 @@ if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] || { [ "$kind" = floor ] && [ "
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv $options "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$constraints" -e ".$extras"
+# pnnx converts for ncnn; its package asks for PyTorch, which the program in it does not need.
+[ "$kind" = full ] && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -c "$constraints" pnnx
 echo "$wanted" > "$stamp"

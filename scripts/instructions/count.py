@@ -12,10 +12,8 @@ import argparse
 import datetime
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -30,10 +28,10 @@ CORES = {
     "cortex-a76": ("0xd0b", "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"),
     "cortex-a72": ("0xd08", "fp asimd evtstrm crc32 cpuid"),
 }
-RUNTIMES = {"tflite": ("litert",), "onnx": ("onnxruntime", "opencv_dnn", "openvino", "ncnn"), "param": ("ncnn",)}
+RUNTIMES = {"tflite": ("litert",), "onnx": ("onnxruntime", "opencv_dnn", "openvino"), "ncnn": ("ncnn",)}
 SMALL, CAMERA = (192, 128), (640, 480)
 TIMES, MOST_SPREAD = 2, 0.005
-AT_BOTH_SIZES = {("litert", "int8"), ("litert", "dynamic"), ("litert", "fp32"), ("onnxruntime", "int8"), ("ncnn", "fp32")}
+AT_BOTH_SIZES = {("litert", "int8"), ("litert", "dynamic"), ("litert", "fp32"), ("onnxruntime", "int8"), ("ncnn", "fp16")}
 """The rest at 192x128 only: instructions per pixel differ little between the two (LiteRT 1 %, others up to 9 %)."""
 ORDER = ("bundle", "file", "runtime", "core", "what", "size_wh")
 WHOLE_FRAMES = {("litert", "int8"), ("litert", "dynamic")}
@@ -99,7 +97,7 @@ def wanted() -> list[tuple[str, str, Path, tuple[int, int]]]:
         for artifact in json.loads(manifest.read_text())["artifacts"]:
             file = manifest.parent / artifact["file"]
             for runtime in RUNTIMES[artifact["format"]]:
-                if runtime in ("opencv_dnn", "openvino", "ncnn") and artifact["variant"] != "fp32":
+                if runtime in ("opencv_dnn", "openvino") and artifact["variant"] != "fp32":
                     continue  # OpenCV is slower with quantised files than with fp32, OpenVINO takes half a minute to start here
                 quick.append(("invoke", runtime, file, SMALL))
                 if (runtime, artifact["variant"]) in AT_BOTH_SIZES:
@@ -107,26 +105,6 @@ def wanted() -> list[tuple[str, str, Path, tuple[int, int]]]:
                 if (runtime, artifact["variant"]) in WHOLE_FRAMES:
                     long += [("planes", runtime, file, CAMERA), ("rgb", runtime, file, CAMERA)]
     return quick + long
-
-
-def to_ncnn(onnx: Path, folder: Path) -> Path:
-    """ncnn's .param and .bin of a float ONNX file, by pnnx; its DepthToSpace, which ncnn lacks, as PixelShuffle."""
-    pnnx = Path(sys.executable).with_name("pnnx")
-    shutil.copy(onnx, folder)
-    subprocess.run([pnnx, onnx.name, "inputshape=[1,128,192,1]", "fp16=0"], cwd=folder, check=True, capture_output=True)
-    param = folder / f"{onnx.stem}.ncnn.param"
-    lines = [
-        f"PixelShuffle{each[12:]} 0=2 1=1" if each.startswith("DepthToSpace") else each for each in param.read_text().splitlines()
-    ]
-    param.write_text("\n".join(lines) + "\n")
-    return param
-
-
-def counted_in_ncnn(core: str, onnx: Path, size_wh: tuple[int, int]) -> dict[str, Any]:
-    """A row of a shipped ONNX file converted for ncnn; `sha256` is the ONNX file's."""
-    with tempfile.TemporaryDirectory() as folder:
-        row = count(core, "invoke", "ncnn", to_ncnn(onnx, Path(folder)), size_wh)
-    return with_shares(row | {"sha256": sha256(onnx.read_bytes()).hexdigest()}, onnx)
 
 
 def line(row: dict[str, Any]) -> str:
@@ -142,8 +120,6 @@ def line(row: dict[str, Any]) -> str:
 
 def counted(core: str, what: str, runtime: str, file: Path, size_wh: tuple[int, int]) -> dict[str, Any]:
     """A row with what the bundle adds to it."""
-    if runtime == "ncnn" and file.suffix == ".onnx":
-        return counted_in_ncnn(core, file, size_wh)
     return with_shares(count(core, what, runtime, file, size_wh), file)
 
 
@@ -199,7 +175,7 @@ def keep(rows: list[dict[str, Any]], table: str = "rows") -> None:
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path, help=".tflite, .onnx or .param; none: the shipped bundles, kept")
+    parser.add_argument("files", nargs="*", type=Path, help=".tflite, .onnx or .ncnn; none: the shipped bundles, kept")
     parser.add_argument("--core", choices=CORES, action="append", help="default: both")
     parser.add_argument("--size", default="192x128", help="of given files, WIDTHxHEIGHT; 0x0: the file's own")
     parser.add_argument("--again", action="store_true", help="count what is in the file already")

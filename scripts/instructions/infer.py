@@ -64,37 +64,16 @@ def opencv_dnn(file: str, width: int, height: int) -> Infer:
     return infer
 
 
-def openvino(file: str, width: int, height: int) -> Infer:
-    """Compiled for this very size."""
-    import openvino
+def by_adapter(name: str) -> Callable[[str, int, int], Infer]:
+    """The runtime as device/runtimes has it; float files of one channel."""
 
-    core = openvino.Core()
-    model = core.read_model(file)
-    model.reshape([1, height, width, model.input(0).partial_shape[3].get_length()])
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"})
-    request, given = compiled.create_infer_request(), compiled.input(0)
-    picture = tensor(list(given.shape), np.dtype(given.element_type.to_dtype()))
-    return lambda: request.infer([picture])
+    def opened(file: str, width: int, height: int) -> Infer:
+        from device.runtimes import open_runtime
 
+        runtime, picture = open_runtime(name, Path(file), 1), tensor([1, height, width, 1], np.dtype(np.float32))
+        return lambda: runtime.run(picture)
 
-def ncnn(file: str, width: int, height: int) -> Infer:
-    """A `.param` beside its `.bin`; one channel."""
-    import ncnn
-
-    net = ncnn.Net()
-    net.opt.num_threads = 1
-    if net.load_param(file) or net.load_model(str(Path(file).with_suffix(".bin"))):
-        sys.exit(f"{file}: not loaded")
-    pixels = tensor([height, width, 1], np.dtype(np.float32))
-    picture = ncnn.Mat(pixels)  # shares the array's memory, and does not keep it
-
-    def infer() -> object:
-        extractor = net.create_extractor()
-        extractor.input(net.input_names()[0], picture)
-        assert pixels.size
-        return extractor.extract(net.output_names()[0])
-
-    return infer
+    return opened
 
 
 def whole(what: str, runtime: str, file: str, width: int, height: int) -> Infer:
@@ -130,7 +109,8 @@ def tensor(shape: list[int], dtype: np.dtype) -> np.ndarray:
 what, runtime, file, times, width, height = *sys.argv[1:4], *map(int, sys.argv[4:])
 print("version", importlib.metadata.version(PACKAGES[runtime]), flush=True)
 if what == "invoke":
-    runtimes = {"litert": litert, "onnxruntime": onnxruntime, "opencv_dnn": opencv_dnn, "openvino": openvino, "ncnn": ncnn}
+    runtimes = {"litert": litert, "onnxruntime": onnxruntime, "opencv_dnn": opencv_dnn}
+    runtimes |= {name: by_adapter(name) for name in ("openvino", "ncnn")}
     infer = runtimes[runtime](file, width, height)
 else:
     infer = whole(what, runtime, file, width, height)

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 
 from device import runtimes
-from device.bundle import Artifact, Bundle, file_facts, open_bundle
+from device.bundle import Artifact, Bundle, open_bundle
 from device.degrade import gaussian_blur, to_float, to_luma, to_pixels
 from device.errors import BundleError, DeblurkitError, RuntimeMissing, UsageError
-from device.frame import PixelCodec, Pixels, TensorSpec
+from device.frame import PixelCodec, Pixels
 from device.quality import psnr
 from device.runtimes import RUNTIMES, Runtime, formats, installed, open_runtime
 from device.runtimes.ncnn import BIN, PARAM
@@ -60,42 +59,14 @@ def restore(bundle: Bundle, artifact: Artifact, runtime: Runtime, pixels: Pixels
     return codec.to_pixels(runtime.run(codec.to_tensor(pixels)), pixels)
 
 
-@pytest.fixture(scope="session")
-def with_ncnn(small: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The shipped bundle with a file for ncnn."""
-    if not installed("ncnn"):
-        pytest.skip(f"the runtime ncnn is not installed; {RUNTIMES['ncnn'][2]}")
-    pytest.importorskip("onnx")
-    from export import to_ncnn
-
-    fp32 = small.artifact("fp32", ("onnx",))
-    try:
-        data = to_ncnn.to_ncnn(small.path(fp32).read_bytes(), 1, (256, 256), any_size=True)
-    except RuntimeMissing as error:
-        pytest.skip(str(error))
-    folder = tmp_path_factory.mktemp("ncnn") / "small"
-    shutil.copytree(small.folder, folder, ignore=shutil.ignore_patterns("*.h5"))
-    path = folder / "small_fp16.ncnn"
-    path.write_bytes(data)
-    spec = TensorSpec("", "float32")
-    made = Artifact("fp16", "ncnn", **file_facts(path), input=spec, output=spec)
-    return Bundle(folder, replace(small.manifest, artifacts=(*small.manifest.artifacts, made)))
-
-
 @pytest.fixture(params=list(RUNTIMES))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def bundle(request: pytest.FixtureRequest, small: Bundle, name: str) -> Bundle:
-    """One with a file for the runtime."""
-    return request.getfixturevalue("with_ncnn") if name == "ncnn" else small
-
-
-@pytest.fixture
-def runtime(bundle: Bundle, name: str) -> Iterator[Runtime]:
-    runtime = opened(name, model_path(bundle, name))
+def runtime(small: Bundle, name: str) -> Iterator[Runtime]:
+    runtime = opened(name, model_path(small, name))
     yield runtime
     runtime.close()
 
@@ -133,9 +104,9 @@ def test_the_input_is_not_written_to(runtime: Runtime) -> None:
     assert np.array_equal(given, before)
 
 
-def test_a_picture_goes_through_as_itself_and_not_as_noise(bundle: Bundle, name: str, runtime: Runtime) -> None:
+def test_a_picture_goes_through_as_itself_and_not_as_noise(small: Bundle, name: str, runtime: Runtime) -> None:
     pixels = blurred(96, 144)
-    out = restore(bundle, artifact_of(bundle, name), runtime, pixels)
+    out = restore(small, artifact_of(small, name), runtime, pixels)
     assert np.abs(out.astype(int) - pixels).mean() < 20
     assert np.corrcoef(out.ravel(), pixels.ravel())[0, 1] > 0.9
 
@@ -150,8 +121,8 @@ def fp32(small: Bundle) -> Pixels:
     return out
 
 
-def test_all_runtimes_agree_within_one_grey_level(bundle: Bundle, name: str, runtime: Runtime, fp32: Pixels) -> None:
-    out = restore(bundle, artifact_of(bundle, name), runtime, blurred(128, 192))
+def test_all_runtimes_agree_within_one_grey_level(small: Bundle, name: str, runtime: Runtime, fp32: Pixels) -> None:
+    out = restore(small, artifact_of(small, name), runtime, blurred(128, 192))
     assert int(np.abs(out.astype(int) - fp32).max()) <= 1
 
 
@@ -173,9 +144,9 @@ def test_every_file_that_a_runtime_reads_gives_nearly_the_picture_of_fp32_or_is_
 
 
 @pytest.mark.parametrize("content", ["text", "empty", "half", "missing"])
-def test_a_file_that_is_no_model_is_a_bundle_error_that_names_it(bundle: Bundle, name: str, content: str, tmp_path: Path) -> None:
-    opened(name, model_path(bundle, name)).close()  # skips an absent runtime
-    whole = model_path(bundle, name).read_bytes()
+def test_a_file_that_is_no_model_is_a_bundle_error_that_names_it(small: Bundle, name: str, content: str, tmp_path: Path) -> None:
+    opened(name, model_path(small, name)).close()  # skips an absent runtime
+    whole = model_path(small, name).read_bytes()
     path = tmp_path / f"broken.{formats(name)[0]}"
     if content != "missing":
         path.write_bytes({"text": b"no model at all", "empty": b"", "half": whole[: len(whole) // 2]}[content])
@@ -296,8 +267,8 @@ def test_the_compiled_model_says_nothing_while_it_is_used(small: Bundle, capfd: 
 
 
 @pytest.mark.parametrize("fault", ["compressed", "no weights", "half the weights", "no channels", "an unknown layer"])
-def test_an_ncnn_file_that_is_not_whole_is_refused(with_ncnn: Bundle, fault: str, tmp_path: Path) -> None:
-    with zipfile.ZipFile(model_path(with_ncnn, "ncnn")) as archive:
+def test_an_ncnn_file_that_is_not_whole_is_refused(small: Bundle, fault: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(model_path(small, "ncnn")) as archive:
         param, weights = archive.read(PARAM), archive.read(BIN)
     assert b" 0=1\n" in param
     assert b"PixelShuffle" in param
@@ -313,9 +284,10 @@ def test_an_ncnn_file_that_is_not_whole_is_refused(with_ncnn: Bundle, fault: str
         if fault != "no weights":
             archive.writestr(BIN, weights)
     with pytest.raises(BundleError, match=r"broken\.ncnn"):
-        open_runtime("ncnn", path, threads=1)
+        opened("ncnn", path)
 
 
 def test_a_bundle_without_a_file_for_ncnn_says_how_one_is_made(small: Bundle) -> None:
+    without = tuple(a for a in small.manifest.artifacts if a.format != "ncnn")
     with pytest.raises(BundleError, match="export RUN --ncnn"):
-        small.artifact(None, formats("ncnn"))
+        replace(small, manifest=replace(small.manifest, artifacts=without)).artifact(None, formats("ncnn"))

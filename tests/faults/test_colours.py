@@ -81,7 +81,7 @@ def test_every_kind_of_output_keeps_them(command: Command, tmp_path: Path, suffi
 
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
 @pytest.mark.parametrize("full", [True, False])
-@pytest.mark.parametrize("runtime", [name for name in runtimes.RUNTIMES if name != "ncnn"])  # no such file ships
+@pytest.mark.parametrize("runtime", list(runtimes.RUNTIMES))
 def test_every_runtime_keeps_the_colours_of_pictures_and_of_a_cameras_planes(runtime: str, full: bool, matrix: str) -> None:
     if not runtimes.installed(runtime):
         pytest.skip(f"the runtime {runtime} is not installed; {runtimes.RUNTIMES[runtime][2]}")
