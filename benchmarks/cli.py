@@ -103,7 +103,7 @@ def _bench(options: Namespace, argv: list[str]) -> int:
 
 
 def _keep(wanted: suites.Wanted, result: Result) -> None:
-    chosen = suites.choose(wanted, result)
+    chosen = suites.choose(wanted, result.rows, result.loops)
     path = choice.write(choice.place(), as_measured(chosen, result, wanted.bundles))
     log.info("%s: %s; `deblurkit run` takes it from now on", path, chosen.label)
 

@@ -188,7 +188,7 @@ def _times(restore: Callable[[Pixels], Pixels], frame: Pixels, seconds: float) -
     patience = began + MOST_WARM_UP_S + 10 * seconds  # a model that needs seconds for a frame shall not hold up the rest
     while True:
         now = time.perf_counter()
-        if end == _NEVER and ((steady := is_steady(now - began, ms)) or now - began > MOST_WARM_UP_S):
+        if end == _NEVER and ((steady := is_steady(now - began, ms)) or now - began > MOST_WARM_UP_S or len(ms) >= MOST_FRAMES):
             warm, end = len(ms), now + seconds
         kept = len(ms) - warm
         if (now >= end and kept >= LEAST_FRAMES) or (end != _NEVER and kept >= MOST_FRAMES) or (now > patience and kept):

@@ -144,7 +144,7 @@ class Row:
     quality: dict[str, CaseQuality] = field(default_factory=dict)
     """By case (benchmarks/cases.py)."""
     gain_db: float | None = None
-    """Mean gain over the ten blurred cases."""
+    """Mean gain over the ten blurred cases; of an oracle over the eight in which one kernel blurred all."""
     python: str | None = None
     """Version of the interpreter that measured it."""
     versions: dict[str, str] = field(default_factory=dict)
