@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks.records import Machine, Moment, Row
 from device import board
 
-BUSY_LOAD = 0.5
+BUSY_CORES = 0.15
+"""Processors that others keep busy, from which on times are doubted."""
 _PACKAGES = ("deblurkit", "numpy", "opencv-python-headless", "opencv-python", "ai-edge-litert", "tflite-runtime", "onnxruntime",
              "openvino", "ncnn", "keras", "tensorflow", "tensorflow-cpu", "scikit-image")  # fmt: skip
 _NOISY_SHARE = 0.1
@@ -68,11 +69,11 @@ def versions() -> dict[str, str]:
     return {package: found for package in _PACKAGES if (found := _version(package)) is not None}
 
 
-def doubts_before(found: Machine, now: Moment) -> list[str]:
+def doubts_before(found: Machine, now: Moment, busy_cores: float | None) -> list[str]:
     """Reasons to distrust what is about to be measured, in words."""
     reasons = []
-    if now.load_1min > BUSY_LOAD:
-        reasons.append(f"the machine was busy before the run began (load {now.load_1min:.1f}): times may be too long")
+    if busy_cores is not None and busy_cores > BUSY_CORES:
+        reasons.append(f"other programs kept {busy_cores:.1f} processors busy before the run began: times may be too long")
     if found.governor == "powersave":
         reasons.append(
             "the governor is powersave: times are those of a slowed processor (sudo cpupower frequency-set -g performance)"
@@ -104,10 +105,27 @@ def doubts_after(rows: Sequence[Row], stolen_share: float | None, slept_s: float
     return reasons
 
 
+def busy_cores(seconds: float = 1.0) -> float | None:
+    """How many processors others keep busy, looked at for so long. Not the load, which remembers what has ended minutes ago."""
+    before = _ticks()
+    time.sleep(seconds)
+    after = _ticks()
+    if before is None or after is None or (total := sum(after) - sum(before)) <= 0:
+        return None
+    idle = after[3] + after[4] - before[3] - before[4]  # idle, and waiting for a disk
+    return (os.cpu_count() or 1) * (1 - idle / total)
+
+
 def stolen_ticks(root: Path = board.ROOT) -> tuple[int, int] | None:
     """(ticks given to other virtual machines, all ticks) since boot, all processors; None where the kernel does not tell."""
-    fields = (board.read(root / "proc/stat") or "").partition("\n")[0].split()[1:]
-    return (int(fields[7]), sum(int(f) for f in fields[:8])) if len(fields) >= 8 else None
+    ticks = _ticks(root)
+    return None if ticks is None else (ticks[7], sum(ticks))
+
+
+def _ticks(root: Path = board.ROOT) -> list[int] | None:
+    """user, nice, system, idle, iowait, irq, softirq, steal: of all processors since boot (proc_stat(5))."""
+    fields = (board.read(root / "proc/stat") or "").partition("\n")[0].split()[1:9]
+    return [int(field) for field in fields] if len(fields) == 8 else None
 
 
 def slept_s() -> float:

@@ -79,7 +79,7 @@ class Measured:
     scores: tuple[tuple[int, float, float], ...] = ()
     """(number of the picture in the workload, PSNR, SSIM)."""
     scenes_psnr_db: float | None = None
-    """Of a file of a bundle: what it reaches on the generated scenes that it was judged by at export."""
+    """Of an fp32 file: what it reaches on the generated scenes that it was judged by at export."""
     python: str = ""
     versions: dict[str, str] | None = None
     before: dict[str, Any] | None = None
@@ -127,7 +127,9 @@ def _measure_here(job: Job, folder: Path, pictures: Path, began_s: float) -> Mea
     np.save(pictures / "frame.npy", restored)
     stages = telemetry.snapshot()["stages_ms"]
     scores = _judge(job, restore, folder, pictures) if job.judge else ()
-    scenes_db = selfcheck.scenes_psnr(restorer) if job.judge and isinstance(restorer, Restorer) else None
+    scenes_db = (
+        selfcheck.scenes_psnr(restorer) if job.judge and job.variant == "fp32" and isinstance(restorer, Restorer) else None
+    )
     if restorer is not None:
         restorer.close()
     return Measured(
