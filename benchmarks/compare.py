@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contributed import read
+from benchmarks.environment import restless
 from benchmarks.records import FAILED, MISSING, OK, Estimate, Result, Row
 from benchmarks.verdict import BEYOND, IMPROVED, LEAST_MS, NOISE, WORSE, ratio, verdict
 from device.console import new_parser, print_json, start_logging, table
@@ -44,6 +45,8 @@ class Comparison:
     """All rows, and what limits the comparison."""
 
     times_compared: bool
+    times_judged: bool
+    """Whether a slower row is called a regression: not where A or B is noisy."""
     quality_compared: bool
     warnings: tuple[str, ...]
     changes: tuple[str, ...]
@@ -93,7 +96,10 @@ def compare(a: Result, b: Result, *, tolerance: float = 0.05, tolerance_db: floa
     both = [key for key in before if key in after]
     if not both:
         raise DataError("A and B have no row in common (name, variant, format, runtime, threads); nothing can be compared")
-    rows = [_change(before[key], after[key], times, quality, tolerance, tolerance_db, a, b) for key in both]
+    noisy = [name for name, result in (("A", a), ("B", b)) if restless(result.rows)]
+    if times and noisy:
+        warnings.append(f"{' and '.join(noisy)} noisy: no time is called a regression; measure again on a quiet machine")
+    rows = [_change(before[key], after[key], times, not noisy, quality, tolerance, tolerance_db, a, b) for key in both]
     may_lack = not b.complete or a.suite != b.suite or a.machine.hardware_hash != b.machine.hardware_hash
     rows += [_gone(before[key], may_lack) for key in before if key not in after and before[key].status == OK]
     rows += [_alone(after[key], NEW, ()) for key in after if key not in before]
@@ -104,7 +110,7 @@ def compare(a: Result, b: Result, *, tolerance: float = 0.05, tolerance_db: floa
     order = {BEYOND: 0, WORSE: 1, IMPROVED: 2, NOISE: 3}
     rows.sort(key=lambda row: (not row.regressions, order.get(row.verdict, 4)))
     pairs = [(before[key], after[key]) for key in both]
-    return Comparison(times, quality, tuple(warnings), _reasons(a, b, pairs), tuple(rows))
+    return Comparison(times, times and not noisy, quality, tuple(warnings), _reasons(a, b, pairs), tuple(rows))
 
 
 def as_table(found: Comparison) -> str:
@@ -120,7 +126,7 @@ def as_table(found: Comparison) -> str:
 
 
 def _change(
-    a: Row, b: Row, times: bool, quality: bool, tolerance: float, tolerance_db: float, of_a: Result, of_b: Result
+    a: Row, b: Row, times: bool, calm: bool, quality: bool, tolerance: float, tolerance_db: float, of_a: Result, of_b: Result
 ) -> Change:
     regressions: list[str] = []
     notes: list[str] = []
@@ -140,7 +146,9 @@ def _change(
         if between is None:
             notes.append("measured in one round: nothing says how far two runs differ by chance")
         elif said == BEYOND:
-            regressions.append(f"takes {between.value:.2f} of the time ({between.low:.2f} to {between.high:.2f})")
+            (regressions if calm else notes).append(
+                f"takes {between.value:.2f} of the time ({between.low:.2f} to {between.high:.2f})"
+            )
         unsteady = [name for name, of in (("A", a.latency), ("B", b.latency)) if not of.steady]
         if unsteady:
             notes.append(f"not steady in {' and '.join(unsteady)}")

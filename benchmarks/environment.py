@@ -89,10 +89,9 @@ def doubts_after(rows: Sequence[Row], stolen_share: float | None, slept_s: float
     """Reasons to distrust what was measured."""
     reasons = []
     timed = [row for row in rows if row.latency is not None]
-    restless = [row for row in timed if row.latency and not row.latency.steady]
-    if len(restless) > _NOISY_SHARE * len(timed):
+    if noisy := restless(rows):
         reasons.append(
-            f"noisy: {len(restless)} of {len(timed)} rows did not hold still (rounds more than 5 % apart, or never steady)"
+            f"noisy: {noisy} of {len(timed)} rows did not hold still (rounds more than 5 % apart, or never steady)"
             "; end other programs and measure again"
         )
     if stolen_share is not None and stolen_share > 0.02:
@@ -103,6 +102,13 @@ def doubts_after(rows: Sequence[Row], stolen_share: float | None, slept_s: float
     if slept_s > 1:
         reasons.append(f"the machine slept for {slept_s:.0f} s in between")
     return reasons
+
+
+def restless(rows: Sequence[Row]) -> int:
+    """How many rows did not hold still, where they are more than a tenth: the machine then, rather than they; else 0."""
+    timed = [row.latency for row in rows if row.latency is not None]
+    unsteady = sum(not latency.steady for latency in timed)
+    return unsteady if unsteady > _NOISY_SHARE * len(timed) else 0
 
 
 def busy_cores(seconds: float = 1.0) -> float | None:

@@ -154,7 +154,8 @@ def _loops(result: Result) -> str:
         for loop in result.loops
     ]  # fmt: skip
     said = (
-        "deblurkit run with a generated camera and one viewer on the page. Share of infer: the runtime's bare call, of the time."
+        "deblurkit run with a generated camera and one viewer on the page, without capture, which waits for the camera. "
+        "Share of infer: the runtime's bare call, of the time."
     )
     drawn = _drawn("loops", lambda narrow: plots.loops(result, narrow))
     return _section("loops", "The whole loop", said, drawn + figure_table(head, rows, "the whole loop"))

@@ -161,9 +161,25 @@ def _candidates(rows: Sequence[Row], cores: int, installed: Callable[[str], bool
             continue
         if row.agreement is not None and row.agreement.psnr_db < row.agreement.needed_db:
             continue
-        if row.runtime is not None and installed(row.runtime):
+        if row.runtime is not None and installed(row.runtime) and not _stands_behind(row, rows):
             found.append(_Candidate(row, row.latency, row.gain_db, _harm(row), cores > 1 and row.threads >= cores))
     return found
+
+
+def _stands_behind(row: Row, rows: Sequence[Row]) -> bool:
+    """Whether `run` would take another file of that variant on that runtime: one of the format that the runtime prefers.
+
+    They make the same picture in the same time, and the answer shall not depend on which was measured a little faster.
+    """
+    order = runtimes.formats(str(row.runtime)) if row.runtime in runtimes.RUNTIMES else ()
+
+    def place(file: str | None) -> int:
+        suffix = str(file).rpartition(".")[2]
+        return order.index(suffix) if suffix in order else len(order)
+
+    what = (row.name, row.variant, row.runtime, row.threads)
+    same = [r for r in rows if r.status == OK and (r.name, r.variant, r.runtime, r.threads) == what]
+    return any(place(other.file) < place(row.file) for other in same)
 
 
 def _harm(row: Row) -> str:

@@ -30,6 +30,7 @@ MARKERS = {
     "litert": "o", "onnxruntime": "s", "opencv_dnn": "^", "openvino": "P", "ncnn": "v", "tflite_runtime": "D",
     "litert_compiled": "h", "keras": "X",
 }  # fmt: skip
+_WAITS = "capture"
 SERIES = [LIGHT[f"s{i}"] for i in range(6)]
 WIDE_IN, NARROW_IN = 10.0, 4.5
 LEAST_MS = 0.05
@@ -92,19 +93,19 @@ def latencies(result: Result, times: Mapping[int, Sequence[float]], narrow: bool
 
 
 def loops(result: Result, narrow: bool = False) -> Plot | None:
-    """What a frame's time in the whole loop is made of."""
+    """What a frame's time in the whole loop is made of, without capture, which waits for the camera."""
     if not result.loops:
         return None
     with mpl.rc_context(style(narrow)):
         inches = 0.62 * len(result.loops) + (1.5 if narrow else 1.1)
         figure = Figure(figsize=(NARROW_IN if narrow else WIDE_IN, inches), layout="constrained")
         axes = figure.subplots()
-        stages = list(dict.fromkeys(stage for loop in result.loops for stage in loop.stages_ms))
+        stages = [s for s in dict.fromkeys(s for loop in result.loops for s in loop.stages_ms) if s != _WAITS]
         named: set[str] = set()
         tips = {}
         for y, loop in enumerate(result.loops):
             left = 0.0
-            for stage, value in loop.stages_ms.items():
+            for stage, value in ((stage, loop.stages_ms.get(stage, 0.0)) for stage in stages):
                 gid = f"loop-{y}-{stage}"
                 colour = LIGHT["accent"] if stage == "infer" else SERIES[(0, 1, 2, 4, 5)[stages.index(stage) % 5]]
                 (bar,) = axes.barh(y, value, left=left, height=0.42, color=colour, label=stage if stage not in named else "_")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from benchmarks import cases
 from benchmarks.baselines import BASELINES, ORACLES
@@ -179,7 +178,12 @@ def as_table(result: dict[str, Any]) -> str:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Gain against severity, a panel for each kind of blur."""
+    """Gain against severity, a panel for each kind of blur. Raises UsageError without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise UsageError("gain_severity.png needs matplotlib; pip install matplotlib") from error
+
     panels = {"Gaussian, sigma px": "gauss-", "defocus, radius px": "defocus-", "motion, length px": "motion-"}
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     for axes, (title, prefix) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):

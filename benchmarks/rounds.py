@@ -91,7 +91,8 @@ def rows(found: Measurements, folder: Path, at_export: dict[str, Artifact]) -> l
         good = [m for m in measured if not m.error]
         failed = next((m.error for m in measured if m.error), "")
         if not good or failed:
-            made.append(replace(plan.row, message=failed or plan.row.message or "not measured"))
+            message = (failed or plan.row.message or "not measured").replace(f"{plan.job.bundle}/", "")
+            made.append(replace(plan.row, message=message))
             continue
         row = _row(plan.row, good)
         by_case, gain = scores.get(plan.judged_as, ({}, None))

@@ -2,10 +2,10 @@
 
 import math
 
+from benchmarks.intervals import RESOLUTION_MS
 from benchmarks.records import Estimate, Latency
 
 IMPROVED, WORSE, BEYOND, NOISE = "improved", "worse", "beyond", "noise"
-RESOLUTION_MS = 0.02
 LEAST_MS = 0.001
 """What no method takes less than: a logarithm needs a time above 0."""
 _T_975 = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228}

@@ -87,8 +87,13 @@ def measurement() -> Iterator[Finding]:
 
 def commands() -> Iterator[Finding]:
     """What the other commands need."""
-    for package, need in (("keras", "train"), ("tf2onnx", "export"), ("matplotlib", "bench")):
+    workstation = "(needed on a workstation only)"
+    for package, need, where, line in (
+        ("keras", "train", workstation, "make setup"),
+        ("tf2onnx", "export", workstation, "make setup"),
+        ("matplotlib", "bench --report", "(for the page with its plots)", "pip install matplotlib"),
+    ):
         if _has(package):
             yield Finding(need, "ok", f"{package} {version(package)}")
         else:
-            yield Finding(need, "missing", f"{package} is not installed (needed on a workstation only)", "make setup")
+            yield Finding(need, "missing", f"{package} is not installed {where}", line)

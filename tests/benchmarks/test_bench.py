@@ -178,3 +178,24 @@ def test_the_pick_is_kept_for_run_and_what_cannot_be_had_ends_with_six(
     assert result["pick"]["variant"] == kept["variant"]
     assert deblurkit.main(["bench", *QUICK, *words, "--min-gain", "30"]) == 6
     assert json.loads((own_state / "choice.json").read_text()) == kept
+
+
+def test_a_board_without_matplotlib_and_keras_gets_its_answer_all_the_same(tmp_path: Path, photos: Path) -> None:
+    """The device floor: what is measured is printed, kept and written; only the page with its plots is left out."""
+    code = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"matplotlib", "tqdm", "keras", "tensorflow", "train", "export", "skimage", "scipy", "onnx"}:
+            raise ModuleNotFoundError(f"{name} is blocked in this test", name=name)
+sys.meta_path.insert(0, Block())
+import deblurkit
+sys.exit(deblurkit.main(sys.argv[1:]))
+"""
+    words = [*QUICK, "--data", str(photos), "--runtimes", "litert", "--pick", "--report", str(tmp_path / "report")]
+    ended = subprocess.run([sys.executable, "-c", code, "bench", *words], capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "pip install 'deblurkit[bench]'" in ended.stderr
+    assert json.loads(ended.stdout.splitlines()[-1])["pick"]["runtime"] == "litert"
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"bench.json", "report.md", "raw.csv"}
+    assert (tmp_path / "state" / "choice.json").is_file()

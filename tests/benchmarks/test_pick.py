@@ -269,3 +269,11 @@ def test_a_bundle_of_ones_own_is_kept_by_its_folder_and_a_single_file_by_its_own
     kept = as_measured(chosen, result(found), [open_bundle(file)])
     assert kept.bundle == str(file.resolve())
     assert choice.fit(kept) == ""
+
+
+def test_of_two_files_that_a_runtime_reads_the_one_that_run_takes_is_picked() -> None:
+    onnx = row(12.0, 1.9, runtime="openvino", file="small_int8.onnx")
+    tflite = row(11.0, 1.9, runtime="openvino", file="small_int8.tflite")
+    assert picked(onnx, tflite) is onnx
+    assert picked(tflite) is tflite
+    assert picked(replace(onnx, status="failed", latency=None), tflite) is tflite
