@@ -59,7 +59,9 @@ def main() -> int:
         ms = median_ms(LITERT if row["runtime"] == "litert" else ONNX, bundles / row["name"] / row["file"], result["size_wh"])
         ratio = row["stages_ms"]["infer"] / ms
         far += abs(ratio - 1) > 0.05
-        print(f"{row['file']:22} {row['runtime']:12} bench {row['stages_ms']['infer']:7.2f} ms  alone {ms:7.2f} ms  ratio {ratio:.3f}")
+        print(
+            f"{row['file']:22} {row['runtime']:12} bench {row['stages_ms']['infer']:7.2f} ms  alone {ms:7.2f} ms  ratio {ratio:.3f}"
+        )
     return 1 if far else 0
 
 

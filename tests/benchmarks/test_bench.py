@@ -193,7 +193,9 @@ import deblurkit
 sys.exit(deblurkit.main(sys.argv[1:]))
 """
     words = [*QUICK, "--data", str(photos), "--runtimes", "litert", "--pick", "--report", str(tmp_path / "report")]
-    ended = subprocess.run([sys.executable, "-c", code, "bench", *words], capture_output=True, text=True, timeout=300, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "bench", *words], capture_output=True, text=True, timeout=300, check=False
+    )
     assert ended.returncode == 0, ended.stderr
     assert "pip install 'deblurkit[bench]'" in ended.stderr
     assert json.loads(ended.stdout.splitlines()[-1])["pick"]["runtime"] == "litert"
