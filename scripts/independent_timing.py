@@ -56,7 +56,8 @@ def main() -> int:
     for row in result["rows"]:
         if row["status"] != "ok" or row["threads"] != 1 or row["runtime"] not in ("litert", "onnxruntime"):
             continue
-        ms = median_ms(LITERT if row["runtime"] == "litert" else ONNX, bundles / row["name"] / row["file"], result["size_wh"])
+        code = LITERT if row["runtime"] == "litert" else ONNX
+        ms = median_ms(code, bundles / row["name"] / row["file"], result["size_wh"])
         ratio = row["stages_ms"]["infer"] / ms
         far += abs(ratio - 1) > 0.05
         print(

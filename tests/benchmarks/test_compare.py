@@ -293,7 +293,7 @@ def test_a_file_that_is_no_result_ends_with_3_and_its_reason(tmp_path: Path, con
     assert "bad.json" in str(raised.value)
 
 
-def test_a_noisy_result_accuses_no_file_of_being_slow_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_noisy_result_accuses_no_file_of_being_slow_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     restless = tuple(replace(r, latency=replace(r.latency, steady=False)) if r.latency else r for r in rows())
     slow = (replace(restless[0], latency=replace(times(30.0), steady=False)), *restless[1:])
     found = compare(result(), result(rows=slow))
@@ -302,6 +302,6 @@ def test_a_noisy_result_accuses_no_file_of_being_slow_and_says_so(tmp_path: Path
     assert found.times_compared
     assert not found.times_judged
     assert main([*files(tmp_path, result(), result(rows=slow)), "--quiet"]) == 0
-    assert "noisy" in caplog.text
+    assert "noisy" in capsys.readouterr().err
     with pytest.raises(GateError):  # the same times, from a machine that held still
         main([*files(tmp_path, result(), with_first(latency=times(30.0))), "--quiet"])
