@@ -1,9 +1,11 @@
 """What several test files share: the shipped bundle, a generated picture, and the command line in this process."""
 
+import atexit
 import logging
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,14 @@ from device.frame import Pixels
 from device.picture import write_picture
 from device.scene import chart, dead_leaves
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "rigs"))
+
+# One browser for all tests: two cannot run side by side.
+from page_parts import browser, visit  # noqa: F401
+
 NAMES = {"a.png": (60, 80), "b.jpg": (61, 83), "c.webp": (33, 47), "d.bmp": (1, 9), "e.tif": (64, 64)}
+# The summary is the last that is said: LiteRT's CompiledModel says two lines more as the process ends.
+atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 os.environ["KERAS_BACKEND"] = "tensorflow"  # of the tests marked keras, whatever the shell prefers
 
 

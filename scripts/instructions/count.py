@@ -32,7 +32,7 @@ RUNTIMES = {"tflite": ("litert",), "onnx": ("onnxruntime", "opencv_dnn", "openvi
 SMALL, CAMERA = (192, 128), (640, 480)
 TIMES, MOST_SPREAD = 2, 0.005
 AT_BOTH_SIZES = {("litert", "int8"), ("litert", "dynamic"), ("litert", "fp32"), ("onnxruntime", "int8"), ("ncnn", "fp16")}
-"""The rest at 192x128 only: instructions per pixel differ little between the two (LiteRT 1 %, others up to 9 %)."""
+"""The rest at 192x128 only: instructions per pixel differ little between the two (LiteRT 1 %, others up to 10 %)."""
 ORDER = ("bundle", "file", "runtime", "core", "what", "size_wh")
 WHOLE_FRAMES = {("litert", "int8"), ("litert", "dynamic")}
 """What `deblurkit run` takes by default."""

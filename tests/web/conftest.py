@@ -1,7 +1,6 @@
 """What the page's tests share: the page's server, with real telemetry and a state that a test can change."""
 
 import http.client
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from page_parts import show  # noqa: F401
 
 from device.controls import Choice, Controls
 from device.errors import UsageError
@@ -17,10 +17,6 @@ from device.frame import Frame, Restored
 from device.settings import WebSettings
 from device.sinks.web import Web
 from device.telemetry import Telemetry
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rigs"))
-
-from page_parts import browser, show, visit  # noqa: F401
 
 
 class Counting(Telemetry):
