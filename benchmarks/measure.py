@@ -66,7 +66,6 @@ class Measured:
     """The answer; `error` says why there is nothing else."""
 
     error: str = ""
-    missing: bool = False
     load_ms: float = 0.0
     first_ms: float = 0.0
     at_s: tuple[float, ...] = ()

@@ -40,7 +40,6 @@ class Measurements:
     of: list[list[Measured]] = field(default_factory=list)
     """By combination: a measurement for each round."""
     complete: bool = False
-    rounds: int = 0
 
 
 def run(
@@ -51,7 +50,7 @@ def run(
     `seconds` is how long each process times frames; None: what the budget allows, 0.5 to 4 s. Ctrl-C ends it early: what was
     measured until then is returned.
     """
-    found = Measurements(planned, [[] for _ in planned], rounds=rounds)
+    found = Measurements(planned, [[] for _ in planned])
     todo = [(n, i) for n in range(rounds) for i, p in enumerate(planned) if p.interpreter is not None]
     overhead = dict.fromkeys(range(len(planned)), _GUESSED_OVERHEAD_S)
     judged: set[str] = set()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from benchmarks.measure import KERAS
 from benchmarks.pick import front, pick
 from benchmarks.records import OK, SCHEMA, Loop, Pick, Result, Row, Sustained
 from device.bundle import Bundle
-from device.errors import GateError, RunError
+from device.errors import DeblurkitError, GateError, RunError
 
 log = logging.getLogger(__name__)
 BUDGET_MIN = {"quick": 2.75, "full": 18.5}
@@ -76,6 +77,9 @@ def measure(wanted: Wanted, raw_csv: Path) -> Result:
                 _add_loops(wanted, rows, planned, networks if full else [], loops)
         except KeyboardInterrupt:
             complete = False
+        except (DeblurkitError, subprocess.TimeoutExpired) as error:  # what was measured before is not lost with it
+            doubts.append(f"the whole loop could not be measured: {error}")
+            log.warning("%s", doubts[-1])
         picked = _picked(wanted, rows, loops)
         shown = [i for i, row in enumerate(rows) if picked and row.label == picked.label]
         examples = rounds.examples(found, folder, [*shown, *(i for i in networks if i not in shown)][:2])
@@ -88,7 +92,7 @@ def measure(wanted: Wanted, raw_csv: Path) -> Result:
 
 
 def load(wanted: Wanted) -> Result:
-    """The suite `sustained`: the pick of this board, or the given bundle's usual file, at full load."""
+    """The suite `sustained`: the file that each bundle prefers, or the wanted ones, at full load."""
     began_s, started = time.monotonic(), datetime.now().astimezone()
     machine = environment.machine()
     doubts = environment.doubts_before(machine, environment.moment(began_s), environment.busy_cores())

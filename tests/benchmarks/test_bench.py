@@ -201,3 +201,14 @@ sys.exit(deblurkit.main(sys.argv[1:]))
     assert json.loads(ended.stdout.splitlines()[-1])["pick"]["runtime"] == "litert"
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"bench.json", "report.md", "raw.csv"}
     assert (tmp_path / "state" / "choice.json").is_file()
+
+
+def test_a_loop_that_fails_takes_nothing_of_what_was_measured_with_it(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEBLURKIT_NO_SUCH_SETTING", "1")  # `run` refuses it
+    result = from_json(bench(capsys, "--runtimes", "litert", "--variants", "int8", "fp32", "--data", str(photos)), "here")
+    assert {row.status for row in result.rows if row.kind == "network"} == {OK}
+    assert result.pick is not None
+    assert not result.loops
+    assert any("whole loop could not be measured" in doubt for doubt in result.doubts)
