@@ -89,13 +89,13 @@ def compare(options: argparse.Namespace) -> str:
         architecture, recipe = record.network, record.recipe
         if not record.finished:
             pictures = pictures or data.load_photographs(options.train, PATCH)
-            batches: data.Batches = data.Patches(
-                pictures, record.blur, patch=PATCH, batch=recipe.batch, steps_per_epoch=recipe.steps_per_epoch, seed=0
+            luma = architecture.colour == "luma"
+            batches = data.Patches(
+                pictures, record.blur, patch=PATCH, batch=recipe.batch, steps_per_epoch=recipe.steps_per_epoch, seed=0, luma=luma
             )
             few = data.load_photographs(options.validation, PATCH)[:: max(1, 40 // options.pictures)]
             validation = data.fixed_pairs(few, record.blur, side=256, whole=False, multiple=16, seed=0)
-            if architecture.colour == "luma":
-                batches = data.Luma(batches)
+            if luma:
                 validation = data.to_luma(validation[0]), data.to_luma(validation[1])
             record = fit.fit(record, folder, batches, validation, quiet=True)
         found = {"name": name, "macs": record.macs_per_pixel, "parameters": record.parameters, "seconds": record.seconds}

@@ -183,7 +183,7 @@ def main(argv: list[str]) -> int:
     )  # fmt: skip
     if val_share == 0:
         log.warning("--val-share 0: validated on the training pictures, so the figures say nothing about other pictures")
-    whole = recipe.patch == 0
+    whole, luma = recipe.patch == 0, architecture.colour == "luma"
     side = architecture.fixed_hw[0] if architecture.fixed_hw else 256
     multiple = architecture.pad_multiple
     validation = data.fixed_pairs(
@@ -209,13 +209,12 @@ def main(argv: list[str]) -> int:
                 batch=batch,
                 steps_per_epoch=recipe.steps_per_epoch,
                 seed=record.seed,
+                luma=luma and not record.teacher,  # a teacher wants rgb and hands on luma
             )
             for patch, batch in recipe.stages
         ]
         batches = data.Growing(patches, recipe.epochs) if recipe.grow else patches[0]
-    if architecture.colour == "luma":
-        if not record.teacher:  # a teacher wants rgb and hands on luma
-            batches = data.Luma(batches)
+    if luma:
         validation = to_luma(validation[0]), to_luma(validation[1])
     if options.profile:
         return profile.run(record, batches, cache, options.json)

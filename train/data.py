@@ -59,6 +59,9 @@ class Picture:
 
 AnyPicture = TypeVar("AnyPicture", bound=Photograph)
 Item = TypeVar("Item")
+Crop = NDArray[np.uint8] | NDArray[np.float32]
+"""What patches are cut from: (height, width, 3) bytes, or (height, width) brightness in 0..1."""
+_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}  # by number of quarter turns
 
 
 def load_photographs(folder: Path, smallest: int, cache: PixelCache | None = None) -> list[FilePicture]:
@@ -217,19 +220,29 @@ class Patches:
 
     A patch alone would be mostly margin: 64 pixels need 102 to blur from. So a stream of crops of at most `_CROP_PX` is
     blurred, each serves `_SERVED` times the patches that fit into it, and every step draws from the `_WINDOW` current crops.
+    With `luma` the batches hold brightness only, (n, patch, patch, 1), computed once a crop.
     """
 
     def __init__(
-        self, pictures: Sequence[Photograph], blur: Camera, *, patch: int, batch: int, steps_per_epoch: int, seed: int
+        self,
+        pictures: Sequence[Photograph],
+        blur: Camera,
+        *,
+        patch: int,
+        batch: int,
+        steps_per_epoch: int,
+        seed: int,
+        luma: bool = False,
     ) -> None:
         self.steps_per_epoch = steps_per_epoch or max(1, len(pictures) // batch)
         self._pictures, self._blur, self._patch, self._batch, self._seed = pictures, blur, patch, batch, seed
+        self._luma = luma
         areas = np.array([p.size_hw[0] * p.size_hw[1] for p in pictures], np.float64)
         # Large pictures hold more to learn from, but not in proportion: their square root.
         self._odds = np.sqrt(areas) / np.sqrt(areas).sum()
         self._patches_per_crop = _SERVED * max(1, (_CROP_PX // patch) ** 2)
         self._window = max(_WINDOW, batch)
-        self._crops: dict[int, Future[tuple[Pixels, Pixels]]] = {}
+        self._crops: dict[int, Future[tuple[Crop, Crop]]] = {}
         self._lock = threading.Lock()
 
     def batch(self, step: int) -> Batch:
@@ -237,9 +250,9 @@ class Patches:
         oldest = step * self._batch // self._patches_per_crop
         chosen = oldest + rng.choice(self._window, self._batch, replace=False)
         pairs = [self._draw(*self._crop(int(i), oldest), rng) for i in chosen]
-        return to_float(np.stack([b for b, _ in pairs])), to_float(np.stack([s for _, s in pairs]))
+        return _joined([b for b, _ in pairs]), _joined([s for _, s in pairs])
 
-    def _crop(self, index: int, oldest: int) -> tuple[Pixels, Pixels]:
+    def _crop(self, index: int, oldest: int) -> tuple[Crop, Crop]:
         """The crop of this place in the stream, made by the first thread that asks and kept while it is current."""
         with self._lock:
             for old in [i for i in self._crops if i < oldest - 2 * self._window]:
@@ -253,7 +266,11 @@ class Patches:
                 future.set_exception(error)
         return future.result()
 
-    def _make_crop(self, index: int) -> tuple[Pixels, Pixels]:
+    def _make_crop(self, index: int) -> tuple[Crop, Crop]:
+        blurred, sharp = self._blurred_crop(index)
+        return (_brightness(blurred), _brightness(sharp)) if self._luma else (blurred, sharp)
+
+    def _blurred_crop(self, index: int) -> tuple[Pixels, Pixels]:
         rng = np.random.default_rng([self._seed, index, 1])
         picture = self._pictures[int(rng.choice(len(self._pictures), p=self._odds))]
         height, width = (max(self._patch, min(_CROP_PX, side)) for side in picture.size_hw)
@@ -268,29 +285,33 @@ class Patches:
         inside = np.s_[margin : margin + height, margin : margin + width]
         return self._blur.degrade(crop, rng, trim=margin), crop[inside].copy()
 
-    def _draw(self, blurred: Pixels, sharp: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    def _draw(self, blurred: Crop, sharp: Crop, rng: np.random.Generator) -> tuple[Crop, Crop]:
         top = int(rng.integers(0, sharp.shape[0] - self._patch + 1))
         left = int(rng.integers(0, sharp.shape[1] - self._patch + 1))
         turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
         inside = np.s_[top : top + self._patch, left : left + self._patch]
 
-        def turn(pixels: Pixels) -> Pixels:
-            turned = np.rot90(pixels[inside], turns)
-            return turned[:, ::-1] if mirror else turned
+        def turn(crop: Crop) -> Crop:  # OpenCV turns several times as fast as NumPy, and lets other threads run meanwhile
+            turned = cv2.rotate(crop[inside], _TURNS[turns]) if turns else crop[inside]
+            return cv2.flip(turned, 1) if mirror else turned  # type: ignore[return-value]
 
         return turn(blurred), turn(sharp)
 
 
-class Luma:
-    """The luma of another data set's batches, for networks that restore brightness only."""
+def _brightness(pixels: Pixels) -> Crop:
+    return to_luma(to_float(pixels))[..., 0]
 
-    def __init__(self, batches: Batches) -> None:
-        self._batches = batches
-        self.steps_per_epoch = batches.steps_per_epoch
 
-    def batch(self, step: int) -> Batch:
-        blurred, sharp = self._batches.batch(step)
-        return to_luma(blurred), to_luma(sharp)
+def _joined(patches: list[Crop]) -> NDArray[np.float32]:
+    """(n, patch, patch, 3 or 1) in 0..1."""
+    height, width = patches[0].shape[:2]
+    joined = np.empty((len(patches), height, width, *(patches[0].shape[2:] or (1,))), np.float32)
+    for place, patch in zip(joined, patches, strict=True):
+        if patch.dtype == np.uint8:
+            np.multiply(patch, np.float32(1 / 255), out=place, dtype=np.float32)
+        else:
+            place[..., 0] = patch
+    return joined
 
 
 class Growing:

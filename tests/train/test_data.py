@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from device.degrade import KINDS, Camera, to_float
+from device.degrade import KINDS, Camera, to_float, to_luma
 from device.errors import DataError
 from device.picture import write_picture
 from device.scene import dead_leaves
@@ -48,8 +48,8 @@ def fill(folder: Path, count: int, height: int = 72, width: int = 90, first_seed
     return folder
 
 
-def patches(pictures: list[Picture], blur: Camera = CAMERA, seed: int = 0) -> Patches:
-    return Patches(pictures, blur, patch=32, batch=6, steps_per_epoch=5, seed=seed)
+def patches(pictures: list[Picture], blur: Camera = CAMERA, seed: int = 0, luma: bool = False) -> Patches:
+    return Patches(pictures, blur, patch=32, batch=6, steps_per_epoch=5, seed=seed, luma=luma)
 
 
 def names(pictures: list[Picture]) -> list[str]:
@@ -122,6 +122,13 @@ def test_patches_have_the_asked_size_and_hold_values_from_zero_to_one() -> None:
         assert batch.min() >= 0
         assert batch.max() <= 1
     assert not np.array_equal(blurred, sharp)
+
+
+def test_patches_of_brightness_are_the_luma_of_the_colour_ones() -> None:
+    colour, brightness = (patches(leaves(3), luma=luma).batch(2) for luma in (False, True))
+    for rgb, luma in zip(colour, brightness, strict=True):
+        assert luma.shape == (6, 32, 32, 1)
+        np.testing.assert_allclose(luma, to_luma(rgb), atol=1e-6)
 
 
 def test_without_blur_noise_and_jpeg_both_sides_of_a_pair_are_equal() -> None:
