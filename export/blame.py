@@ -22,6 +22,7 @@ from device.config import nearest
 from device.console import quiet_stdio
 from device.errors import ExportError
 from device.quality import mean_psnr, psnr
+from device.runtimes.onnxruntime import session_options
 
 _THREADS = 2
 _MOVES = {"DepthToSpace", "Flatten", "Identity", "MaxPool", "Reshape", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze"}
@@ -315,9 +316,7 @@ def _write(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], values: dict[str
 
 def _run(model: bytes, tensors: np.ndarray) -> Iterator[np.ndarray]:
     """What the file makes, of one picture after the other."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = _THREADS, 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, session_options(_THREADS), providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0].name
     for tensor in tensors:
         yield session.run(None, {given: tensor[None]})[0]

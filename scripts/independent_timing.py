@@ -26,6 +26,7 @@ ONNX = """
 import sys, time, numpy as np, onnxruntime as rt
 options = rt.SessionOptions()
 options.intra_op_num_threads = 1
+options.add_session_config_entry("session.x64quantprecision", "1")
 s = rt.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
 given = s.get_inputs()[0]
 x = np.random.default_rng(0).integers(0, 255, (1, int(sys.argv[3]), int(sys.argv[2]), given.shape[3]))
