@@ -2,6 +2,7 @@
 
     python -m benchmarks.emulated            the tables of docs/boards-predicted.md
     python -m benchmarks.emulated counts     those of docs/networks.md
+    python -m benchmarks.emulated against F  what a board measured (the bench.json F) beside what was predicted for it
 
 Nothing here was measured on a board. Instructions: instructions.json, made by scripts/instructions/count.py. Networks whose
 milliseconds on the boards others published (published.json) were counted the same way: that gives instructions per clock
@@ -15,6 +16,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from benchmarks.records import Machine, Result, from_json
+from device.console import table
+from device.errors import DataError
 
 HERE = Path(__file__).parent
 COUNT_AGAIN = "python scripts/instructions/count.py"
@@ -283,5 +288,59 @@ def counts() -> str:
     return "\n".join(lines)
 
 
+def against(result: Result) -> list[Row]:
+    """Measured p50 of the runtime's call beside the prediction, for the rows of a Raspberry Pi's result that have one.
+
+    file, runtime, threads, low_ms, high_ms, measured_ms. Raises DataError for another machine or another frame.
+    """
+    board = next((b for b in BOARDS if _is(result.machine, b)), None)
+    if board is None:
+        known = ", ".join(b.name for b in BOARDS)
+        raise DataError(f"{result.machine.board or result.machine.cpu}: nothing is predicted for it; expected one of {known}")
+    if result.size_wh != SIZE_WH:
+        raise DataError(
+            f"a frame of {result.size_wh[0]}x{result.size_wh[1]} was measured; predicted are 640x480: leave --size out"
+        )
+    measured = {(row.sha256, row.runtime, row.threads): row.stages_ms["infer"] for row in result.rows if "infer" in row.stages_ms}
+    rows = []
+    for count in _frames(counted()["rows"]).values():
+        for threads in THREADS:
+            ms = measured.get((count["sha256"], count["runtime"], threads))
+            if ms is not None and count["core"] == board.core:
+                low, high = milliseconds(board, count, threads)
+                rows.append(
+                    {"file": count["file"], "runtime": count["runtime"], "threads": threads,
+                     "low_ms": low, "high_ms": high, "measured_ms": ms}
+                )  # fmt: skip
+    return rows
+
+
+def _is(machine: Machine, board: Board) -> bool:
+    named = (machine.board or "").startswith(board.name.split(",")[0])
+    return named and machine.most_mhz is not None and abs(machine.most_mhz / 1000 - board.ghz) < 0.05
+
+
+def comparison(result: Result) -> str:
+    """`against` as a table, with how many lay within."""
+    rows = against(result)
+    cells = [
+        [r["file"], r["runtime"], str(r["threads"]), f"{r['low_ms']:.0f}-{r['high_ms']:.0f}", f"{r['measured_ms']:.1f}",
+         "within" if r["low_ms"] <= r["measured_ms"] <= r["high_ms"] else "outside"]
+        for r in rows
+    ]  # fmt: skip
+    within = sum(row[-1] == "within" for row in cells)
+    header = ["file", "runtime", "threads", "predicted ms", "measured ms", ""]
+    return f"{table(header, cells)}\n{within} of {len(cells)} within what was predicted"
+
+
 if __name__ == "__main__":
-    print(counts() if sys.argv[1:] == ["counts"] else tables())
+    match sys.argv[1:]:
+        case ["against", file]:
+            try:
+                print(comparison(from_json(json.loads(Path(file).read_text()), file)))
+            except (OSError, ValueError) as error:  # DataError is a ValueError
+                sys.exit(f"{error}")
+        case ["counts"]:
+            print(counts())
+        case _:
+            print(tables())

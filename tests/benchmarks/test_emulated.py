@@ -2,12 +2,15 @@
 
 import copy
 import json
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import result_parts
 
 from benchmarks import emulated
+from device.errors import DataError
 
 HOME = Path(__file__).parents[2]
 CORES = ("cortex-a72", "cortex-a76")
@@ -155,3 +158,26 @@ def test_the_documents_hold_the_tables_that_the_commands_print() -> None:
         ("docs/networks.md", "python -m benchmarks.emulated counts", emulated.counts()),
     ):
         assert table in (HOME / name).read_text(), f"{name}: put in what `{command}` prints"
+
+
+def test_what_a_board_measured_is_laid_beside_what_was_predicted_for_it() -> None:
+    count = next(
+        row for row in emulated.counted()["rows"]
+        if (row["file"], row["core"], row["what"], row["runtime"]) == ("small_int8.tflite", "cortex-a76", "invoke", "litert")
+    )  # fmt: skip
+    board = emulated.BOARDS[2]
+    low, high = emulated.milliseconds(board, count, 1)
+    for measured_ms, said in ((0.5 * (low + high), "1 of 1 within"), (2 * high, "0 of 1 within")):
+        row = result_parts.row(sha256=count["sha256"], stages_ms={"infer": measured_ms})
+        shown = emulated.comparison(result_parts.result(rows=(row,)))
+        assert f"{measured_ms:.1f}" in shown
+        assert said in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"board": "Some laptop"}, "Some laptop"), ({"most_mhz": 1000.0}, "expected one of Raspberry Pi 4")]
+)
+def test_a_board_that_nothing_was_predicted_for_is_refused(changes: dict[str, object], named: str) -> None:
+    result = result_parts.result()
+    with pytest.raises(DataError, match=named):
+        emulated.against(replace(result, machine=replace(result.machine, **changes)))
