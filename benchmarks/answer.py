@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.pick import SAME_DB
+from benchmarks.pick import SAME_DB, SHARE
 from benchmarks.records import OK, Pick, Result, Row
 
 RATES_FPS = (60, 30, 25, 15, 10, 5)
@@ -40,7 +40,7 @@ def best_for(rows: Sequence[Row]) -> list[tuple[Row, str]]:
         words[0].append("the fastest")
         words[_best(gains, range(len(front)))].append("the best picture")
     for fps in RATES_FPS:
-        able = [i for i, row in enumerate(front) if row.latency and row.latency.p95_ms.high <= 1000 / fps]
+        able = [i for i, row in enumerate(front) if row.latency and row.latency.p95_ms.high <= SHARE * 1000 / fps]
         if able:
             words[_best(gains, able)].append(str(fps))
     return [(row, said) for i, row in enumerate(front) if (said := _said(words[i], row))]

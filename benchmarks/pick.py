@@ -1,7 +1,7 @@
 """The answer: which of the measured rows to run here, and why. docs/results.md describes the rule in words.
 
 Candidates are network rows that `deblurkit run` can run here, that agree with the reference and improve blurred pictures.
-Without a wish: the best picture at 30 frames a second; where nothing reaches that, the fastest within 0.3 dB of the best.
+Without a wish: the best picture at 30 frames a second, or at the next lower of `USUAL_FPS` that something keeps.
 """
 
 import os
@@ -14,11 +14,10 @@ from device.bundle import MANIFEST, SHIPPED, Bundle, file_facts, shipped
 from device.choice import Measured
 from device.errors import GateError, UsageError
 
-USUAL_FPS = 30.0
-"""Of cameras, where nobody says how many are wanted."""
+USUAL_FPS = (30.0, 25.0, 15.0, 10.0, 5.0)
+"""Of cameras, where nobody says how many are wanted: the first that something keeps."""
 SHARE = 0.85
 """Of a frame's interval that restoring may take (p95, upper end of its interval): capture and output take the rest."""
-NEAR_BEST_DB = 0.3
 SAME_DB = 0.05
 """Gains that differ by less are the same."""
 SAME_SHARE = 0.05
@@ -48,6 +47,7 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class _Wish:
+    fps: float | None
     ms: float
     """That a frame may take at most."""
     slow: dict[str, float]
@@ -94,11 +94,12 @@ def pick(
     loops = tuple(loops)
     wish = _wish(fps, max_ms, min_gain_db, loops)
     if wish is None and good:
-        usual = _wish(USUAL_FPS, None, min_gain_db, loops)
         first = next(tier for tier in _tiers(good) if tier)
-        if usual is None or not any(usual.is_met(c) for c in first):
-            return _at_any_rate(first)
-        wish = usual
+        rates = (_wish(rate, None, min_gain_db, loops) for rate in USUAL_FPS)
+        wish = next((each for each in rates if each and any(each.is_met(c) for c in first)), None)
+        if wish is None:
+            fastest = _fastest(first)
+            return _pick(fastest, f"nothing keeps {USUAL_FPS[-1]:g} frames a second; the fastest: {fastest.figures}")
     if wish is None:
         raise GateError(_nearest(candidates, None, min_gain_db))
     chosen = next((found for tier in _tiers(good) if (found := [c for c in tier if wish.is_met(c)])), None)
@@ -107,7 +108,8 @@ def pick(
     best = _best(chosen)
     why = f"the best picture of {len(chosen)} that restore {wish.words}: {best.figures}"
     if fps is None and max_ms is None:
-        why = f"no rate was asked for, so that of most cameras was taken; {why}"
+        usual = "that of most cameras" if wish.fps == USUAL_FPS[0] else f"{wish.fps:g}, since nothing keeps {USUAL_FPS[0]:g},"
+        why = f"no rate was asked for, so {usual} was taken; {why}"
     return _pick(best, why + _given_up(best, good, wish))
 
 
@@ -205,7 +207,7 @@ def _wish(fps: float | None, max_ms: float | None, min_gain_db: float | None, lo
     ms = min(limit for limit, _ in limits)
     words = " and ".join(words for _, words in limits)
     slow = {loop.label: loop.fps for loop in loops if fps is not None and loop.fps < fps}
-    return _Wish(ms, slow, words + (f" with a gain of at least {min_gain_db:.2f} dB" if min_gain_db else ""))
+    return _Wish(fps, ms, slow, words + (f" with a gain of at least {min_gain_db:.2f} dB" if min_gain_db else ""))
 
 
 def _tiers(good: Sequence[_Candidate]) -> list[list[_Candidate]]:
@@ -233,17 +235,6 @@ def _fastest(candidates: Sequence[_Candidate]) -> _Candidate:
     alike = [c for c in alike if (c.row.peak_rss_mib or 0.0) <= least * (1 + _SAME_MEMORY_SHARE)]
     order = list(runtimes.RUNTIMES)
     return min(alike, key=lambda c: (order.index(str(c.row.runtime)) if c.row.runtime in order else len(order), -c.gain_db))
-
-
-def _at_any_rate(tier: Sequence[_Candidate]) -> Pick:
-    top = max(c.gain_db for c in tier)
-    near = [c for c in tier if c.gain_db >= top - NEAR_BEST_DB]
-    best = _fastest(near)
-    why = (
-        f"nothing keeps {USUAL_FPS:g} frames a second, so the fastest of {len(near)} within {NEAR_BEST_DB} dB of the best "
-        f"gain ({top:+.2f} dB): {best.figures}"
-    )
-    return _pick(best, why)
 
 
 def _pick(best: _Candidate, why: str) -> Pick:

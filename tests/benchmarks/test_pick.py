@@ -163,14 +163,18 @@ def test_without_a_wish_it_is_the_rate_of_most_cameras() -> None:
     assert pick([fits, late]).why.startswith("no rate was asked for, so that of most cameras was taken")
 
 
-def test_where_nothing_reaches_that_it_is_the_fastest_near_the_best() -> None:
-    best, near, far = row(90, 1.9, variant="fp32"), row(60, 1.65), row(40, 1.4, "nano")
-    assert picked(best, near, far) == near
-    assert (
-        "nothing keeps 30 frames a second, so the fastest of 2 within 0.3 dB of the best gain (+1.90 dB)"
-        in pick([best, near, far]).why
-    )
-    assert picked(best, near, far, row(20, 1.3, "nano", threads=4)) == near  # for a wish of nobody no core is taken
+def test_where_nothing_keeps_that_it_is_the_next_lower_rate_of_cameras() -> None:
+    best, near, far = row(180, 1.9, variant="fp32"), row(60, 1.65), row(40, 1.4, "nano")
+    assert picked(best, near, far) == far
+    assert "so 15, since nothing keeps 30, was taken; the best picture of 1 that restore 15 frames" in pick([best, near, far]).why
+    assert picked(best, near) == near
+    assert picked(best, near, far, row(20, 1.3, "nano", threads=4)) == far  # for a wish of nobody no core is taken
+
+
+def test_where_nothing_keeps_any_rate_it_is_the_fastest() -> None:
+    best, fastest = row(700, 1.9, variant="fp32"), row(400, 1.3)
+    assert picked(best, fastest) == fastest
+    assert pick([best, fastest]).why.startswith("nothing keeps 5 frames a second; the fastest: +1.30 dB")
 
 
 # What is no candidate

@@ -18,6 +18,7 @@ import onnxruntime  # noqa: E402
 
 from device.errors import ExportError  # noqa: E402
 from device.quality import mean_psnr  # noqa: E402
+from device.runtimes.onnxruntime import session_options  # noqa: E402
 from device.scene import dead_leaves  # noqa: E402
 from export.blame import LayerLoss, describe, in_float, layer_losses, layer_of, plot  # noqa: E402
 from export.subject import Calibration  # noqa: E402
@@ -59,7 +60,7 @@ def files(made: "keras.Model") -> Files:
 
 
 def restored(model: bytes, pictures: np.ndarray = BLURRED) -> np.ndarray:
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, session_options(1), providers=["CPUExecutionProvider"])
     return np.concatenate([session.run(None, {"blurred": picture[None]})[0] for picture in pictures])
 
 
