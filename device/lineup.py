@@ -62,7 +62,9 @@ class Lineup:
         self.choices = self._choices(self.models)
         """Every file of the bundles at hand and of the shipped ones, on each runtime that is installed and reads it."""
         self._next: tuple[tuple[Model, ...], list[Restorer]] | None = None
-        self._changing = threading.Lock()  # one change at a time
+        self._changes = threading.Lock()
+        self._changing = False
+        self._asked: tuple[Model, ...] | None = None
         self._failures: deque[float] = deque(maxlen=_MOST_FAILURES)
         self._at_work = self._restorers[0]
 
@@ -123,33 +125,52 @@ class Lineup:
 
     def reload(self) -> None:
         """Open the bundles again from the disk; checked on generated scenes before they are used."""
-        self._change(self.models)
+        self._change(self._asked or self.models)
 
     def _change(self, models: tuple[Model, ...]) -> None:
-        def work() -> None:
-            with self._changing:
-                restorers: list[Restorer] = []
-                try:
-                    restorers = self._open(models)
-                    for restorer in restorers:
-                        _verify(restorer)
-                        restorer.telemetry = self._telemetry
-                except Exception as error:  # runtimes raise what they like, and the present models go on
-                    for restorer in restorers:
-                        restorer.close()
-                    self.message = f"not changed: {error}"
-                    log.error("%s", self.message)
-                    return
-                self._next = (models, restorers)
-                self.message = "restoring with " + ", ".join(r.description for r in restorers)
-                log.info("%s", self.message)
+        """Ask for these. One change is made at a time and one waits, the newest: what was asked before it is not made."""
+        with self._changes:
+            self._asked = models
+            if not self._changing:
+                self._changing = True
+                threading.Thread(target=self._make_changes, name="reload", daemon=True).start()
 
-        threading.Thread(target=work, name="reload", daemon=True).start()
+    def _make_changes(self) -> None:
+        while True:
+            with self._changes:
+                models, self._asked = self._asked, None
+                if models is None:
+                    self._changing = False
+                    return
+            self._make_ready(models)
+
+    def _make_ready(self, models: tuple[Model, ...]) -> None:
+        restorers: list[Restorer] = []
+        try:
+            restorers = self._open(models)
+            for restorer in restorers:
+                _verify(restorer)
+                restorer.telemetry = self._telemetry
+        except Exception as error:  # runtimes raise what they like, and the present models go on
+            for restorer in restorers:
+                restorer.close()
+            self.message = f"not changed: {error}"
+            log.error("%s", self.message)
+            return
+        with self._changes:
+            passed_over, self._next = self._next, (models, restorers)
+        for restorer in passed_over[1] if passed_over else ():
+            restorer.close()
+        self.message = "restoring with " + ", ".join(r.description for r in restorers)
+        log.info("%s", self.message)
 
     def _take_over(self) -> None:
         """Between two frames: what was made ready takes the place of what there was."""
         if self._next is not None:
-            (self.models, restorers), self._next = self._next, None
+            with self._changes:
+                taken, self._next = self._next, None
+            assert taken is not None  # only this thread takes
+            self.models, restorers = taken
             self.choices = self._choices(self.models)
             old, self._restorers = self._restorers, restorers
             for restorer in old:

@@ -196,11 +196,12 @@ def test_a_region_outside_the_picture_is_wrong_usage(picture: Pixels, telemetry:
 def test_changes_and_frames_at_the_same_time_do_not_disturb_each_other(
     lineup: Lineup, frame: Frame, telemetry: Telemetry
 ) -> None:
-    over = threading.Event()
+    over, most = threading.Event(), [0]
 
     def change() -> None:
         while not over.is_set():
             lineup.reload()
+            most[0] = max(most[0], sum(t.name == "reload" for t in threading.enumerate()))
             time.sleep(0.01)
 
     thread = threading.Thread(target=change)
@@ -211,7 +212,26 @@ def test_changes_and_frames_at_the_same_time_do_not_disturb_each_other(
         over.set()
         thread.join()
     until(lambda: not any(t.name == "reload" for t in threading.enumerate()))
+    assert most == [1]
     assert telemetry.not_restored == 0
+
+
+def test_of_changes_that_are_asked_for_quickly_the_last_is_made_and_none_is_left_open(
+    lineup: Lineup, frame: Frame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, closed = [], []
+    open_all, close = lineup._open, Restorer.close
+    monkeypatch.setattr(lineup, "_open", lambda models: opened.append(restorers := open_all(models)) or restorers)
+    monkeypatch.setattr(Restorer, "close", lambda self: (closed.append(self), close(self)))
+    wanted = [c for c in lineup.choices if c.bundle == "nano" and c.runtime == "litert"]
+    for choice in wanted:
+        lineup.switch(choice)
+    until(lambda: not any(t.name == "reload" for t in threading.enumerate()))
+    lineup.restore(frame)
+    assert lineup.restorer().artifact.variant == wanted[-1].variant
+    assert len(opened) < len(wanted)
+    unused = [restorer for restorers in opened for restorer in restorers if restorer not in lineup.restorers]
+    assert all(restorer in closed for restorer in unused)
 
 
 def test_an_unknown_bundle_is_refused_at_the_start(telemetry: Telemetry) -> None:
