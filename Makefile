@@ -3,7 +3,7 @@ PORT ?= 8080
 SOURCE ?= demo
 DEBLURKIT = .venv/bin/deblurkit
 
-.PHONY: run test setup setup-gpu setup-legacy check format models soak test-service test-picamera wheel clean
+.PHONY: run test setup setup-gpu setup-legacy check format models soak test-service test-picamera test-aarch64 budget wheel clean
 
 run: ## install what a board runs and restore a live picture on http://127.0.0.1:8080 (SOURCE=auto: a camera; LAN=1: for the phone)
 	scripts/setup.sh floor
@@ -44,6 +44,12 @@ test-picamera: setup ## the real picamera2: imports on Bookworm and Trixie, and 
 test-service: setup ## the service on systemd 252 and 257, booted in containers (root)
 	scripts/service/rig.sh bookworm
 	scripts/service/rig.sh trixie
+
+test-aarch64: setup ## the device package from aarch64 wheels on emulated Cortex-A76 and A72, and the instruction budget (root)
+	scripts/aarch64/rig.sh
+
+budget: setup ## every count of instructions again, against benchmarks/instructions.json (half an hour)
+	.venv/bin/python scripts/instructions/count.py --check --all
 
 wheel: setup
 	.venv/bin/python -m build --wheel --no-isolation

@@ -1,9 +1,11 @@
-"""Runs under emulation, one thread: infer.py WHAT RUNTIME FILE TIMES WIDTH HEIGHT. Once uncounted, then TIMES counted ones.
+"""Runs under emulation, one thread: infer.py TIMES, then WHAT RUNTIME FILE WIDTH HEIGHT of each that is counted.
 
 WHAT: `invoke`, the runtime's bare call; `rgb` or `planes`, a whole frame restored by device.restorer.Restorer (FILE lies in
-its bundle). The picture is noise. The plugin prints its count at every call of getppid. First a line `version …`.
+its bundle). The picture is noise. Each runs once uncounted, then TIMES counted; the plugin prints its count at every call of
+getppid. Before each a line `version …`.
 """
 
+import gc
 import importlib.metadata
 import os
 import sys
@@ -78,10 +80,13 @@ def by_adapter(name: str) -> Callable[[str, int, int], Infer]:
 
 def whole(what: str, runtime: str, file: str, width: int, height: int) -> Infer:
     """A frame from pixels to pixels, by the device package itself."""
+    import cv2
+
     from device.bundle import open_bundle
     from device.restorer import Restorer
     from device.yuv import Yuv
 
+    cv2.setNumThreads(1)  # its other threads wait by counting
     path = Path(file)
     bundle = open_bundle(path.parent)
     variant = next(a.variant for a in bundle.manifest.artifacts if a.file == path.name)
@@ -106,16 +111,25 @@ def tensor(shape: list[int], dtype: np.dtype) -> np.ndarray:
     return picture if dtype == np.uint8 else (picture ^ 128).view(np.int8)
 
 
-what, runtime, file, times, width, height = *sys.argv[1:4], *map(int, sys.argv[4:])
-print("version", importlib.metadata.version(PACKAGES[runtime]), flush=True)
-if what == "invoke":
+def opened(what: str, runtime: str, file: str, width: int, height: int) -> Infer:
+    """What is counted, as one call."""
+    if what != "invoke":
+        return whole(what, runtime, file, width, height)
     runtimes = {"litert": litert, "onnxruntime": onnxruntime, "opencv_dnn": opencv_dnn}
     runtimes |= {name: by_adapter(name) for name in ("openvino", "ncnn")}
-    infer = runtimes[runtime](file, width, height)
-else:
-    infer = whole(what, runtime, file, width, height)
-infer()
-os.getppid()  # the plugin prints the count here
-for _ in range(times):
-    infer()
-    os.getppid()
+    return runtimes[runtime](file, width, height)
+
+
+gc.disable()  # a collection falls into one frame in many, and takes as much as our own part of one
+times = int(sys.argv[1])
+for words in zip(*[iter(sys.argv[2:])] * 5, strict=True):
+    what, runtime, file, width, height = words
+    print("version", importlib.metadata.version(PACKAGES[runtime]), flush=True)
+    infer = opened(what, runtime, file, int(width), int(height))
+    for _ in range(1 if what == "invoke" else 2):  # Python's own part of a second frame is a hundredth above the third's
+        infer()
+    gc.collect()
+    os.getppid()  # the plugin prints the count here
+    for _ in range(times):
+        infer()
+        os.getppid()

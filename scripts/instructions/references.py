@@ -10,13 +10,13 @@ kernels per channel, as LiteRT's converter makes them.
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import count
+import counting
 import numpy as np
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -26,7 +26,7 @@ import tensorflow as tf
 import tf2onnx
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-FOLDER = count.HOME / "out/references"
+FOLDER = counting.HOME / "out/references"
 LAYERS = keras.layers
 EVERY = ("fp32", "int8")
 VARIANTS = {
@@ -237,7 +237,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(VARIANTS), help="default: all")
     args = parser.parse_args()
-    subprocess.run([count.HOME / "scripts/instructions/root.sh"], check=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in args.names:
         model = network(name)
@@ -249,8 +248,8 @@ def main() -> None:
             else:
                 file.write_bytes(converted(model, variant))
             runtime, size_wh = ("onnxruntime", model.input.shape[1:3]) if onnx else ("litert", (0, 0))
-            for core in count.CORES:
-                row = count.count(core, "invoke", runtime, file, size_wh, times=1)
+            for core in counting.CORES:
+                (row,) = counting.count(core, [counting.Measurement("invoke", runtime, file, size_wh)], times=1)
                 kept = {key: row[key] for key in ("core", "runtime", "runtime_version", "file", "per_frame")}
                 kept |= {"network": name, "variant": variant.partition(".")[0], "macs": macs(model)}
                 before = count.load().get("references", [])

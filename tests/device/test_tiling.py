@@ -21,9 +21,14 @@ def identity(window: Pixels) -> Pixels:
 
 
 def local_filter(window: Pixels) -> Pixels:
-    """Sees RADIUS pixels around each pixel, not evenly, and no further."""
-    kernel = np.random.default_rng(1).random((2 * RADIUS + 1, 2 * RADIUS + 1))
-    return cv2.filter2D(window, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
+    """Sees RADIUS pixels around each pixel, not evenly, and no further.
+
+    Weights are whole numbers, so that sums are exact. A kernel in two dimensions, which OpenCV applies by Fourier transforms
+    on Arm, or one of fractions, rounds differently from place to place.
+    """
+    rows, columns = np.random.default_rng(1).integers(1, 12, (2, 2 * RADIUS + 1)).astype(np.float32)
+    total = cv2.sepFilter2D(window.astype(np.float32), -1, rows, columns, borderType=cv2.BORDER_REFLECT_101)
+    return (total / (rows.sum() * columns.sum())).astype(np.uint8)
 
 
 def strided_filter(window: Pixels) -> Pixels:
