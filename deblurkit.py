@@ -1,4 +1,4 @@
-"""The front door: `deblurkit train|export|run|bench|service|doctor …` hands over to its package, imported only then."""
+"""The front door: `deblurkit train|export|run|bench|service|deploy|doctor …` hands over to its package, imported only then."""
 
 import importlib
 import os
@@ -12,6 +12,7 @@ COMMANDS = {
     "run": ("device.cli", "restore a live camera, a video or pictures"),
     "bench": ("benchmarks.cli", "measure milliseconds and picture quality of every file on every runtime"),
     "service": ("device.service", "let systemd run the kit from the start of the board on"),
+    "deploy": ("device.deploy.cli", "bring the kit to a board over ssh and let it run there"),
     "doctor": ("device.doctor", "say what this machine has and lacks, with the line that fixes each"),
 }
 USAGE = "usage: deblurkit COMMAND [options]\n\n" + "\n".join(f"  {name:8} {what}" for name, (_, what) in COMMANDS.items())

@@ -63,13 +63,26 @@ def health(settings: Settings, patience_s: float = 0.0) -> str:
 
 
 def _healthz(settings: Settings) -> str:
+    answer = _asked(settings, "/healthz")
+    return answer[:200].decode(errors="replace").strip()
+
+
+def waits_for_camera(settings: Settings) -> bool:
+    """Whether the page says that it is a camera that lacks, and nothing else."""
+    try:
+        return json.loads(_asked(settings, "/state"))["camera"]["ok"] is False
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
+def _asked(settings: Settings, path: str) -> bytes:
     headers = {"Authorization": f"Bearer {token}"} if (token := _token(settings)) else {}
     try:
         asked = http.client.HTTPConnection("127.0.0.1", settings.web.port, timeout=2)
-        asked.request("GET", "/healthz", headers=headers)
-        return asked.getresponse().read(200).decode(errors="replace").strip()
+        asked.request("GET", path, headers=headers)
+        return asked.getresponse().read(1 << 20)
     except (OSError, http.client.HTTPException):
-        return ""
+        return b""
 
 
 def _token(settings: Settings) -> str:

@@ -17,6 +17,7 @@ from device.picture import write_atomically
 EXAMPLE = "sudo deblurkit service install --lan\n  sudo deblurkit service status"
 UNIT = "etc/systemd/system/deblurkit.service"
 _WANTED = "etc/systemd/system/multi-user.target.wants/deblurkit.service"
+_DEPLOYED = "etc/systemd/system/deblurkit.service.d/deploy.conf"  # settings of a release that `deblurkit deploy` brought
 _HEALTHY_S = 10.0  # that pictures may take to come once systemd calls the service started
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def _uninstall(root: Path, live: bool, as_json: bool) -> int:
     there = (root / UNIT).exists()
     if live and there:
         running.call("systemctl", "disable", "--now", "--quiet", running.NAME)
-    for place in (root / _WANTED, root / UNIT):
+    for place in (root / _WANTED, root / UNIT, root / _DEPLOYED):
         place.unlink(missing_ok=True)
     if live:
         running.call("systemctl", "daemon-reload")
@@ -134,11 +135,12 @@ def _status(as_json: bool) -> int:
         _tell({"installed": False}, as_json, "not installed; sudo deblurkit service install")
         return 1
     active = facts.get("ActiveState") == "active"
-    settings, health, page = None, "", None
+    settings, health, page, waits = None, "", None, False
     try:
         if os.access(running.CONFIG, os.R_OK):
             settings = running.settings_of(running.CONFIG)
             health, page = running.health(settings), running.entrance(settings)
+            waits = bool(page) and health != "ok" and running.waits_for_camera(settings)
             said = (health or "the page does not answer") if page else "it has no page that could tell"
         else:
             said = f"not asked for: {running.CONFIG} is for root to read"
@@ -147,7 +149,15 @@ def _status(as_json: bool) -> int:
     lines = running.last_lines()
     rows = [*facts.items(), ("Health", said), *(("Log", line) for line in lines)]
     text = "\n".join(f"{name:22}{value}" for name, value in rows)
-    record = {"installed": True, "running": active, "health": health, "page": page, **facts, "log": lines}
+    record = {
+        "installed": True,
+        "running": active,
+        "health": health,
+        "page": page,
+        "waits_for_camera": waits,
+        **facts,
+        "log": lines,
+    }
     _tell(record, as_json, text + (f"\n{running.invitation(settings)}" if settings is not None else ""))
     return OK if active and (page is None or health == "ok") else 1
 

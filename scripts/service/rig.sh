@@ -24,7 +24,7 @@ missing=
 for tool in mmdebstrap systemd-nspawn unshare flock; do command -v "$tool" >/dev/null || missing+=" $tool"; done
 if [ -n "$missing" ]; then
     command -v apt-get >/dev/null || cannot "needs$missing"
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mmdebstrap systemd-container util-linux >/dev/null ||
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq mmdebstrap systemd-container util-linux >/dev/null ||
         cannot "needs$missing: apt install mmdebstrap systemd-container util-linux"
 fi
 mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(COMPONENT) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
@@ -38,7 +38,7 @@ for glibc in 17 27 28 31 34; do platforms+=("--platform=manylinux_2_${glibc}_$(u
 home=/home/pi venv="/home/pi/my kit/.venv"  # a path with a space, in a home that is closed as on Raspberry Pi OS
 
 make_root() {
-    mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,procps,python3,python3-venv \
+    mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,procps,python3,python3-venv,openssh-server,sudo \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         "$suite" "$1" "deb $mirror $suite main"
     rm -f "$1/etc/machine-id"
@@ -80,7 +80,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$host_python" -m build --wheel --no-isolation --outdir "$work" "$checkout" > "$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
-rm -rf "$root"/{wheels/deblurkit-*,etc/deblurkit.toml,etc/systemd/system/deblurkit.service*,var/lib/{,private/}deblurkit,var/log/journal}
+rm -rf "$root"/{wheels/deblurkit-*,etc/deblurkit,etc/deblurkit.toml,etc/systemd/system/deblurkit.service*,opt/deblurkit,var/lib/{,private/}deblurkit,var/log/journal}
 cp "$work"/deblurkit-*.whl "$root/wheels/"
 chroot "$root" env -i PATH=/usr/bin:/bin "$venv/bin/python" -m pip install -qq --no-index --no-deps --force-reinstall \
     "$(cd "$root" && ls -d wheels/deblurkit-*.whl | sed 's|^|/|')"
@@ -120,4 +120,4 @@ done
 [ -n "$booted" ] || { tail -n 20 "$work/boot.log" >&2; cannot "Debian $suite does not boot in a container here"; }
 
 cd "$checkout"
-SERVICE_RIG="$leader:$venv/bin/deblurkit" "$host_python" -m pytest -p no:cacheprovider tests/service "$@"
+SERVICE_RIG="$leader:$venv/bin/deblurkit" SERVICE_WHEELS="$root/wheels" "$host_python" -m pytest -p no:cacheprovider tests/service "$@"
