@@ -37,4 +37,4 @@ setpriv --pdeathsig KILL unshare "${spaces[@]}" --mount-proc bash -euc '
     mount -t tmpfs tmpfs "$root/tmp"
     # A child of this shell, which is number 1 here: a program is not used to being that.
     env -i PATH=/usr/bin:/bin HOME=/home/pi LANG=C.UTF-8 QEMU_CPU="$core" \
-        unshare --root="$root" --wd=/home/pi /usr/bin/env "$@"' inside "$root" "$core" "$here/$core.cpuinfo" "$note" "$@"
+        unshare --root="$root" --wd=/home/pi /usr/bin/env "$@" || exit' inside "$root" "$core" "$here/$core.cpuinfo" "$note" "$@"

@@ -22,15 +22,16 @@ done
 [ "$(id -u)" = 0 ] || cannot "needs root, for mounts and chroot: sudo make test-aarch64"
 export PYTHON=${PYTHON:-$checkout/.venv/bin/python}
 cores=(cortex-a76 cortex-a72)
+declare -A unit_core=([bookworm]=cortex-a72 [trixie]=cortex-a76)  # as boards of either age have them
 # What runs the tests there. onnx tells what ONNX Runtime makes of a file.
 tools=(pip pytest pytest-timeout iniconfig pluggy pygments pillow onnx)
 
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 
-# on_board SUITE: install the kit as a user does, then test it on each core.
+# on_board SUITE CORE: install the kit as a user does, then test it on each core, and on CORE the units of device as well.
 on_board() {
-    local root home=/home/pi core
+    local root home=/home/pi core tests
     root=$("$here/root.sh" "$1" testing "${tools[@]}")
     exec 8> "$(dirname "$root")/lock-$1"
     flock 8  # one run at a time
@@ -42,8 +43,10 @@ on_board() {
     inside cortex-a76 .venv/bin/python -m pip install -qq --disable-pip-version-check --no-index \
         "$(cd "$work" && ls deblurkit-*.whl)[live,onnx]"
     for core in "${cores[@]}"; do
+        tests=(tests/aarch64)
+        [ "$core" != "$2" ] || tests+=(tests/device)
         inside "$core" AARCH64_RIG="$core" AARCH64_PICTURES="$home/pictures.npz" .venv/bin/python -m pytest -q -p no:cacheprovider \
-            ${RIG_TESTS:-tests/aarch64 tests/device} --durations=25
+            --durations=5 "${tests[@]}"
     done
 }
 
@@ -55,7 +58,7 @@ if [ ${#systems[@]} -gt 0 ]; then
     (cd "$checkout" && PYTHONPATH=$checkout "$PYTHON" tests/rigs/arm_pictures.py "$work/pictures.npz")
     running=()
     for system in "${systems[@]}"; do
-        on_board "$system" > "$work/$system.log" 2>&1 &
+        on_board "$system" "${unit_core[$system]}" > "$work/$system.log" 2>&1 &
         running+=($!)
     done
     status=0
