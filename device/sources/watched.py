@@ -24,6 +24,7 @@ from device.sources.process import Bad, CameraProcess, Delivered, Lost, Message,
 log = logging.getLogger(__name__)
 OPENER = "device.sources.camera:open_camera"
 SILENCE_S = 2.5  # without a good frame, then it is opened again
+STARTING_S = 60.0  # that a process may take to import its libraries: 2 s on a board, 20 on an emulated one that is busy
 OPENING_S = 10.0  # to the first good frame: a network camera may send a whole picture only every few seconds
 REOPENING_S = 3.0  # the same for a camera that is known to open in half of that
 CARD_EVERY_S = 1.0
@@ -125,7 +126,7 @@ class Watched:
             self._lose(f"{self._name}: no process can be begun for it ({error.strerror})")
             return
         self._began_s = time.monotonic()
-        self._phase, self._due = _Phase.OPENING, self._began_s + (self._patience_s if self._process.ready else OPENING_S)
+        self._phase, self._due = _Phase.OPENING, self._began_s + (self._patience_s if self._process.ready else STARTING_S)
         self._first_index, self._bad_reason = None, ""
         self._process.open(self._spec, self._camera)
 
@@ -159,10 +160,15 @@ class Watched:
             case Lost():
                 self._lose(message.reason, message.ended or self._phase is _Phase.DELIVERING)
             case None if time.monotonic() >= self._due and self._phase is not _Phase.WAITING and not self._closing.is_set():
-                silent_s = SILENCE_S if self._phase is _Phase.DELIVERING else self._patience_s
-                what = f"only frames that cannot be shown ({self._bad_reason})" if self._bad_reason else "no frame"
-                self._lose(f"{self._name}: {what} for {silent_s:.2g} s; check its plug, cable and power", True, _SILENT_GRACE_S)
+                self._lose(f"{self._name}: {self._silence()}", True, _SILENT_GRACE_S)
         return None
+
+    def _silence(self) -> str:
+        if self._process is not None and not self._process.ready:
+            return f"its process was not ready within {STARTING_S:.2g} s; this machine is too busy, or its memory is full"
+        silent_s = SILENCE_S if self._phase is _Phase.DELIVERING else self._patience_s
+        what = f"only frames that cannot be shown ({self._bad_reason})" if self._bad_reason else "no frame"
+        return f"{what} for {silent_s:.2g} s; check its plug, cable and power"
 
     def _good(self, message: Delivered) -> Frame:
         now = time.monotonic()

@@ -185,11 +185,30 @@ def test_a_camera_that_comes_later_is_waited_for_behind_a_card(watch: Watch, tmp
 
 
 def test_a_camera_that_delivers_nothing_but_bad_frames_does_not_open(watch: Watch, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(watched, "OPENING_S", 4.0)  # a busy machine starts a process in 2 s
+    monkeypatch.setattr(watched, "OPENING_S", 1.0)
     plug = tmp_path / "plug"
     plug.write_text("green")
     with pytest.raises(CameraLost, match=r"only frames that cannot be shown \(green"):
         watch("Faulty", f"fake:{plug}")
+
+
+def test_a_process_that_takes_long_to_start_is_no_fault_of_the_camera(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(1.5)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(watched, "OPENING_S", 1.0)
+    plug = tmp_path / "plug"
+    plug.write_text("in")
+    assert watch("Faulty", f"fake:{plug}").status.ok
+
+
+def test_a_process_that_never_starts_is_named(watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(3600)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(watched, "STARTING_S", 0.5)
+    with pytest.raises(CameraLost, match="its process was not ready within"):
+        watch("SlowToOpen", "fake:0")
 
 
 def test_an_opening_that_takes_for_ever_ends(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
