@@ -1,5 +1,7 @@
 """LiteRT's newer interface, CompiledModel: the same TFLite files on the same XNNPACK, held in buffers of its own."""
 
+import ctypes
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,10 @@ import numpy as np
 
 from device.console import quiet_stdio
 from device.embedded import read_contract
-from device.errors import BundleError
+from device.errors import BundleError, RuntimeMissing
 from device.frame import Tensor
+
+_AT_HWCAP, _HWCAP_ATOMICS = 16, 1 << 8  # Linux, include/uapi/linux/auxvec.h and arch/arm64/include/uapi/asm/hwcap.h
 
 
 class LiteRTCompiled:
@@ -19,6 +23,11 @@ class LiteRTCompiled:
     """
 
     def __init__(self, path: Path, threads: int) -> None:
+        if _lacks_atomics():
+            raise RuntimeMissing(
+                "the runtime litert_compiled does not run on this processor: its library ends the process where Arm's atomic "
+                "instructions (LSE) are missing, as in the Cortex-A72 of a Raspberry Pi 4; take --runtime litert"
+            )
         import ai_edge_litert
         from ai_edge_litert.compiled_model import CompiledModel
         from ai_edge_litert.environment import Environment
@@ -68,3 +77,12 @@ class LiteRTCompiled:
         """See Runtime.close."""
         with quiet_stdio():
             self._buffers = self._model = None
+
+
+def _lacks_atomics() -> bool:
+    """Whether this is an Arm processor older than version 8.1."""
+    if platform.machine() != "aarch64":
+        return False
+    getauxval = ctypes.CDLL(None).getauxval
+    getauxval.restype = ctypes.c_ulong
+    return not getauxval(ctypes.c_ulong(_AT_HWCAP)) & _HWCAP_ATOMICS
