@@ -21,7 +21,11 @@ esac
 shift
 
 missing=
-for tool in mmdebstrap flock qemu-aarch64 qemu-aarch64-static gcc; do command -v "$tool" >/dev/null || missing+=" $tool"; done
+for tool in mmdebstrap flock qemu-aarch64 gcc; do command -v "$tool" >/dev/null || missing+=" $tool"; done
+# Debian 12 has two QEMUs for programs: one that counts, and a static one that runs inside a root. Debian 13 has the static one
+# only, under the other's name.
+command -v qemu-aarch64-static >/dev/null || ldd "$(command -v qemu-aarch64)" 2>&1 | grep -q 'statically linked' ||
+    missing+=" qemu-aarch64-static"
 if [ -n "$missing" ]; then
     packages='mmdebstrap util-linux qemu-user qemu-user-static gcc libc6-dev'
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || cannot "needs$missing: sudo apt install $packages"

@@ -10,7 +10,7 @@ from counting import HOME, Measurement, Row
 from device.bundle import Bundle, open_bundle
 
 TOLERANCE = 0.03
-"""Of a count, and of our own part of a frame. Both repeat to 0.1 %, on one version of QEMU and on another."""
+"""Of a count, and of our own part of a frame. Both repeat to 0.1 %."""
 OWN_BAR_PER_PIXEL = 40
 """Of our own part of a frame that comes as a camera's planes."""
 WHOLE_BAR_PER_PIXEL = {"cortex-a76": 1050, "cortex-a72": 2900}

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ SUITE, PYTHON = "bookworm", "python3.11"
 COUNTED_ONLY = ("ncnn", "openvino")
 """Runtimes that `deblurkit bench` knows and a board's usual environment lacks; their packages have the same names."""
 MOST_SPREAD = 0.005
+CANNOT = 77
 
 Row = dict[str, Any]
 
@@ -55,7 +57,10 @@ def board(with_others: bool) -> Path:
 
 @cache
 def plugin() -> Path:
-    """QEMU's plugin that counts, compiled."""
+    """QEMU's plugin that counts, compiled. Raises SystemExit with 77 for a QEMU that takes none."""
+    if "-plugin" not in subprocess.run(["qemu-aarch64", "--help"], capture_output=True, text=True, check=False).stdout:
+        print("count: this qemu-aarch64 takes no plugins, as Debian 13's does not; Debian 12's qemu-user counts", file=sys.stderr)
+        raise SystemExit(CANNOT)
     source, library = Path(__file__).with_name("count.c"), BUILD / "count.so"
     BUILD.mkdir(exist_ok=True)
     subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", library, source], check=True)
