@@ -1,0 +1,118 @@
+"""The service on the board, from outside: the page through the forwarded port, systemd and files over ssh."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from virtual_board import STATE, Board, protected
+
+from device.quality import psnr
+
+DRIVER = "/sys/bus/platform/drivers/vivid"
+HOURS_S = 3600
+
+
+def decoded(data: bytes) -> NDArray[np.uint8]:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None, "no JPEG"
+    return image
+
+
+def test_it_starts_by_itself_and_shows_restored_pictures_to_who_has_the_token(board: Board) -> None:
+    assert board.get("/healthz", token=False).body == b"ok"
+    assert board.get("/metrics", token=False).status == 401
+    page = board.get("/")
+    assert page.status == 200
+    assert b"<title>deblurkit" in page.body
+    first = board.metrics()
+    board.until_more_frames()
+    then = board.metrics()
+    assert then["frames_total"] > first["frames_total"]
+    assert then["not_restored_total"] == 0
+    assert then["healthy"] == then["camera_up"] == 1
+    part = board.stream_part("both")
+    assert part.headers["X-Mark"] == ""
+    length = int(part.headers["X-Files"].split(",")[0])
+    one, other = decoded(part.body[:length]), decoded(part.body[length:])
+    assert one.shape == other.shape == (180, 320, 3)
+    assert 20 < psnr(one, other) < 60, "the same picture, and not untouched"
+
+
+def test_a_camera_that_is_unplugged_and_plugged_in_again_and_again_restarts_nothing(
+    board: Board, unplugged: int, say: Callable[[str], None]
+) -> None:
+    process, opened = board.fact("MainPID"), board.metrics()["camera_reopened_total"]
+    took = []
+    for _ in range(unplugged):
+        board.sudo("sh", "-c", f"echo vivid.0 > {DRIVER}/unbind")
+        board.until(lambda: board.metrics()["camera_up"] == 0, "that the camera's loss was noticed")
+        board.sudo("sh", "-c", f"echo vivid.0 > {DRIVER}/bind")
+        took.append(board.until(lambda: board.metrics()["camera_up"] == 1, "that the camera was opened again"))
+        board.until_more_frames(2)
+    say(f"{unplugged} times unplugged, back after {np.median(took):.1f} s, at most {max(took):.1f} s")
+    assert board.metrics()["camera_reopened_total"] == opened + unplugged
+    assert (board.fact("MainPID"), board.fact("NRestarts")) == (process, "0")
+    assert board.state()["not_restored"] == 0
+
+
+def recorder(board: Board) -> tuple[int, str]:
+    """Frames that it has taken, and why it takes none at present."""
+    return next((s["frames"], s["error"]) for s in board.state()["sinks"] if s["description"].startswith("recordings"))
+
+
+def until_recorded(board: Board) -> float:
+    first = recorder(board)[0]
+
+    def records() -> bool:
+        frames, error = recorder(board)
+        return frames >= first + 5 and not error
+
+    return board.until(records, "that it records")
+
+
+def test_a_full_disk_stops_the_recording_only_and_it_goes_on_by_itself(
+    board: Board, untouched: str, say: Callable[[str], None]
+) -> None:
+    process = board.fact("MainPID")
+    until_recorded(board)
+    fill = "fallocate -l $(df --output=avail -B1 / | tail -n 1) /filler"
+    board.sudo("sh", "-c", fill)
+    board.until(lambda: recorder(board)[1], "that the recorder says why it does not record")
+    said = recorder(board)[1]
+    say(f"said: {said}")
+    assert "free" in said or "space" in said
+    board.until_more_frames()
+    assert board.healthy()
+    assert said in board.sudo("journalctl", "-u", "deblurkit", "-o", "cat", "--no-pager")
+    board.sudo("rm", "-f", "/filler")
+    say(f"records again after {until_recorded(board):.0f} s")
+    assert (board.fact("MainPID"), board.fact("NRestarts")) == (process, "0")
+    assert protected(board) == untouched
+
+
+def test_a_clock_that_steps_by_hours_disturbs_neither_pictures_nor_recording(board: Board) -> None:
+    process = board.fact("MainPID")
+    for hours in (7, -15, 8):
+        board.sudo("sh", "-c", f"date -s @$(($(date +%s) + {hours * HOURS_S}))")
+        board.until_more_frames()
+        until_recorded(board)
+        figures = board.metrics()
+        ages = {name: value for name, value in figures.items() if "age_seconds" in name or "newest_frame" in name}
+        assert ages
+        assert all(0 <= age < 60 for age in ages.values()), ages
+        assert figures["healthy"] == 1
+    names = board.sudo("ls", f"{STATE}/recordings/").split()
+    assert names == sorted(names)
+    assert (board.fact("MainPID"), board.fact("NRestarts")) == (process, "0")
+
+
+def test_a_loop_that_stands_still_is_ended_by_the_watchdog_and_begun_anew(board: Board, say: Callable[[str], None]) -> None:
+    before = board.fact("MainPID")
+    board.sudo("kill", "-STOP", before)
+    took = board.until(lambda: board.fact("MainPID") not in (before, "0"), "a restart by the watchdog")
+    again = board.until_restoring()
+    say(f"a new process {took:.0f} s after SIGSTOP, pictures {again:.0f} s later")
+    assert board.fact("NRestarts") == "1"
+    board.until_more_frames()
+    assert "Watchdog timeout" in board.sudo("journalctl", "-u", "deblurkit", "-o", "cat", "--no-pager")
