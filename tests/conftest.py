@@ -35,6 +35,15 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
 
 
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """What a command in this process logs to ends with its test: pytest closes it."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
 @pytest.fixture(scope="session")
 def small() -> Bundle:
     """The shipped bundle."""
@@ -106,8 +115,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     """`command("run", "--source", …)`: the real front door in this process, without settings from the environment."""
     for key in [k for k in os.environ if k.startswith("DEBLURKIT_")]:
         monkeypatch.delenv(key)
-    root = logging.getLogger()
-    handlers, level, environment = list(root.handlers), root.level, dict(os.environ)
+    environment = dict(os.environ)
 
     def call(*arguments: object) -> Ended:
         capsys.readouterr()
@@ -119,6 +127,5 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return Ended(code, captured.out, captured.err)
 
     yield call
-    root.handlers[:], root.level = handlers, level
     os.environ.clear()  # train and export choose Keras' backend and devices there
     os.environ.update(environment)

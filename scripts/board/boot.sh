@@ -6,7 +6,7 @@ kernel=$1 disk=$2
 shift 2
 exec qemu-system-aarch64 -M virt -cpu cortex-a76 -smp 2 -m 2048 -accel tcg,thread=multi -display none -monitor none -no-reboot \
     -kernel "$kernel/vmlinuz" -initrd "$kernel/initial.gz" \
-    -append "console=ttyAMA0 quiet loglevel=4 panic=-1 mitigations=off net.ifnames=0 ${BOARD_INIT:+board_init=$BOARD_INIT}" \
+    -append "console=ttyAMA0 loglevel=4 systemd.show_status=0 panic=-1 mitigations=off net.ifnames=0 ${BOARD_INIT:+board_init=$BOARD_INIT}" \
     -drive "file=$disk,format=qcow2,if=none,id=disk" -device virtio-blk-pci,drive=disk \
     -drive "file=$kernel/modules.ext4,format=raw,readonly=on,if=none,id=modules" -device virtio-blk-pci,drive=modules \
     -device virtio-rng-pci "$@"

@@ -33,7 +33,7 @@ systemctl -q enable ssh systemd-networkd
 systemctl -q mask getty@tty1 serial-getty@ttyAMA0 systemd-networkd-wait-online systemd-hwdb-update ldconfig systemd-logind \
     systemd-journal-catalog-update systemd-binfmt e2scrub_reap
 mkdir -p /etc/systemd/system/systemd-udev-trigger.service.d /etc/systemd/system/deblurkit.service.d
-printf '[Service]\nExecStart=\nExecStart=udevadm trigger -s pci -s virtio -s block -s net -s video4linux\n' \
+printf '[Service]\nExecStart=\nExecStart=udevadm trigger --action=add -s pci -s virtio -s block -s net -s video4linux\n' \
     > /etc/systemd/system/systemd-udev-trigger.service.d/few.conf
 # A loop that is some thirty times slower than a board's: the watchdog waits longer. As by `systemctl edit deblurkit`.
 printf '[Service]\nWatchdogSec=30\n' > /etc/systemd/system/deblurkit.service.d/slow.conf

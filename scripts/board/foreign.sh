@@ -3,7 +3,7 @@
 # meanwhile, and taken back at the end. Needs root; ends with 77 where that cannot be.
 #   scripts/board/foreign.sh ROOT COMMAND...
 set -euo pipefail
-emulator=$(command -v qemu-aarch64-static)
+emulator=$("$(dirname "$0")/../emulator.sh")/bin/qemu-aarch64
 # 64-bit ELF files for Arm; F: the emulator is opened now, for all roots; P: argv[0] stays.
 note=":deblurkit-$$:M::"'\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
 note+=':\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'":$emulator:PF"

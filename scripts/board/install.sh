@@ -14,7 +14,8 @@ packages=$(echo "$folder/files$venv"/lib/python3.*/site-packages)
     --ignore-requires-python --target "$folder/kit" "$wheel"
 mv "$folder/kit/bin/deblurkit" "$folder/files$venv/bin/"
 sed -i "1s|.*|#!$venv/bin/python|" "$folder/files$venv/bin/deblurkit"
-rm -r "$folder/kit/bin"
+cp -r "$folder/kit/share" "$folder/files$venv/"
+rm -r "$folder"/kit/{bin,share}
 mv "$folder"/kit/* "$packages/"
 rmdir "$folder/kit"
 cp "$here/board.toml" "$folder/files/home/pi/"

@@ -33,8 +33,7 @@ unset BOARD_RIG_INSIDE
 shift
 
 missing=
-for tool in qemu-system-aarch64:qemu-system-arm qemu-aarch64-static:qemu-user-static qemu-img:qemu-utils mmdebstrap:mmdebstrap mke2fs:e2fsprogs depmod:kmod \
-    cpio:cpio xz:xz-utils ssh:openssh-client flock:util-linux; do
+for tool in mmdebstrap:mmdebstrap mke2fs:e2fsprogs depmod:kmod cpio:cpio xz:xz-utils ssh:openssh-client flock:util-linux; do
     PATH=$PATH:/usr/sbin:/sbin command -v "${tool%:*}" >/dev/null || missing+=" ${tool#*:}"
 done
 if [ -n "$missing" ]; then
@@ -47,7 +46,9 @@ fi
 DEBIAN_MIRROR=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(COMPONENT) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
     awk '$1 == "main" && $2 ~ /^(bookworm|trixie|forky|sid|stable|testing)$/ { print $3; exit }')}
 [ -n "$DEBIAN_MIRROR" ] || cannot "no Debian mirror among this machine's apt sources; set DEBIAN_MIRROR"
-export DEBIAN_MIRROR PATH="$PATH:/usr/sbin:/sbin"
+export DEBIAN_MIRROR
+emulator=$("$here/../emulator.sh") || exit
+export PATH="$emulator/bin:$PATH:/usr/sbin:/sbin"
 export PYTHON="${PYTHON:-$checkout/.venv/bin/python}"
 
 mkdir -p "$cache"

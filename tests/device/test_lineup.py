@@ -3,11 +3,12 @@
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from loop_parts import until
 
 from device.bundle import SHIPPED
 from device.controls import Choice
@@ -33,13 +34,6 @@ def telemetry() -> Telemetry:
 def lineup(telemetry: Telemetry) -> Iterator[Lineup]:
     with Lineup([Model("small"), Model("nano")], 1, telemetry, forgiving=True) as opened:
         yield opened
-
-
-def until(done: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not done() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert done()
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, times: int) -> None:

@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from loop_parts import until
 
 from device.errors import RunError, UsageError
 from device.frame import NO_VIDEO, Frame, Restored
@@ -44,13 +44,6 @@ def outlet(sink: Kept, **wanted: Any) -> tuple[Outlet, Telemetry, threading.Even
     made = Outlet(sink, telemetry, stop, **{"live": True, "first": True, **wanted})
     made.thread.start()
     return made, telemetry, stop
-
-
-def until(done: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
-    while not done() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert done()
 
 
 def test_the_last_frame_is_repeated_when_no_new_one_comes_in_time() -> None:

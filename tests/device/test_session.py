@@ -2,13 +2,12 @@
 
 import json
 import threading
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loop_parts import until
 
 from device.errors import UsageError
 from device.session import Session
@@ -16,13 +15,6 @@ from device.settings import CameraSettings, Settings, WebSettings
 
 pytestmark = pytest.mark.timeout(120)
 SMALL = CameraSettings(size="64x48", fps=60.0)
-
-
-def until(done: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not done() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert done()
 
 
 class Running:

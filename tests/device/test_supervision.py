@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from loop_parts import Counter, Held, Kept, outlets, run, start, until_no_thread
+from loop_parts import Counter, Held, Kept, outlets, run, start, until, until_no_thread
 
 from device.deadline import Deadline
 from device.errors import RunError
@@ -22,7 +22,10 @@ pytestmark = pytest.mark.timeout(60)  # what hangs here is a deadlock
 def test_a_model_that_hangs_is_left_behind_and_its_frame_passes_through_with_a_mark(restorer: Held) -> None:
     source, sink, telemetry, stop = Counter(10**9, live=True, pause_s=0.02), Kept(), Telemetry(), threading.Event()
     restorer.hangs_at = {0}
-    thread, raised = start(source, restorer, [sink], telemetry, stop, 5, hang_s=0.4)
+    restorer.until = threading.Event()  # a live outlet shows the newest: what comes next waits until this one was shown
+    thread, raised = start(source, restorer, [sink], telemetry, stop, 5, hang_s=1.0)
+    until(lambda: sink.marks)
+    restorer.until.set()
     thread.join(20)
     assert not thread.is_alive()
     assert not raised

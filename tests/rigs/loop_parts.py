@@ -117,7 +117,9 @@ class Held:
 @pytest.fixture
 def restorer(small: Bundle) -> Iterator[Held]:
     with Restorer(small, threads=1) as opened:
-        yield Held(opened)
+        held = Held(opened)
+        yield held
+        held.released.set()  # a test that failed leaves no thread to the next one
 
 
 def ours() -> list[str]:
@@ -158,6 +160,14 @@ def start(*arguments: Any, **wanted: Any) -> tuple[threading.Thread, list[BaseEx
     thread = threading.Thread(target=body, name="pipeline", daemon=True)
     thread.start()
     return thread, raised
+
+
+def until(done: Callable[[], object]) -> None:
+    """Wait for something that has to happen; half a minute at most."""
+    end = time.monotonic() + 30
+    while not done() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert done()
 
 
 def until_no_thread() -> None:
