@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from virtual_board import Board, protected, rig
+from virtual_board import PATIENCE_S, Board, protected, rig
 
 FORM = os.environ.get("BOARD_FORM", "")
 CUTS, UNPLUGGED = (10, 20) if FORM == "long" else (2, 3)
@@ -15,6 +15,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/board/" in item.path.as_posix():
             item.add_marker(pytest.mark.board)
+            item.add_marker(pytest.mark.timeout(4 * PATIENCE_S))  # one that waits says so itself, and what the board said
             large = item.path.name == "test_with_large_pages.py"
             if rig() is None:
                 item.add_marker(pytest.mark.skip(reason="needs the virtual board: make board"))

@@ -20,7 +20,7 @@ def decoded(data: bytes) -> NDArray[np.uint8]:
 
 
 def test_it_starts_by_itself_and_shows_restored_pictures_to_who_has_the_token(board: Board) -> None:
-    assert board.get("/healthz", token=False).body == b"ok"
+    assert board.get("/healthz", token=False).body == b"ok\n"
     assert board.get("/metrics", token=False).status == 401
     page = board.get("/")
     assert page.status == 200

@@ -19,7 +19,7 @@ PROGRAM = f"{KIT}/.venv/bin/deblurkit"
 PACKAGES = f"{KIT}/.venv/lib/python3.13/site-packages"
 STATE = "/var/lib/deblurkit"
 PATIENCE_S = 600.0  # several times what anything here took on two cores: other machines are slower, and have other work
-_SAMPLE = re.compile(r"deblurkit_(\w+)(?:\{([^}]*)\})? (\S+)")
+_SAMPLE = re.compile(r"^deblurkit_(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Board:
             asked.request("GET", f"/stream?view={view}", headers={"Authorization": f"Bearer {self.token}"})
             answer = asked.getresponse()
             assert answer.readline().startswith(b"--")
-            lines = iter(lambda: answer.readline().strip().decode(), "")
+            lines = iter(lambda: answer.readline().decode().rstrip("\r\n"), "")
             headers = dict(line.split(": ", 1) for line in lines)
             return Answer(answer.status, headers, answer.read(int(headers["Content-Length"])))
         finally:
