@@ -3,7 +3,7 @@ PORT ?= 8080
 SOURCE ?= demo
 DEBLURKIT = .venv/bin/deblurkit
 
-.PHONY: run test setup setup-gpu setup-legacy check format models soak test-service test-picamera test-aarch64 budget board board-short wheel clean
+.PHONY: run test setup setup-gpu setup-legacy check format models soak test-service test-picamera test-aarch64 budget board board-short board-deploy wheel clean
 
 run: ## install what a board runs and restore a live picture on http://127.0.0.1:8080 (SOURCE=auto: a camera; LAN=1: for the phone)
 	scripts/setup.sh floor
@@ -51,11 +51,14 @@ test-aarch64: setup ## the device package from aarch64 wheels on emulated Cortex
 budget: setup ## every count of instructions again, against benchmarks/instructions.json (half an hour)
 	.venv/bin/python scripts/instructions/count.py --check --all
 
-board: setup ## in the making: the virtual board, an Arm kernel, systemd, a V4L2 driver, power cuts (root)
+board: setup ## the virtual board: an Arm kernel, systemd, a V4L2 driver, power cuts (root)
 	scripts/board/rig.sh long -s -v --durations=0
 
-board-short: setup ## the same in its short form
+board-short: setup ## the same in its short form, as `make test` has it
 	scripts/board/rig.sh short -s -v --durations=0
+
+board-deploy: setup ## `deblurkit deploy` onto the virtual board (root)
+	scripts/board/rig.sh deploy -s -v --durations=0
 
 wheel: setup
 	.venv/bin/python -m build --wheel --no-isolation

@@ -15,9 +15,7 @@ if ! command -v mmdebstrap >/dev/null || ! command -v flock >/dev/null; then
     [ "$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq \
         --no-install-recommends mmdebstrap util-linux >/dev/null || cannot "needs mmdebstrap: sudo apt install mmdebstrap util-linux"
 fi
-mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(COMPONENT) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
-    awk '$1 == "main" && $2 ~ /^(bookworm|trixie|forky|sid|stable|testing)$/ { print $3; exit }')}
-[ -n "$mirror" ] || cannot "no Debian mirror among this machine's apt sources; set DEBIAN_MIRROR"
+mirror=$("$(dirname "$0")/mirror.sh") || exit
 
 made() {  # "or return": bash does not end at an error in a function whose result is asked for
     local root=$1/root library

@@ -9,8 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cannot() { echo "aarch64: $*" >&2; exit 77; }
 root=$1 core=$2
 shift 2
-emulator=$(command -v qemu-aarch64-static || command -v qemu-aarch64) ||
-    cannot "needs qemu-aarch64-static: sudo apt install qemu-user-static"
+emulator=$("$here/../emulator.sh")/bin/qemu-aarch64
 
 # From 64-bit ELF files for Arm to the emulator, which is opened now (F), for all roots; argv[0] stays (P).
 note=":deblurkit-$$:M::"'\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'

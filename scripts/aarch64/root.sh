@@ -22,19 +22,13 @@ shift
 
 missing=
 for tool in mmdebstrap flock qemu-aarch64 gcc; do command -v "$tool" >/dev/null || missing+=" $tool"; done
-# Debian 12 has two QEMUs for programs: one that counts, and a static one that runs inside a root. Debian 13 has the static one
-# only, under the other's name.
-command -v qemu-aarch64-static >/dev/null || ldd "$(command -v qemu-aarch64)" 2>&1 | grep -q 'statically linked' ||
-    missing+=" qemu-aarch64-static"
 if [ -n "$missing" ]; then
-    packages='mmdebstrap util-linux qemu-user qemu-user-static gcc libc6-dev'
+    packages='mmdebstrap util-linux qemu-user gcc libc6-dev'
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || cannot "needs$missing: sudo apt install $packages"
     # shellcheck disable=SC2086
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq \
         --no-install-recommends $packages; } >/dev/null || cannot "needs$missing: sudo apt install $packages"
 fi
-mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(COMPONENT) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
-    awk '$1 == "main" && $2 ~ /^(bookworm|trixie|forky|sid|stable|testing)$/ { print $3; exit }')}
 
 # What is asked for, with the pin of the first constraints file that has one. pip installs for another Python, but judges
 # the markers of a constraints file by its own: so they are judged here.
@@ -76,7 +70,8 @@ wheels() {
 }
 
 make_root() {  # "or return": bash does not end at an error in a function whose result is asked for
-    [ -n "$mirror" ] || cannot "no Debian mirror among this machine's apt sources; set DEBIAN_MIRROR"
+    local mirror
+    mirror=$("$checkout/scripts/mirror.sh") || exit
     mmdebstrap --quiet --arch=arm64 --variant=extract --include=base-files,coreutils,dash,libc-bin \
         --include=python3-minimal,libpython3-stdlib,libgomp1,libstdc++6,zlib1g "$suite" "$1" "deb $mirror $suite main" >&2 || return
     # What the packages' own scripts would have done.

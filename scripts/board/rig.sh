@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # The virtual board: Debian's arm64 kernel and systemd, the kernel's own V4L2 test camera (vivid), the kit installed as on a
 # Raspberry Pi, in an emulator whose power can be cut.
-#   scripts/board/rig.sh short   a start, the camera unplugged, the watchdog, a full disk, a stepped clock, two power cuts
-#   scripts/board/rig.sh long    the same more often, ten power cuts, and once the kernel with 16 KiB pages
+#   scripts/board/rig.sh short   a start, two power cuts, the camera unplugged, a full disk, a stepped clock, the watchdog
+#   scripts/board/rig.sh long    the same with ten power cuts, 20 times unplugged, and once the kernel with 16 KiB pages
 #   scripts/board/rig.sh 16k     the kernel with 16 KiB pages only, as a Raspberry Pi 5 has by default
+#   scripts/board/rig.sh deploy  `deblurkit deploy` onto the board
 # More arguments go to pytest. Needs root, apt and pip; ends with 77 and a reason where it cannot run. What it makes of
 # packages is kept in the user's cache.
 #
@@ -17,10 +18,10 @@ cannot() { echo "rig: $*" >&2; exit 77; }
 
 form=${1:-}
 case $form in
-    short) kernels=arm64 ;;
+    short | deploy) kernels=arm64 ;;
     long) kernels='arm64 arm64-16k' ;;
     16k) kernels=arm64-16k ;;
-    *) echo "usage: $0 short|long|16k [pytest arguments]" >&2; exit 2 ;;
+    *) echo "usage: $0 short|long|16k|deploy [pytest arguments]" >&2; exit 2 ;;
 esac
 
 # Everything that is begun here ends with this script, however that ends: it is done by another one in its own namespace.
@@ -42,10 +43,7 @@ if [ -n "$missing" ]; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $missing >/dev/null ||
         cannot "needs$missing: apt install$missing"
 fi
-# The machine's own Debian mirror, whether its sources are in one line or in deb822.
-DEBIAN_MIRROR=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(COMPONENT) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
-    awk '$1 == "main" && $2 ~ /^(bookworm|trixie|forky|sid|stable|testing)$/ { print $3; exit }')}
-[ -n "$DEBIAN_MIRROR" ] || cannot "no Debian mirror among this machine's apt sources; set DEBIAN_MIRROR"
+DEBIAN_MIRROR=$("$here/../mirror.sh") || exit
 export DEBIAN_MIRROR
 emulator=$("$here/../emulator.sh") || exit
 export PATH="$emulator/bin:$PATH:/usr/sbin:/sbin"

@@ -39,10 +39,7 @@ if [ -n "$missing" ]; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mmdebstrap gcc libc6-dev util-linux >/dev/null ||
         cannot "needs$missing: apt install mmdebstrap gcc libc6-dev util-linux"
 fi
-# The machine's own Debian mirror, whether its sources are in one line or in deb822.
-mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(COMPONENT) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
-    awk '$1 == "main" && $2 ~ /^(bookworm|trixie|forky|sid|stable|testing)$/ { print $3; exit }')}
-[ -n "$mirror" ] || cannot "no Debian mirror among this machine's apt sources; set DEBIAN_MIRROR"
+mirror=$("$checkout/scripts/mirror.sh") || exit
 
 pip() { "${PYTHON:-python3}" -m pip -qq --disable-pip-version-check "$@"; }
 machine=$(uname -m)

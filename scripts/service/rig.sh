@@ -27,9 +27,7 @@ if [ -n "$missing" ]; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq mmdebstrap systemd-container util-linux >/dev/null ||
         cannot "needs$missing: apt install mmdebstrap systemd-container util-linux"
 fi
-mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(COMPONENT) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
-    awk '$1 == "main" && $2 ~ /^(bookworm|trixie|forky|sid|stable|testing)$/ { print $3; exit }')}
-[ -n "$mirror" ] || cannot "no Debian mirror among this machine's apt sources; set DEBIAN_MIRROR"
+mirror=$("$checkout/scripts/mirror.sh") || exit
 
 host_python=${PYTHON:-$checkout/.venv/bin/python}
 pip() { "$host_python" -m pip -qq --disable-pip-version-check "$@"; }

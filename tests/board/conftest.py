@@ -7,6 +7,12 @@ import pytest
 from virtual_board import PATIENCE_S, Board, protected, rig
 
 FORM = os.environ.get("BOARD_FORM", "")
+FORMS = {
+    "test_running.py": ("short", "long"),
+    "test_deployed.py": ("deploy",),
+    "test_with_large_pages.py": ("long", "16k"),
+}
+"""Which forms of the rig run a file."""
 CUTS, UNPLUGGED = (10, 20) if FORM == "long" else (2, 3)
 
 
@@ -16,10 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "tests/board/" in item.path.as_posix():
             item.add_marker(pytest.mark.board)
             item.add_marker(pytest.mark.timeout(4 * PATIENCE_S))  # one that waits says so itself, and what the board said
-            large = item.path.name == "test_with_large_pages.py"
             if rig() is None:
                 item.add_marker(pytest.mark.skip(reason="needs the virtual board: make board"))
-            elif (FORM == "short" and large) or (FORM == "16k" and not large):
+            elif FORM not in FORMS[item.path.name]:
                 item.add_marker(pytest.mark.skip(reason=f"not of the form {FORM}"))
 
 
@@ -46,7 +51,7 @@ def say(capfd: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     return line
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def board() -> Iterator[Board]:
     """The board, switched on for the first time and told nothing; restored pictures come."""
     folder = rig()
@@ -60,7 +65,7 @@ def board() -> Iterator[Board]:
         one.cut_power()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def untouched(board: Board) -> str:
     """What no fault may change, before there was any."""
     return protected(board)

@@ -174,10 +174,20 @@ class Board:
             journal = "no answer over ssh"
         return f"page: {page[:1500]}\njournal: {journal}\nconsole: {console}"
 
+    @property
+    def way(self) -> list[str]:
+        """Options of ssh that lead to the user pi at 127.0.0.1 while the board is on."""
+        options = [
+            f"IdentityFile={self._rig / 'disk' / 'key'}",
+            "IdentitiesOnly=yes",
+            f"Port={self._ssh_port}",
+            "ConnectTimeout=20",
+        ]
+        options += ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
+        return [word for option in options for word in ("-o", option)]
+
     def _ssh_line(self) -> list[str]:
-        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=20"]
-        at = ["-F", "none", "-i", str(self._rig / "disk" / "key"), "-p", str(self._ssh_port), "-S", str(self._socket())]
-        return ["ssh", *at, *(word for option in options for word in ("-o", option)), "pi@127.0.0.1"]
+        return ["ssh", "-F", "none", *self.way, "-S", str(self._socket()), "pi@127.0.0.1"]
 
     def _socket(self) -> Path:
         return self._rig / f"ssh-{self._ssh_port}"
