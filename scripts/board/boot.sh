@@ -6,7 +6,7 @@
 # tables with each system call (emulated, a start of 70 s instead of 45), no AppArmor, no clearing of memory.
 kernel=$1 disk=$2
 shift 2
-calm='nokaslr mitigations=off apparmor=0 audit=0 init_on_alloc=0 hardened_usercopy=off'
+calm='rcupdate.rcu_expedited=1 nokaslr mitigations=off apparmor=0 audit=0 init_on_alloc=0 hardened_usercopy=off'
 exec qemu-system-aarch64 -M virt -cpu cortex-a76 -smp 2 -m 2048 -accel tcg,thread=multi -display none -monitor none -no-reboot \
     -kernel "$kernel/vmlinuz" -initrd "$kernel/initial.gz" \
     -append "console=ttyAMA0 loglevel=4 systemd.show_status=0 panic=-1 net.ifnames=0 $calm ${BOARD_INIT:+board_init=$BOARD_INIT}" \

@@ -31,8 +31,13 @@ echo options vivid n_devs=1 node_types=0x1 > /etc/modprobe.d/camera.conf
 systemctl -q enable ssh systemd-networkd
 # What costs an emulated start most, and nobody here would miss: of all devices only those are announced that something waits for.
 systemctl -q mask getty@tty1 serial-getty@ttyAMA0 systemd-networkd-wait-online systemd-hwdb-update ldconfig systemd-logind \
-    systemd-journal-catalog-update systemd-binfmt e2scrub_reap
-mkdir -p /etc/systemd/system/systemd-udev-trigger.service.d /etc/systemd/system/deblurkit.service.d
+    systemd-journal-catalog-update systemd-binfmt e2scrub_reap dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount \
+    sys-kernel-tracing.mount sys-kernel-config.mount sys-fs-fuse-connections.mount systemd-network-generator \
+    systemd-udev-load-credentials
+mkdir -p /etc/systemd/system-generators /etc/systemd/system/systemd-udev-trigger.service.d /etc/systemd/system/deblurkit.service.d
+for generator in debug gpt-auto hibernate-resume ssh system-update tpm2; do
+    ln -s /dev/null "/etc/systemd/system-generators/systemd-$generator-generator"
+done
 printf '[Service]\nExecStart=\nExecStart=udevadm trigger --action=add -s pci -s virtio -s block -s net -s video4linux\n' \
     > /etc/systemd/system/systemd-udev-trigger.service.d/few.conf
 # A loop that is some thirty times slower than a board's: the watchdog waits longer. As by `systemctl edit deblurkit`.
