@@ -37,7 +37,7 @@ LEFT_OUT = {
     "test_all_runtimes_agree_within_one_grey_level": COMPARED,
     "[litert_compiled": "only bench compares this runtime, and it takes as long as LiteRT",
     "test_the_compiled_model_says_nothing_while_it_is_used": FLOATS,
-    "tests/device/test_deploy.py": "makes and sends the wheel of a checkout, which is a workstation's part",
+    "tests/device/test_deploy": "makes and sends the wheel of a checkout, which is a workstation's part",
     "tests/device/test_doctor_machine.py": f"{PROCESSES}; doctor itself is run by test_installed.py",
     "tests/device/test_journal.py": PROCESSES,
     "test_importing_the_module_imports_neither_picamera2_nor_libcamera": PROCESSES,

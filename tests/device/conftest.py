@@ -1,4 +1,4 @@
-"""The fixtures of cameras and of the loop, which lie with the rigs."""
+"""The fixtures of cameras, of the loop and of `deploy`, which lie with the rigs."""
 
 import sys
 from pathlib import Path
@@ -6,4 +6,5 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rigs"))
 
 from camera_fixtures import mjpeg, rtsp, rtsp_record, watch  # noqa: F401
+from deploy_parts import kit  # noqa: F401
 from loop_parts import restorer  # noqa: F401

@@ -1,0 +1,24 @@
+"""What the tests of `deblurkit deploy` share: a board as it should be, the wheel of this checkout, a release of it."""
+
+from pathlib import Path
+
+import pytest
+
+from device.deploy import look, payload
+
+NOW_S = 1_800_000_000.0
+PI = look.Facts(
+    machine="aarch64", bits=64, libc=(2, 36), python=(3, 11, 2), venv=True, systemd=True, codename="bookworm", raspberry=True,
+    model="Raspberry Pi 5 Model B Rev 1.0", free_mib=20_000, clock_s=NOW_S + 30, user="pi", root="sudo", unit="", release={},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> payload.Kit:
+    """The wheel of this checkout."""
+    return payload.kit(None, tmp_path_factory.mktemp("kit"))
+
+
+def gathered(folder: Path, kit: payload.Kit, source: str | None = "demo") -> payload.Release:
+    """A release without bundles of its own."""
+    return payload.gather(folder, kit, {}, source, False, PI)
