@@ -1,32 +1,37 @@
 """These tests run on an emulated Arm core, where scripts/aarch64/rig.sh starts them; elsewhere they are skipped.
 
 The rig runs the unit tests of the device package in the same process on one core of each system, since they ask more of Python
-and its packages than of the core; but for what stands in `LEFT_OUT`.
+and its packages than of the core; but for what stands in `FILES_LEFT_OUT` and `LEFT_OUT`.
 """
 
 import os
+from pathlib import Path
 
 import pytest
 
 CORE = os.environ.get("AARCH64_RIG", "")
+DEVICE = Path(__file__).parent.parent / "device"
 
 WAITS = "threads and processes that wait for each other by the clock; an emulated core is too slow"
 FLOATS = "float arithmetic for a minute: it is emulated in software"
 PROCESSES = "begins processes, each with seconds of imports"
 COMPARED = "test_files.py compares every file with x86"
-LEFT_OUT = {
+WORKSTATION = "makes and sends the wheel of a checkout, which is a workstation's part: make board-deploy"
+FILES_LEFT_OUT = {
     **dict.fromkeys(
-        [
-            f"tests/device/test_{name}.py"
-            for name in (
-                "deadline", "lineup", "network", "outlet", "pipeline", "publish", "record", "session", "sinks", "sources",
-                "supervision", "watched",
-            )
-        ],
+        ["deadline", "lineup", "network", "outlet", "pipeline", "publish", "record", "session", "sinks", "sources",
+         "supervision", "watched"],
         WAITS,
     ),
+    **dict.fromkeys(["deploy", "deploy_board"], WORKSTATION),
+    "degrade": FLOATS,
+    "doctor_machine": f"{PROCESSES}; doctor itself is run by test_installed.py",
+    "embedded": "reads broken files for a minute, with Python alone",
+    "journal": PROCESSES,
+}  # fmt: skip
+"""Of tests/device, not even imported under emulation: that costs a third of a second each. Name without test_ -> why."""
+LEFT_OUT = {
     "test_a_supervisor_that_has_gone_or_does_not_listen_never_holds_the_loop": WAITS,
-    "tests/device/test_degrade.py": FLOATS,
     "test_any_size_comes_out_as_it_went_in[(1500, 1100)]": FLOATS,
     "test_tiled_equals_untiled_within_one_grey_level": FLOATS,
     "test_sizes_may_change_from_frame_to_frame": FLOATS,
@@ -37,21 +42,20 @@ LEFT_OUT = {
     "test_all_runtimes_agree_within_one_grey_level": COMPARED,
     "[litert_compiled": "only bench compares this runtime, and it takes as long as LiteRT",
     "test_the_compiled_model_says_nothing_while_it_is_used": FLOATS,
-    "tests/device/test_deploy": "makes and sends the wheel of a checkout, which is a workstation's part",
-    "tests/device/test_doctor_machine.py": f"{PROCESSES}; doctor itself is run by test_installed.py",
-    "tests/device/test_journal.py": PROCESSES,
     "test_importing_the_module_imports_neither_picamera2_nor_libcamera": PROCESSES,
-    "tests/device/test_embedded.py": "reads broken files for a minute, with Python alone",
     "test_peak_memory_grows_with_what_this_process_takes": "the emulator's memory is counted too",
-}  # fmt: skip
+}
 """A part of a test's name -> why it is not run under emulation. Measured: each takes 10 s or more."""
 
 table = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Room for the lines that the tests print at the end."""
+    """Room for the lines that the tests print at the end; the files that are left out."""
     config.stash[table] = []
+    if CORE:
+        left_out = [str(DEVICE / f"test_{name}.py") for name in FILES_LEFT_OUT]
+        config.option.ignore = [*(config.option.ignore or []), *left_out]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,7 +72,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Where the core's pictures differ from the other machine's."""
+    """Where the core's pictures differ from the other machine's, and which files were passed by."""
+    if CORE:
+        terminalreporter.section("not run under emulation")
+        for name, why in FILES_LEFT_OUT.items():
+            terminalreporter.write_line(f"tests/device/test_{name}.py: {why}")
     if config.stash[table]:
         terminalreporter.section(f"{CORE} against this machine's processor")
         for line in config.stash[table]:
