@@ -111,16 +111,18 @@ def keep(rows: list[Row], table: str = "rows") -> None:
 
 
 def check(cores: Sequence[str], measurements: Sequence[Measurement], against: Path) -> int:
-    """Count and compare; prints what is broken. An exit code."""
+    """Count and compare; prints what is broken. An exit code.
+
+    What is broken is counted again by new processes: in one of some dozen a call has taken 1.6 % more, on both cores at once,
+    which is little of a call and much of our own part. What grew has grown the second time, too.
+    """
     kept = load(against).get("rows", [])
-    if any(m.runtime in COUNTED_ONLY for m in measurements):  # their threads would be counted as the others'
-        rows = [row for core in cores for one in measurements for row in counted(core, [one], 1)]
-    else:
-        with ThreadPoolExecutor(len(cores)) as side_by_side:
-            rows = [row for found in side_by_side.map(lambda core: counted(core, measurements, 1), cores) for row in found]
-    for row in rows:
-        print(line(row), flush=True)
+    rows = counted_side_by_side(cores, measurements)
     found = budget.broken(kept, rows)
+    if found:
+        print("\n".join(["counts again, since this is not as before:", *found]), flush=True)
+        rows = counted_side_by_side(cores, measurements)
+        found = budget.broken(kept, rows)
     for sentence in found:
         print(sentence, file=sys.stderr)
     if found:
@@ -128,6 +130,18 @@ def check(cores: Sequence[str], measurements: Sequence[Measurement], against: Pa
         return GATE
     print(f"{len(rows)} counts within {100 * budget.TOLERANCE:.0f} % of {against.name} (QEMU {qemu_version()})")
     return 0
+
+
+def counted_side_by_side(cores: Sequence[str], measurements: Sequence[Measurement]) -> list[Row]:
+    """A row for each on each core; prints them."""
+    if any(m.runtime in COUNTED_ONLY for m in measurements):  # their threads would be counted as the others'
+        rows = [row for core in cores for one in measurements for row in counted(core, [one], 1)]
+    else:
+        with ThreadPoolExecutor(len(cores)) as side_by_side:
+            rows = [row for found in side_by_side.map(lambda core: counted(core, measurements, 1), cores) for row in found]
+    for row in rows:
+        print(line(row), flush=True)
+    return rows
 
 
 def count_shipped(cores: Sequence[str], again: bool) -> None:
