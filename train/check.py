@@ -24,7 +24,8 @@ from device.errors import OK, DataError, UsageError
 from device.frame import Pixels
 from device.picture import read_picture
 from train import alike
-from train.data import in_threads, photographs_in, split
+from train.data import in_threads, photographs_in
+from train.split import split
 from train.store import default_cache_bytes
 
 log = logging.getLogger(__name__)

@@ -84,7 +84,7 @@ def main(argv: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
-        from train import accelerator, data, distil, fit, nafnet, presets, profile, quantise, run_folder, store
+        from train import accelerator, data, distil, fit, nafnet, presets, profile, quantise, run_folder, split, store
 
     out: Path = options.out or Path("runs") / options.preset
     if not options.cpu:
@@ -135,9 +135,9 @@ def main(argv: list[str]) -> int:
     else:
         pictures = data.package_photographs()
     if record:
-        train_pictures, val_pictures = data.split_as_before(pictures, record.data.train, record.data.validation, out)
+        train_pictures, val_pictures = split.split_as_before(pictures, record.data.train, record.data.validation, out)
     else:
-        train_pictures, val_pictures = data.split(pictures, val_share, options.seed, data.side_by_side(pictures))
+        train_pictures, val_pictures = split.split(pictures, val_share, options.seed, split.side_by_side(pictures))
 
     if record is None:
         architecture = preset.architecture

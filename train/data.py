@@ -1,4 +1,4 @@
-"""Pictures into training batches: split by picture, decoded, cropped and blurred as they are needed.
+"""Pictures into training batches: decoded, cropped and blurred as they are needed.
 
 A batch depends on (seed, step) alone, so a resumed run sees the batches that the uninterrupted one would have seen.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.degrade import Camera, to_float, to_luma
-from device.errors import DataError, UsageError
+from device.errors import DataError
 from device.frame import Pixels
 from device.picture import pictures_in, read_picture
 from train import alike
@@ -57,8 +57,6 @@ class Picture:
         return alike.thumbnail(self.sharp)
 
 
-AnyPicture = TypeVar("AnyPicture", bound=Photograph)
-Item = TypeVar("Item")
 Crop = NDArray[np.uint8] | NDArray[np.float32]
 """What patches are cut from: (height, width, 3) bytes, or (height, width) brightness in 0..1."""
 _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}  # by number of quarter turns
@@ -161,49 +159,6 @@ def read_named(kind: str, folders: tuple[str, ...], names: tuple[str, ...]) -> l
 
         folders = (str(Path(skimage.data.__file__).parent),)
     return [Picture(name, read_picture(Path(folders[0]) / name)) for name in names]
-
-
-def split(
-    pictures: Sequence[Item], val_share: float, seed: int, groups: Sequence[Sequence[int]] = ()
-) -> tuple[list[Item], list[Item]]:
-    """Split by picture into (training, validation). A share of 0 validates on the training pictures, as tutorials do.
-
-    `groups` are indices of pictures that belong on one side (`train.alike.groups`); whoever is in none, or alone, is drawn
-    as without groups. Where no group is small enough for the share, the smallest one is held out.
-    """
-    if val_share == 0:
-        return list(pictures), list(pictures)
-    order = [int(i) for i in np.random.default_rng(seed).permutation(len(pictures))]
-    wanted = min(max(1, round(len(pictures) * val_share)), len(pictures) - 1)
-    group_of = {i: group for group in groups for i in group}
-    held_out: set[int] = set()
-    for i in order:
-        group = group_of.get(i, [i])
-        if i not in held_out and len(held_out) + len(group) <= wanted:
-            held_out.update(group)
-    if not held_out:
-        smallest = min((group_of.get(i, [i]) for i in order), key=len)
-        if len(smallest) == len(pictures):
-            log.warning("all pictures show the same scene, so the figures of the validation say little about other scenes")
-            smallest = order[:wanted]
-        held_out.update(smallest)
-    return [p for i, p in enumerate(pictures) if i not in held_out], [p for i, p in enumerate(pictures) if i in held_out]
-
-
-def split_as_before(
-    pictures: Sequence[AnyPicture], train: Sequence[str], validation: Sequence[str], run: Path
-) -> tuple[list[AnyPicture], list[AnyPicture]]:
-    """The split of the `run` that goes on, by the names it stored. Raises UsageError where they are no longer the same."""
-    by_name = {p.name: p for p in pictures}
-    if by_name.keys() != {*train, *validation}:
-        raise UsageError(f"{run}: its pictures have changed since it began ({len(pictures)} now); train anew with another --out")
-    return [by_name[name] for name in train], [by_name[name] for name in validation]
-
-
-def side_by_side(pictures: Sequence[Photograph]) -> list[list[int]]:
-    """The groups of pictures that `split` keeps on one side: copies of one another, or shots of one scene."""
-    pairs = alike.alike([p.thumbnail for p in pictures])
-    return alike.groups(len(pictures), pairs)
 
 
 class Batches(Protocol):

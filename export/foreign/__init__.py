@@ -13,7 +13,8 @@ from device.degrade import BLURS
 from device.errors import BundleError
 from export.calibration import CALIBRATION_PICTURES, JUDGED_PICTURES, calibration_folder, make_pictures, spread
 from export.subject import Pictures, Subject
-from train.data import load_photographs, package_photographs, side_by_side, split
+from train.data import load_photographs, package_photographs
+from train.split import side_by_side, split
 from train.store import Photograph
 
 LIMIT = 2**31

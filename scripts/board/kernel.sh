@@ -21,7 +21,7 @@ image=$(apt-cache "${there[@]}" depends "linux-image-$flavour" | awk '/Depends: 
 echo "kernel: $image, $(du -cm "$scratch"/*.deb | awk 'END {print $1}') MiB of packages" >&2
 for package in "$scratch"/*.deb; do dpkg-deb -x "$package" "$scratch/unpacked"; done
 
-mkdir -p "$folder" "$scratch"/files/{bin,dev,modules,proc,root,sys}
+mkdir -p "$folder" "$scratch"/files/{bin,board,dev,modules,proc,sys}
 cd "$scratch/unpacked"
 [ -d lib ] || ln -s usr/lib lib
 version=$(ls lib/modules)

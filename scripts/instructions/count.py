@@ -113,8 +113,8 @@ def keep(rows: list[Row], table: str = "rows") -> None:
 def check(cores: Sequence[str], measurements: Sequence[Measurement], against: Path) -> int:
     """Count and compare; prints what is broken. An exit code.
 
-    What is broken is counted again by new processes: in one of some dozen a call has taken 1.6 % more, on both cores at once,
-    which is little of a call and much of our own part. What grew has grown the second time, too.
+    What is broken is counted again by new processes: once a call was seen to take 1.6 % more, on both cores, and no more the next
+    time: little of a call and much of our own part. What grew has grown the second time, too.
     """
     kept = load(against).get("rows", [])
     rows = counted_side_by_side(cores, measurements)

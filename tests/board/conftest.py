@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from virtual_board import PATIENCE_S, Board, protected, rig
+from virtual_board import PATIENCE_S, Board, protected, rig, switched_on
 
 FORM = os.environ.get("BOARD_FORM", "")
 FORMS = {
@@ -54,15 +54,9 @@ def say(capfd: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 @pytest.fixture(scope="module")
 def board() -> Iterator[Board]:
     """The board, switched on for the first time and told nothing; restored pictures come."""
-    folder = rig()
-    assert folder is not None
-    one = Board(folder, "arm64", "board")
-    one.power_on()
-    try:
+    with switched_on("arm64", "board") as one:
         one.until_restoring()
         yield one
-    finally:
-        one.cut_power()
 
 
 @pytest.fixture(scope="module")

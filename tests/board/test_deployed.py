@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from virtual_board import Board, rig
+from virtual_board import Board, switched_on
 
 from device.deploy.payload import CHECKOUT
 
@@ -22,11 +22,7 @@ def deployed(board: Board, *words: str) -> dict[str, object]:
 
 
 def test_a_release_comes_by_one_command_runs_after_a_power_cut_and_comes_only_once(say: Callable[[str], None]) -> None:
-    folder = rig()
-    assert folder is not None
-    board = Board(folder, "arm64", "deployed")
-    board.power_on()
-    try:
+    with switched_on("arm64", "deployed") as board:
         board.until_restoring()
         began = time.monotonic()
         release = str(deployed(board, "--wheels")["release"])
@@ -41,5 +37,3 @@ def test_a_release_comes_by_one_command_runs_after_a_power_cut_and_comes_only_on
         assert f"{RELEASES}{release}/" in board.fact("ExecStart")
         again = deployed(board, "--wheels")
         assert (again["unchanged"], again["release"]) == (True, release)
-    finally:
-        board.cut_power()

@@ -8,7 +8,8 @@ import shlex
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,19 @@ def _free_ports(count: int) -> list[int]:
 def rig() -> Path | None:
     """The folder that `rig.sh` made for this run; None without it."""
     return Path(os.environ["BOARD_RIG"]) if os.environ.get("BOARD_RIG") else None
+
+
+@contextmanager
+def switched_on(kernel: str, name: str) -> Iterator[Board]:
+    """A new board of this run, switched on; its power is cut at the end."""
+    folder = rig()
+    assert folder is not None
+    board = Board(folder, kernel, name)
+    board.power_on()
+    try:
+        yield board
+    finally:
+        board.cut_power()
 
 
 def protected(board: Board) -> str:

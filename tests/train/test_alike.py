@@ -12,7 +12,8 @@ from device.frame import Pixels
 from device.picture import write_picture
 from device.scene import dead_leaves
 from train.alike import Thumbnail, alike, groups, thumbnail
-from train.data import Picture, load_pairs, load_photographs, package_photographs, side_by_side, split, split_as_before
+from train.data import Picture, load_pairs, load_photographs, package_photographs
+from train.split import side_by_side, split, split_as_before
 
 
 def half(pixels: Pixels) -> Pixels:

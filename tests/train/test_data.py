@@ -24,8 +24,8 @@ from train.data import (
     package_photographs,
     prefetched,
     read_named,
-    split,
 )
+from train.split import split
 
 
 def only(kind: str, **settings: Any) -> Camera:

@@ -1,0 +1,59 @@
+"""Which pictures train and which validate: drawn by picture, copies and shots of one scene on one side."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from device.errors import UsageError
+from train import alike
+from train.store import Photograph
+
+log = logging.getLogger(__name__)
+AnyPicture = TypeVar("AnyPicture", bound=Photograph)
+Item = TypeVar("Item")
+
+
+def split(
+    pictures: Sequence[Item], val_share: float, seed: int, groups: Sequence[Sequence[int]] = ()
+) -> tuple[list[Item], list[Item]]:
+    """Split by picture into (training, validation). A share of 0 validates on the training pictures, as tutorials do.
+
+    `groups` are indices of pictures that belong on one side (`train.alike.groups`); whoever is in none, or alone, is drawn
+    as without groups. Where no group is small enough for the share, the smallest one is held out.
+    """
+    if val_share == 0:
+        return list(pictures), list(pictures)
+    order = [int(i) for i in np.random.default_rng(seed).permutation(len(pictures))]
+    wanted = min(max(1, round(len(pictures) * val_share)), len(pictures) - 1)
+    group_of = {i: group for group in groups for i in group}
+    held_out: set[int] = set()
+    for i in order:
+        group = group_of.get(i, [i])
+        if i not in held_out and len(held_out) + len(group) <= wanted:
+            held_out.update(group)
+    if not held_out:
+        smallest = min((group_of.get(i, [i]) for i in order), key=len)
+        if len(smallest) == len(pictures):
+            log.warning("all pictures show the same scene, so the figures of the validation say little about other scenes")
+            smallest = order[:wanted]
+        held_out.update(smallest)
+    return [p for i, p in enumerate(pictures) if i not in held_out], [p for i, p in enumerate(pictures) if i in held_out]
+
+
+def split_as_before(
+    pictures: Sequence[AnyPicture], train: Sequence[str], validation: Sequence[str], run: Path
+) -> tuple[list[AnyPicture], list[AnyPicture]]:
+    """The split of the `run` that goes on, by the names it stored. Raises UsageError where they are no longer the same."""
+    by_name = {p.name: p for p in pictures}
+    if by_name.keys() != {*train, *validation}:
+        raise UsageError(f"{run}: its pictures have changed since it began ({len(pictures)} now); train anew with another --out")
+    return [by_name[name] for name in train], [by_name[name] for name in validation]
+
+
+def side_by_side(pictures: Sequence[Photograph]) -> list[list[int]]:
+    """The groups of pictures that `split` keeps on one side: copies of one another, or shots of one scene."""
+    pairs = alike.alike([p.thumbnail for p in pictures])
+    return alike.groups(len(pictures), pairs)
