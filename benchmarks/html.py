@@ -174,10 +174,11 @@ def _method(result: Result) -> str:
     said = [
         f"Every combination gets the same {width}x{height} frame and the same pictures ({result.pictures}), in a fresh process"
         " of its own: load time, first frame and peak memory are its own.",
-        f"{result.rounds} rounds over all combinations, A B C, A B C, A B C, so that a drift of the machine hits all alike.",
+        f"{result.rounds} rounds over all combinations ({', '.join(['A B C'] * min(result.rounds, 3))}), so that a drift of the"
+        " machine hits all alike.",
         f"A round's warm-up ends when the median of the last five frames lies within {answer.share(STEADY_SHARE)} of that of the"
-        f" five before, {STEADY_LEAST_S} s at least. A row counts as steady when all rounds came so far and their medians lie"
-        f" within {answer.share(ROUNDS_SHARE)} of their middle.",
+        f" five before (of slow frames, fewer), {STEADY_LEAST_S} s at least. A row counts as steady when all rounds came so far"
+        f" and their medians lie within {answer.share(ROUNDS_SHARE)} of their middle.",
         "A time is that of one frame in memory, pixels in and pixels out. p50, p95 and p99 are over all rounds together, jitter"
         " is the distance between p5 and p95. 95 % intervals by bootstrap: rounds are drawn first, then blocks of neighbouring"
         " frames within them. Every frame's time is in raw.csv.",

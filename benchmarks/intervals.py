@@ -12,19 +12,19 @@ STEADY_LEAST_S = 0.3
 ROUNDS_SHARE = 0.05
 RESOLUTION_MS = 0.02
 """Times that differ by less are the same: what a call of nothing takes, and a timer's own steps."""
-_SLOW_MS = 200.0
+_COMPARED_MS = 300.0
 _RESAMPLES = 400
 
 
 def is_steady(seconds: float, ms: Sequence[float]) -> bool:
     """Whether the warm-up is over after so many seconds and these frames (milliseconds).
 
-    The median of the last five lies within 3 % of that of the five before, 0.3 s at least; of frames of 200 ms and more, the
-    last one of the one before.
+    The median of the last five lies within 3 % of that of the five before, 0.3 s at least; of slow frames, as many as 0.3 s
+    hold, and of those above 150 ms one.
     """
     if seconds < STEADY_LEAST_S or not ms:
         return False
-    frames = 5 if ms[-1] < _SLOW_MS else 1
+    frames = max(1, min(5, int(_COMPARED_MS / max(ms[-1], RESOLUTION_MS))))
     if len(ms) < 2 * frames:
         return False
     before, last = np.median(ms[-2 * frames : -frames]), np.median(ms[-frames:])

@@ -23,6 +23,7 @@ SAME_DB = 0.05
 SAME_SHARE = 0.05
 """So are times whose intervals overlap, or that differ by less than this."""
 _SAME_MEMORY_SHARE = 0.1
+_SMALLEST_FIRST = ("int8", "dynamic", "fp16", "fp32")
 _LEAST_SHARP_DB, _MOST_HARM_DB = 40.0, -0.5
 
 
@@ -220,7 +221,7 @@ def _tiers(good: Sequence[_Candidate]) -> list[list[_Candidate]]:
 
 
 def _best(candidates: Sequence[_Candidate]) -> _Candidate:
-    """The best gain; among equals the fastest, then fewer threads, less memory, the runtime that is taken first."""
+    """The best gain; among equals the fastest, then fewer threads, less memory, the runtime that is taken first, fewer bits."""
     top = max(c.gain_db for c in candidates)
     return _fastest([c for c in candidates if c.gain_db >= top - SAME_DB])
 
@@ -234,7 +235,7 @@ def _fastest(candidates: Sequence[_Candidate]) -> _Candidate:
     least = min(c.row.peak_rss_mib or 0.0 for c in alike)
     alike = [c for c in alike if (c.row.peak_rss_mib or 0.0) <= least * (1 + _SAME_MEMORY_SHARE)]
     order = list(runtimes.RUNTIMES)
-    return min(alike, key=lambda c: (order.index(str(c.row.runtime)) if c.row.runtime in order else len(order), -c.gain_db))
+    return min(alike, key=lambda c: (order.index(str(c.row.runtime)), _SMALLEST_FIRST.index(str(c.row.variant))))
 
 
 def _pick(best: _Candidate, why: str) -> Pick:

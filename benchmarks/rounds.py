@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 LEAST_S, MOST_S = 0.5, 4.0
 """How long one process times frames: as long as the budget allows within these."""
 _GUESSED_OVERHEAD_S = 1.5
+_LEAST_ROUNDS = 2
 _NEEDED_DB, _BELOW_EXPORT_DB, _LEAST_NEEDED_DB = 45.0, 9.0, 30.0
 _REFERENCES = (("fp32", "litert"), ("fp32", "onnxruntime"), ("fp32", "tflite_runtime"))
 
@@ -39,6 +40,8 @@ class Measurements:
     planned: list[Planned]
     of: list[list[Measured]] = field(default_factory=list)
     """By combination: a measurement for each round."""
+    rounds: int = 0
+    """How often all were gone through."""
     complete: bool = False
 
 
@@ -47,38 +50,79 @@ def run(
 ) -> Measurements:
     """Measure every combination `rounds` times; the workload lies in `folder`, answers and pictures are left there.
 
-    `seconds` is how long each process times frames; None: what the budget allows, 0.5 to 4 s. Ctrl-C ends it early: what was
-    measured until then is returned.
+    `seconds` is how long each process times frames; None: what the budget allows, 0.5 to 4 s, and where it does not allow a
+    third round there are two. Ctrl-C ends it early: what was measured until then is returned.
     """
     found = Measurements(planned, [[] for _ in planned])
-    todo = [(n, i) for n in range(rounds) for i, p in enumerate(planned) if p.interpreter is not None]
-    overhead = dict.fromkeys(range(len(planned)), _GUESSED_OVERHEAD_S)
-    judged: set[str] = set()
+    here = [i for i, plan in enumerate(planned) if plan.interpreter is not None]
+    at_work = _Work(found, folder, began_s)
+    ends_s = began_s + budget_s
     try:
-        for done, (number, i) in enumerate(todo):
-            plan = planned[i]
-            if any(m.error for m in found.of[i]):
-                continue  # it failed before: twice more would say the same
-            left_s = budget_s - (time.monotonic() - began_s) - sum(overhead[k] for _, k in todo[done:])
-            share = seconds if seconds is not None else min(MOST_S, max(LEAST_S, left_s / (len(todo) - done)))
-            judge = plan.judged_as not in judged
-            log.info("%d/%d round %d %s", done + 1, len(todo), number + 1, plan.row.label)
-            answer = folder / f"answer-{i}" / "answer.json"
-            answer.parent.mkdir(exist_ok=True)
-            began = time.monotonic()
-            measured = measure(replace(plan.job, seconds=share, judge=judge), folder, answer, str(plan.interpreter), began_s)
-            answer.unlink(missing_ok=True)
-            found.of[i].append(measured)
-            if measured.error:
-                log.warning("%s: %s", plan.row.label, measured.error)
-            else:
-                judged.add(plan.judged_as)
-                spent = time.monotonic() - began - share
-                overhead[i] = spent if not judge else spent / 2  # the next rounds do not judge
+        while found.rounds < rounds:
+            for k, i in enumerate(here):
+                if at_work.has_failed(i):
+                    continue  # twice more would say the same
+                if seconds is None:
+                    rounds = at_work.affordable(here, k, rounds, ends_s)
+                rest = [*here[k:], *here * (rounds - found.rounds - 1)]
+                share = seconds if seconds is not None else at_work.share_s(rest, ends_s)
+                log.info("round %d of %d, %d/%d %s", found.rounds + 1, rounds, k + 1, len(here), planned[i].row.label)
+                at_work.measure(i, share)
+            found.rounds += 1
         found.complete = True
     except KeyboardInterrupt:
-        log.warning("interrupted: %d of %d measurements were made", sum(map(len, found.of)), len(todo))
+        log.warning("interrupted: %d of %d measurements were made", sum(map(len, found.of)), len(here) * rounds)
     return found
+
+
+@dataclass
+class _Work:
+    """What is measured, and what that costs beside the timed frames."""
+
+    found: Measurements
+    folder: Path
+    began_s: float
+    overhead_s: dict[int, float] = field(default_factory=dict)
+    judged: set[str] = field(default_factory=set)
+
+    def has_failed(self, i: int) -> bool:
+        return any(m.error for m in self.found.of[i])
+
+    def affordable(self, here: list[int], k: int, rounds: int, ends_s: float) -> int:
+        """As many of the rounds, two at least, as can be made by then, where the k-th of this round is next."""
+        while rounds > max(_LEAST_ROUNDS, self.found.rounds + 1):
+            rest = [*here[k:], *here * (rounds - self.found.rounds - 1)]
+            if time.monotonic() + sum(self._overhead_s(i) + LEAST_S for i in rest if not self.has_failed(i)) <= ends_s:
+                break
+            rounds -= 1
+            log.warning("no time for round %d", rounds + 1)
+        return rounds
+
+    def share_s(self, places: Sequence[int], ends_s: float) -> float:
+        """How long each of these may time frames for all to be done by then."""
+        able = [i for i in places if not self.has_failed(i)]
+        left_s = ends_s - time.monotonic() - sum(self._overhead_s(i) for i in able)
+        return min(MOST_S, max(LEAST_S, left_s / len(able)))
+
+    def measure(self, i: int, seconds: float) -> None:
+        """Once more, in a fresh process."""
+        plan = self.found.planned[i]
+        judge = plan.judged_as not in self.judged
+        answer = self.folder / f"answer-{i}" / "answer.json"
+        answer.parent.mkdir(exist_ok=True)
+        began = time.monotonic()
+        job = replace(plan.job, seconds=seconds, judge=judge)
+        measured = measure(job, self.folder, answer, str(plan.interpreter), self.began_s)
+        answer.unlink(missing_ok=True)
+        self.found.of[i].append(measured)
+        if measured.error:
+            log.warning("%s: %s", plan.row.label, measured.error)
+            return
+        self.judged.add(plan.judged_as)
+        self.overhead_s[i] = time.monotonic() - began - seconds - measured.judge_s
+
+    def _overhead_s(self, i: int) -> float:
+        return self.overhead_s.get(i, _GUESSED_OVERHEAD_S)
 
 
 def rows(found: Measurements, folder: Path, at_export: dict[str, Artifact]) -> list[Row]:

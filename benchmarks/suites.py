@@ -65,6 +65,8 @@ def measure(wanted: Wanted, raw_csv: Path) -> Result:
         folder = Path(name)
         pictures = workload.write(folder, wanted.size_wh, wanted.data, wanted.pictures)
         found = rounds.run(planned, folder, rounds=wanted.rounds, seconds=wanted.seconds, budget_s=budget_s, began_s=began_s)
+        if found.complete and found.rounds < wanted.rounds:
+            doubts.append(f"{found.rounds} rounds instead of {wanted.rounds}: there was no time for more; give more --minutes")
         rounds.write_raw(found, raw_csv)
         rows = rounds.rows(found, folder, {a.sha256: a for b in wanted.bundles for a in b.manifest.artifacts})
         best = front(rows)
@@ -86,8 +88,8 @@ def measure(wanted: Wanted, raw_csv: Path) -> Result:
     doubts += environment.doubts_after(rows, _stolen_share(ticks), environment.slept_s() - slept_s)
     return Result(
         SCHEMA, wanted.suite, wanted.command, started.isoformat(timespec="seconds"), round(time.monotonic() - began_s, 1),
-        complete, wanted.size_wh, wanted.rounds, pictures, machine, tuple(doubts), tuple(rows), tuple(loops), (), examples,
-        picked,
+        complete, wanted.size_wh, found.rounds or wanted.rounds, pictures, machine, tuple(doubts), tuple(rows), tuple(loops), (),
+        examples, picked,
     )  # fmt: skip
 
 

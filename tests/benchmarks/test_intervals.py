@@ -24,6 +24,8 @@ def test_the_warm_up_lasts_three_tenths_of_a_second_and_ten_frames_at_least() ->
 def test_slow_frames_are_compared_one_by_one() -> None:
     assert is_steady(2.0, [900.0, 910.0])
     assert not is_steady(2.0, [1200.0, 900.0])
+    assert not is_steady(2.0, [100.0] * 5)  # 0.3 s of them: three against three
+    assert is_steady(2.0, [100.0] * 6)
 
 
 def test_the_intervals_hold_the_truth_about_as_often_as_they_say() -> None:

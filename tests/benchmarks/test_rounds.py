@@ -75,6 +75,20 @@ def test_rounds_go_through_all_combinations_before_any_is_measured_again(small: 
     assert all(row.latency and len(row.latency.rounds_p50_ms) == 3 for row in made)
 
 
+def test_a_third_round_is_left_out_where_the_minutes_do_not_allow_it_and_a_second_is_not(small: Bundle, folder: Path) -> None:
+    plans = planned(small, "int8.tflite")
+    began_s = time.monotonic()
+    short = rounds.run(plans, folder, rounds=5, seconds=None, budget_s=0.1, began_s=began_s)
+    assert (short.rounds, len(short.of[0]), short.complete) == (2, 2, True)
+    long = rounds.run(plans, folder, rounds=3, seconds=None, budget_s=60, began_s=time.monotonic())
+    assert (long.rounds, len(long.of[0])) == (3, 3)
+
+
+def test_what_is_asked_for_in_seconds_is_measured_whatever_the_minutes(small: Bundle, folder: Path) -> None:
+    asked = rounds.run(planned(small, "int8.tflite"), folder, rounds=3, seconds=0.05, budget_s=0.1, began_s=time.monotonic())
+    assert asked.rounds == 3
+
+
 def test_a_row_holds_times_memory_quality_agreement_and_what_the_machine_was_like(small: Bundle, folder: Path) -> None:
     _, made = measured(planned(small, "fp32.tflite", "int8.tflite", "int8.onnx"), folder)
     by_file = {row.file: row for row in made}
