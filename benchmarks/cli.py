@@ -15,9 +15,10 @@ from benchmarks.pick import as_measured
 from benchmarks.records import Result, as_json
 from device import choice, runtimes
 from device.bundle import DEFAULT, VARIANTS, open_bundle, shipped
+from device.choice import Measured
 from device.config import nearest
 from device.console import Parser, new_parser, print_json, start_logging
-from device.errors import OK, RuntimeMissing, UsageError
+from device.errors import OK, DataError, RuntimeMissing, UsageError
 from device.picture import write_atomically
 
 EXAMPLE = """deblurkit bench --pick --fps 30
@@ -140,7 +141,18 @@ def _wanted(options: Namespace, argv: list[str]) -> suites.Wanted:
         fps=options.fps,
         max_ms=options.max_ms,
         min_gain_db=options.min_gain,
+        earlier=_earlier() if options.pick else None,
     )
+
+
+def _earlier() -> Measured | None:
+    """The answer that is kept for this machine, if it still holds."""
+    try:
+        measured = choice.read(choice.place())
+    except DataError as error:
+        log.warning("%s; the new answer takes its place", error)
+        return None
+    return measured if measured is not None and not choice.fit(measured) else None
 
 
 def _quality(options: Namespace) -> int:

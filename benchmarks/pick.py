@@ -81,11 +81,13 @@ def pick(
     loops: Iterable[Loop] = (),
     cores: int | None = None,
     installed: Callable[[str], bool] | None = None,
+    earlier: Measured | None = None,
 ) -> Pick:
     """What to run. `fps` leaves 15 % of a frame's time to capture and output; `max_ms` is what restoring alone may take (p95).
 
     `loops`: whole loops that were measured; one that misses `fps` rules its row out. `cores`: of this machine; one is kept free
-    where something else does. Raises GateError, with what came nearest, where nothing is good enough.
+    where something else does. `earlier`: an answer that still holds here, and stays while nothing measured tells a better one
+    apart from it. Raises GateError, with what came nearest, where nothing is good enough.
     """
     cores = cores or len(os.sched_getaffinity(0))
     candidates = _candidates(rows, cores, installed or _runs_here)
@@ -99,18 +101,20 @@ def pick(
         rates = (_wish(rate, None, min_gain_db, loops) for rate in USUAL_FPS)
         wish = next((each for each in rates if each and any(each.is_met(c) for c in first)), None)
         if wish is None:
-            fastest = _fastest(first)
+            fastest = _fastest(first, earlier)
             return _pick(fastest, f"nothing keeps {USUAL_FPS[-1]:g} frames a second; the fastest: {fastest.figures}")
     if wish is None:
         raise GateError(_nearest(candidates, None, min_gain_db))
     chosen = next((found for tier in _tiers(good) if (found := [c for c in tier if wish.is_met(c)])), None)
     if chosen is None:
         raise GateError(_nearest(candidates, wish, min_gain_db))
-    best = _best(chosen)
+    best, fresh = _best(chosen, earlier), _best(chosen)
     why = f"the best picture of {len(chosen)} that restore {wish.words}: {best.figures}"
     if fps is None and max_ms is None:
         usual = "that of most cameras" if wish.fps == USUAL_FPS[0] else f"{wish.fps:g}, since nothing keeps {USUAL_FPS[0]:g},"
         why = f"no rate was asked for, so {usual} was taken; {why}"
+    if best is not fresh:
+        why += f"; {fresh.row.label} is not told apart from it ({fresh.figures}), so the earlier answer stays"
     return _pick(best, why + _given_up(best, good, wish))
 
 
@@ -220,16 +224,19 @@ def _tiers(good: Sequence[_Candidate]) -> list[list[_Candidate]]:
     ]
 
 
-def _best(candidates: Sequence[_Candidate]) -> _Candidate:
+def _best(candidates: Sequence[_Candidate], earlier: Measured | None = None) -> _Candidate:
     """The best gain; among equals the fastest, then fewer threads, less memory, the runtime that is taken first, fewer bits."""
     top = max(c.gain_db for c in candidates)
-    return _fastest([c for c in candidates if c.gain_db >= top - SAME_DB])
+    return _fastest([c for c in candidates if c.gain_db >= top - SAME_DB], earlier)
 
 
-def _fastest(candidates: Sequence[_Candidate]) -> _Candidate:
+def _fastest(candidates: Sequence[_Candidate], earlier: Measured | None = None) -> _Candidate:
     first = min(candidates, key=lambda c: c.latency.p50_ms.value).latency.p50_ms
     limit = max(first.high, first.value * (1 + SAME_SHARE))
     alike = [c for c in candidates if min(c.latency.p50_ms.low, c.latency.p50_ms.value) <= limit]
+    for c in alike:
+        if earlier and (c.row.sha256, c.row.runtime, c.row.threads) == (earlier.sha256, earlier.runtime, earlier.threads):
+            return c
     fewest = min(c.row.threads for c in alike)
     alike = [c for c in alike if c.row.threads == fewest]
     least = min(c.row.peak_rss_mib or 0.0 for c in alike)

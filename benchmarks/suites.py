@@ -16,6 +16,7 @@ from benchmarks.measure import KERAS
 from benchmarks.pick import front, pick
 from benchmarks.records import OK, SCHEMA, Loop, Pick, Result, Row, Sustained
 from device.bundle import Bundle
+from device.choice import Measured
 from device.errors import DeblurkitError, GateError, RunError
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Wanted:
     fps: float | None
     max_ms: float | None
     min_gain_db: float | None
+    earlier: Measured | None = None
+    """The answer that holds on this machine until now."""
 
 
 def measure(wanted: Wanted, raw_csv: Path) -> Result:
@@ -177,7 +180,7 @@ def _loop(row: Row, plan: Planned, size_wh: tuple[int, int]) -> Loop:
 
 def choose(wanted: Wanted, rows: Sequence[Row], loops: Sequence[Loop]) -> Pick:
     """What to run here. Raises GateError where nothing is good enough for what was asked for."""
-    return pick(rows, fps=wanted.fps, max_ms=wanted.max_ms, min_gain_db=wanted.min_gain_db, loops=loops)
+    return pick(rows, fps=wanted.fps, max_ms=wanted.max_ms, min_gain_db=wanted.min_gain_db, loops=loops, earlier=wanted.earlier)
 
 
 def _picked(wanted: Wanted, rows: Sequence[Row], loops: Sequence[Loop]) -> Pick | None:

@@ -178,6 +178,9 @@ def test_the_pick_is_kept_for_run_and_what_cannot_be_had_ends_with_six(
     assert result["pick"]["variant"] == kept["variant"]
     assert deblurkit.main(["bench", *QUICK, *words, "--min-gain", "30"]) == 6
     assert json.loads((own_state / "choice.json").read_text()) == kept
+    (own_state / "choice.json").write_text("{")
+    assert bench(capsys, *words)["pick"]["runtime"] == "litert"
+    assert json.loads((own_state / "choice.json").read_text())["runtime"] == "litert"
 
 
 def test_a_board_without_matplotlib_and_keras_gets_its_answer_all_the_same(tmp_path: Path, photos: Path) -> None:
@@ -212,3 +215,14 @@ def test_a_loop_that_fails_takes_nothing_of_what_was_measured_with_it(
     assert result.pick is not None
     assert not result.loops
     assert any("whole loop could not be measured" in doubt for doubt in result.doubts)
+
+
+def test_minutes_that_are_too_few_for_three_rounds_are_kept_and_that_is_said(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--minutes", "0.001", "--size", "64x48", "--bundle", "nano", "--runtimes", "litert", "--variants", "int8"]
+    main([*words, "--data", str(photos), "--quiet", "--json"])
+    result = from_json(json.loads(capsys.readouterr().out.splitlines()[-1]), "here")
+    assert result.rounds == 2
+    assert {row.rounds for row in result.rows if row.status == OK} == {2}
+    assert any("2 rounds instead of 3" in doubt and "--minutes" in doubt for doubt in result.doubts)

@@ -13,6 +13,7 @@ from benchmarks.pick import as_measured, front
 from benchmarks.records import SCHEMA, Agreement, CaseQuality, Estimate, Latency, Loop, Pick, Result, Row
 from device import choice
 from device.bundle import MANIFEST, SHIPPED, file_facts, open_bundle
+from device.choice import Measured
 from device.errors import GateError, UsageError
 
 SUFFIX = {"litert": "tflite", "tflite_runtime": "tflite"}
@@ -43,6 +44,28 @@ def case(psnr_db: float, gain_db: float) -> CaseQuality:
 
 def method(p50_ms: float, gain_db: float, name: str, kind: str = "classical") -> Row:
     return row(p50_ms, gain_db, name, kind=kind, variant=None, file=None, runtime=None)
+
+
+def measured() -> Measured:
+    """An answer that was kept."""
+    return Measured(
+        choice.SCHEMA,
+        "h",
+        {},
+        "small",
+        None,
+        "f",
+        "0" * 64,
+        "int8",
+        "litert",
+        1,
+        (640, 480),
+        20.0,
+        22.0,
+        1.9,
+        "why",
+        "2026-11-25",
+    )
 
 
 def picked(*rows: Row, **wishes: Any) -> Row:
@@ -152,6 +175,24 @@ def test_of_equal_speed_fewer_threads_then_less_memory_then_the_usual_runtime_ar
     assert picked(usual, lean, fps=30) == lean
     other = row(19.9, 1.5, runtime="onnxruntime", peak_rss_mib=195.0)
     assert picked(other, usual, fps=30) == usual
+
+
+def test_of_files_that_nothing_else_tells_apart_the_one_with_fewer_bits_is_taken() -> None:
+    rows = [row(20, 1.93, variant="fp32"), row(20.1, 1.94, variant="dynamic"), row(20.2, 1.90, variant="int8")]
+    assert picked(*rows, fps=30) is rows[2]
+    assert picked(*reversed(rows[:2]), fps=30) is rows[1]
+
+
+def test_the_earlier_answer_stays_while_nothing_tells_a_better_one_apart_from_it() -> None:
+    usual, other = row(20, 1.5, sha256="a" * 64), row(20.5, 1.48, variant="fp32", sha256="b" * 64)
+    held = replace(measured(), sha256="b" * 64, runtime="litert", threads=3)
+    assert picked(usual, other, fps=30) is usual
+    assert picked(usual, other, fps=30, earlier=held) is other
+    assert f"{usual.label} is not told apart from it" in pick([usual, other], fps=30, earlier=held).why
+    assert picked(usual, replace(other, latency=latency(23)), fps=30, earlier=held) is usual  # slower by more than chance
+    assert picked(usual, replace(other, gain_db=1.4), fps=30, earlier=held) is usual
+    assert picked(usual, replace(other, latency=latency(20.5, p95_ms=40)), fps=30, earlier=held) is usual  # too slow now
+    assert picked(usual, other, fps=30, earlier=replace(held, threads=1)) is usual
 
 
 # Without a wish
