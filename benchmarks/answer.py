@@ -94,7 +94,7 @@ def machine_facts(result: Result) -> list[tuple[str, str]]:
         ("kind", found.kind),
         ("hardware hash", found.hardware_hash),
         ("command", result.command),
-        ("measured", f"{result.started}, {result.seconds:.0f} s, {result.rounds} rounds"),
+        ("measured", f"{result.started}, {result.seconds:.0f} s" + (f", {result.rounds} rounds" if result.rows else "")),
     ]
     return [(name, value) for name, value in facts if value]
 

@@ -19,6 +19,7 @@ from benchmarks.inline_svg import inline_svg
 from benchmarks.intervals import ROUNDS_SHARE, STEADY_LEAST_S, STEADY_SHARE
 from benchmarks.plots import DARK, LIGHT, Plot
 from benchmarks.records import Result, as_json
+from benchmarks.sustained import BURST_S, STRETCH_S
 
 FRAME = Path(__file__).with_name("report.html")
 _HOLE = re.compile(r"\{\{(\w+)\}\}")
@@ -171,6 +172,13 @@ def _environment(result: Result) -> str:
 
 def _method(result: Result) -> str:
     width, height = result.size_wh
+    if not result.rows:
+        loaded = (
+            f"One {width}x{height} frame is restored again and again, as fast as it goes, in a process of its own. Every"
+            f" {STRETCH_S:g} s its rate, the clock, the temperature and what holds the board back are read. Burst is the median"
+            f" rate of the first {BURST_S:g} s, steady that of the last third."
+        )
+        return f"<p>{text(loaded)}</p>"
     said = [
         f"Every combination gets the same {width}x{height} frame and the same pictures ({result.pictures}), in a fresh process"
         " of its own: load time, first frame and peak memory are its own.",

@@ -210,6 +210,14 @@ def test_sections_without_data_are_left_out(result: Result) -> None:
     assert report.as_table(bare) == ""
 
 
+def test_how_a_load_was_measured_is_not_told_as_rounds(result: Result) -> None:
+    loaded = replace(result, suite="sustained", rows=(), loops=(), examples=(), pick=None, rounds=1)
+    words = Elements(html.page(loaded, {}, None)).words
+    assert "again and again" in words
+    assert "rounds" not in words
+    assert "again and again" not in Elements(html.page(result, {}, None)).words
+
+
 def test_a_partial_result_and_an_emulated_machine_are_doubts(result: Result) -> None:
     partial = replace(result, complete=False, machine=replace(result.machine, kind="emulated"))
     told = report.as_markdown(partial) + report.as_table(partial) + Elements(html.page(partial, {}, None)).words
