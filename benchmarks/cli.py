@@ -69,7 +69,12 @@ def _parser() -> Parser:
         help="a further Python whose runtimes are measured, such as make setup-legacy's",
     )
     add("--size", default="640x480", metavar="WxH", help="size of the frame that is timed")
-    add("--rounds", type=int, default=3, help="how often all combinations are gone through, in fresh processes each time")
+    add(
+        "--rounds",
+        type=int,
+        default=3,
+        help="how often all combinations are gone through (two where --minutes allow no more), in fresh processes each time",
+    )
     add("--seconds", type=float, help="how long each process is timed after its warm-up (default: what --minutes allow)")
     add("--minutes", type=float, help="how long the rounds may take (quick 2.75, full 18.5), or the load of sustained (10)")
     add("--pick", action="store_true", help="keep the answer for `deblurkit run` on this machine")

@@ -39,6 +39,7 @@ EXAMPLES = ("gauss-2.0", "defocus-4", "motion-9", "sharp-jpeg")
 """Cases of which the first picture is kept for the report."""
 _TIMED_CASE = "gauss-1.6"
 _NEVER = float("inf")
+_SCORED_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def _times(restore: Callable[[Pixels], Pixels], frame: Pixels, seconds: float) -
 def _judge(job: Job, restore: Callable[[Pixels], Pixels], folder: Path, pictures: Path) -> tuple[tuple[int, float, float], ...]:
     scores: list[Future[tuple[int, float, float]]] = []
     shown = set()
-    with ThreadPoolExecutor() as pool:  # scored while the next one is restored
+    with ThreadPoolExecutor(_SCORED_AT_ONCE) as pool:  # scored while the next one is restored
         for number, (picture, blurred, sharp) in enumerate(workload.judged(folder)):
             if job.kind == "oracle":
                 kernel = cases.true_kernel(picture.case, Path(picture.name).stem) if picture.kernel_known else None
@@ -217,6 +218,8 @@ def _judge(job: Job, restore: Callable[[Pixels], Pixels], folder: Path, pictures
                 restored = ORACLES[job.name](blurred, kernel)
             else:
                 restored = restore(blurred)
+            if len(scores) >= _SCORED_AT_ONCE:
+                scores[-_SCORED_AT_ONCE].result()  # a fast method shall not fill the memory with pictures that wait
             scores.append(pool.submit(_scored, number, restored, sharp))
             if picture.case in EXAMPLES and picture.case not in shown:
                 shown.add(picture.case)

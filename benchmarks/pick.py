@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from benchmarks.records import OK, Latency, Loop, Pick, Result, Row
 from device import choice, runtimes
-from device.bundle import MANIFEST, SHIPPED, Bundle, file_facts, shipped
+from device.bundle import MANIFEST, SHIPPED, VARIANTS, Bundle, file_facts, shipped
 from device.choice import Measured
 from device.errors import GateError, UsageError
 
@@ -23,7 +23,6 @@ SAME_DB = 0.05
 SAME_SHARE = 0.05
 """So are times whose intervals overlap, or that differ by less than this."""
 _SAME_MEMORY_SHARE = 0.1
-_SMALLEST_FIRST = ("int8", "dynamic", "fp16", "fp32")
 _LEAST_SHARP_DB, _MOST_HARM_DB = 40.0, -0.5
 
 
@@ -242,7 +241,7 @@ def _fastest(candidates: Sequence[_Candidate], earlier: Measured | None = None) 
     least = min(c.row.peak_rss_mib or 0.0 for c in alike)
     alike = [c for c in alike if (c.row.peak_rss_mib or 0.0) <= least * (1 + _SAME_MEMORY_SHARE)]
     order = list(runtimes.RUNTIMES)
-    return min(alike, key=lambda c: (order.index(str(c.row.runtime)), _SMALLEST_FIRST.index(str(c.row.variant))))
+    return min(alike, key=lambda c: (order.index(str(c.row.runtime)), -VARIANTS.index(str(c.row.variant))))
 
 
 def _pick(best: _Candidate, why: str) -> Pick:

@@ -119,7 +119,7 @@ class _Work:
             log.warning("%s: %s", plan.row.label, measured.error)
             return
         self.judged.add(plan.judged_as)
-        self.overhead_s[i] = time.monotonic() - began - seconds - measured.judge_s
+        self.overhead_s[i] = max(0.0, time.monotonic() - began - seconds - measured.judge_s)
 
     def _overhead_s(self, i: int) -> float:
         return self.overhead_s.get(i, _GUESSED_OVERHEAD_S)

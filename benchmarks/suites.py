@@ -91,8 +91,8 @@ def measure(wanted: Wanted, raw_csv: Path) -> Result:
     doubts += environment.doubts_after(rows, _stolen_share(ticks), environment.slept_s() - slept_s)
     return Result(
         SCHEMA, wanted.suite, wanted.command, started.isoformat(timespec="seconds"), round(time.monotonic() - began_s, 1),
-        complete, wanted.size_wh, found.rounds or wanted.rounds, pictures, machine, tuple(doubts), tuple(rows), tuple(loops), (),
-        examples, picked,
+        complete, wanted.size_wh, found.rounds if found.complete else wanted.rounds, pictures, machine, tuple(doubts),
+        tuple(rows), tuple(loops), (), examples, picked,
     )  # fmt: skip
 
 

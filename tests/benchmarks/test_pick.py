@@ -46,26 +46,12 @@ def method(p50_ms: float, gain_db: float, name: str, kind: str = "classical") ->
     return row(p50_ms, gain_db, name, kind=kind, variant=None, file=None, runtime=None)
 
 
-def measured() -> Measured:
-    """An answer that was kept."""
-    return Measured(
-        choice.SCHEMA,
-        "h",
-        {},
-        "small",
-        None,
-        "f",
-        "0" * 64,
-        "int8",
-        "litert",
-        1,
-        (640, 480),
-        20.0,
-        22.0,
-        1.9,
-        "why",
-        "2026-11-25",
-    )
+def kept(**changes: Any) -> Measured:
+    """An answer of `--pick` from before."""
+    of = Measured(
+        choice.SCHEMA, "h", {}, "small", None, "f", "0" * 64, "int8", "litert", 1, (640, 480), 20.0, 22.0, 1.9, "", "2026-11-25"
+    )  # fmt: skip
+    return replace(of, **changes)
 
 
 def picked(*rows: Row, **wishes: Any) -> Row:
@@ -185,7 +171,7 @@ def test_of_files_that_nothing_else_tells_apart_the_one_with_fewer_bits_is_taken
 
 def test_the_earlier_answer_stays_while_nothing_tells_a_better_one_apart_from_it() -> None:
     usual, other = row(20, 1.5, sha256="a" * 64), row(20.5, 1.48, variant="fp32", sha256="b" * 64)
-    held = replace(measured(), sha256="b" * 64, runtime="litert", threads=3)
+    held = kept(sha256="b" * 64, threads=3)
     assert picked(usual, other, fps=30) is usual
     assert picked(usual, other, fps=30, earlier=held) is other
     assert f"{usual.label} is not told apart from it" in pick([usual, other], fps=30, earlier=held).why

@@ -77,8 +77,7 @@ def test_rounds_go_through_all_combinations_before_any_is_measured_again(small: 
 
 def test_a_third_round_is_left_out_where_the_minutes_do_not_allow_it_and_a_second_is_not(small: Bundle, folder: Path) -> None:
     plans = planned(small, "int8.tflite")
-    began_s = time.monotonic()
-    short = rounds.run(plans, folder, rounds=5, seconds=None, budget_s=0.1, began_s=began_s)
+    short = rounds.run(plans, folder, rounds=5, seconds=None, budget_s=0.1, began_s=time.monotonic())
     assert (short.rounds, len(short.of[0]), short.complete) == (2, 2, True)
     long = rounds.run(plans, folder, rounds=3, seconds=None, budget_s=60, began_s=time.monotonic())
     assert (long.rounds, len(long.of[0])) == (3, 3)
