@@ -11,7 +11,7 @@ COMMANDS = {
     "export": ("export.cli", "convert a trained run into a bundle of TFLite and ONNX files"),
     "run": ("device.cli", "restore a live camera, a video or pictures"),
     "bench": ("benchmarks.cli", "measure milliseconds and picture quality of every file on every runtime"),
-    "service": ("device.service", "let systemd run the kit from the start of the board on"),
+    "service": ("device.service.cli", "let systemd run the kit from the start of the board on"),
     "deploy": ("device.deploy.cli", "bring the kit to a board over ssh and let it run there"),
     "doctor": ("device.doctor", "say what this machine has and lacks, with the line that fixes each"),
 }
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
                 raise
             raise UsageError(f"`deblurkit {name}` needs {error.name}, which is not installed; run `make setup`") from error
     except DeblurkitError as error:
-        from device.journal import is_journal
+        from device.system.journal import is_journal
 
         print(f"{'<3>' if is_journal(sys.stderr) else ''}deblurkit {name}: {error}", file=sys.stderr)
         return error.exit_code

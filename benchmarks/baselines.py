@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.config import nearest
-from device.degrade import Kernel, to_float, to_pixels
 from device.errors import UsageError
-from device.frame import Pixels, luma_of
+from device.images.degrade import Kernel, to_float, to_pixels
+from device.images.frame import Pixels, luma_of
 
 Plane = NDArray[np.float32]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from device.degrade import (
+from device.errors import DataError
+from device.images.degrade import (  # fmt: skip
     Kernel,
     add_noise,
     convolve,
@@ -22,10 +23,9 @@ from device.degrade import (
     to_linear,
     to_pixels,
     to_srgb,
-)  # fmt: skip
-from device.errors import DataError
-from device.frame import Pixels
-from device.picture import pictures_in, read_picture
+)
+from device.images.frame import Pixels
+from device.images.picture import pictures_in, read_picture
 
 CASES = (
     "gauss-1.0", "gauss-1.6", "gauss-2.0", "gauss-3.0", "defocus-2", "defocus-4", "motion-9", "motion-17", "object-17",

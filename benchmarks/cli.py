@@ -13,13 +13,14 @@ from benchmarks import compare, contributed, emulated, live_suite, quality_suite
 from benchmarks.measure import KERAS
 from benchmarks.pick import as_measured
 from benchmarks.records import Result, as_json
-from device import choice, runtimes
-from device.bundle import DEFAULT, VARIANTS, open_bundle, shipped
-from device.choice import Measured
+from device import runtimes
+from device.bundle.manifest import DEFAULT, VARIANTS, open_bundle, shipped
 from device.config import nearest
-from device.console import Parser, new_parser, print_json, start_logging
 from device.errors import OK, DataError, RuntimeMissing, UsageError
-from device.picture import write_atomically
+from device.images.picture import write_atomically
+from device.loop import tuned
+from device.loop.tuned import Measured
+from device.system.console import Parser, new_parser, print_json, start_logging
 
 EXAMPLE = """deblurkit bench --pick --fps 30
   deblurkit bench --suite full --report out/bench
@@ -110,7 +111,7 @@ def _bench(options: Namespace, argv: list[str]) -> int:
 
 def _keep(wanted: suites.Wanted, result: Result) -> None:
     chosen = suites.choose(wanted, result.rows, result.loops)
-    path = choice.write(choice.place(), as_measured(chosen, result, wanted.bundles))
+    path = tuned.write(tuned.place(), as_measured(chosen, result, wanted.bundles))
     log.info("%s: %s; `deblurkit run` takes it from now on", path, chosen.label)
 
 
@@ -153,11 +154,11 @@ def _wanted(options: Namespace, argv: list[str]) -> suites.Wanted:
 def _earlier() -> Measured | None:
     """The answer that is kept for this machine, if it still holds."""
     try:
-        measured = choice.read(choice.place())
+        measured = tuned.read(tuned.place())
     except DataError as error:
         log.warning("%s; the new answer takes its place", error)
         return None
-    return measured if measured is not None and not choice.fit(measured) else None
+    return measured if measured is not None and not tuned.fit(measured) else None
 
 
 def _quality(options: Namespace) -> int:

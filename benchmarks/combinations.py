@@ -11,7 +11,7 @@ from benchmarks.baselines import BASELINES, ORACLES, available
 from benchmarks.measure import KERAS, Job
 from benchmarks.records import FAILED, MISSING, Row
 from device import runtimes
-from device.bundle import MANIFEST, Artifact, Bundle, file_facts
+from device.bundle.manifest import MANIFEST, Artifact, Bundle, file_facts
 from device.errors import UsageError
 
 

@@ -12,8 +12,8 @@ from benchmarks.contributed import read
 from benchmarks.environment import restless
 from benchmarks.records import FAILED, MISSING, OK, Estimate, Result, Row
 from benchmarks.verdict import BEYOND, IMPROVED, LEAST_MS, NOISE, WORSE, ratio, verdict
-from device.console import new_parser, print_json, start_logging, table
 from device.errors import DataError, GateError, UsageError
+from device.system.console import new_parser, print_json, start_logging, table
 
 UNTIMED, NEW, GONE = "-", "new", "gone"
 MEMORY_SHARE, MEMORY_MIB = 0.10, 5.0

@@ -14,9 +14,9 @@ from typing import Any
 
 from benchmarks import plausible
 from benchmarks.records import OK, Result, Row, as_json, from_json
-from device.console import new_parser, print_json, start_logging, table
 from device.errors import DataError, UsageError
-from device.picture import write_atomically
+from device.images.picture import write_atomically
+from device.system.console import new_parser, print_json, start_logging, table
 
 MOST_MIB = 4
 _MOST_READ_MIB = 64

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records import Machine, Result, from_json
-from device.console import table
 from device.errors import DataError
+from device.system.console import table
 
 HERE = Path(__file__).parent
 COUNT_AGAIN = "python scripts/instructions/count.py"

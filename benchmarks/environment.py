@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.records import Machine, Moment, Row
-from device import board
+from device.system import board
 
 BUSY_CORES = 0.15
 """Processors that others keep busy, from which on times are doubted."""

@@ -9,11 +9,11 @@ import os
 import time
 from typing import Any
 
-from device import tiling
-from device.bundle import Bundle
-from device.console import quiet_stdio
+from device.bundle.manifest import Bundle
 from device.errors import BundleError, RunError, RuntimeMissing
-from device.frame import PixelCodec, Pixels, TensorSpec
+from device.images.frame import PixelCodec, Pixels, TensorSpec
+from device.restore import tiling
+from device.system.console import quiet_stdio
 from device.telemetry import Telemetry
 
 _ANY_SIDE = 1 << 30

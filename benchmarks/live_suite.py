@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks import environment
-from device.bundle import Bundle, open_bundle
-from device.console import table
+from device.bundle.manifest import Bundle, open_bundle
 from device.errors import RunError
-from device.frame import Pixels, pixels_of
-from device.picture import write_picture
-from device.restorer import Restorer
-from device.scene import dead_leaves
+from device.images.frame import Pixels, pixels_of
+from device.images.picture import write_picture
+from device.images.scenes import dead_leaves
+from device.restore.restorer import Restorer
+from device.system.console import table
 from device.telemetry import peak_rss_mib
 
 log = logging.getLogger(__name__)

@@ -22,13 +22,13 @@ from benchmarks import cases, workload
 from benchmarks.baselines import BASELINES, ORACLES
 from benchmarks.environment import moment, versions
 from benchmarks.intervals import is_steady
-from device import selfcheck
-from device.board import read
-from device.bundle import MANIFEST, Bundle, open_bundle
+from device.bundle.manifest import MANIFEST, Bundle, open_bundle
 from device.errors import DeblurkitError
-from device.frame import Pixels
-from device.quality import psnr, ssim
-from device.restorer import Restorer
+from device.images.frame import Pixels
+from device.images.quality import psnr, ssim
+from device.restore import self_check
+from device.restore.restorer import Restorer
+from device.system.board import read
 from device.telemetry import Telemetry, peak_rss_mib
 
 TIMEOUT_S = 600
@@ -132,7 +132,7 @@ def _measure_here(job: Job, folder: Path, pictures: Path, began_s: float) -> Mea
     timed = time.perf_counter()
     scores = _judge(job, restore, folder, pictures) if job.judge else ()
     scenes_db = (
-        selfcheck.scenes_psnr(restorer) if job.judge and job.variant == "fp32" and isinstance(restorer, Restorer) else None
+        self_check.scenes_psnr(restorer) if job.judge and job.variant == "fp32" and isinstance(restorer, Restorer) else None
     )
     judged = time.perf_counter()
     if restorer is not None:

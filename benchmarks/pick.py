@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.records import OK, Latency, Loop, Pick, Result, Row
-from device import choice, runtimes
-from device.bundle import MANIFEST, SHIPPED, VARIANTS, Bundle, file_facts, shipped
-from device.choice import Measured
+from device import runtimes
+from device.bundle.manifest import MANIFEST, SHIPPED, VARIANTS, Bundle, file_facts, shipped
 from device.errors import GateError, UsageError
+from device.loop import tuned
+from device.loop.tuned import Measured
 
 USUAL_FPS = (30.0, 25.0, 15.0, 10.0, 5.0)
 """Of cameras, where nobody says how many are wanted: the first that something keeps."""
@@ -126,9 +127,9 @@ def as_measured(picked: Pick, result: Result, bundles: Iterable[Bundle] = ()) ->
     assert row.latency is not None
     assert row.gain_db is not None
     return Measured(
-        schema=choice.SCHEMA,
+        schema=tuned.SCHEMA,
         hardware_hash=result.machine.hardware_hash,
-        versions=choice.versions(picked.runtime),
+        versions=tuned.versions(picked.runtime),
         bundle=_place(row, bundles),
         bundle_hash=row.bundle_hash,
         file=str(row.file),

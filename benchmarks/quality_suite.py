@@ -10,15 +10,15 @@ import numpy as np
 
 from benchmarks import cases
 from benchmarks.baselines import BASELINES, ORACLES
-from device.bundle import Bundle
-from device.console import table
-from device.degrade import add_noise, gaussian_blur, to_float, to_pixels
+from device.bundle.manifest import Bundle
 from device.errors import UsageError
-from device.frame import Pixels
-from device.quality import edge_sharpness, flicker, psnr, psnr_luma, ssim
-from device.restorer import Restorer
+from device.images.degrade import add_noise, gaussian_blur, to_float, to_pixels
+from device.images.frame import Pixels
+from device.images.quality import edge_sharpness, flicker, psnr, psnr_luma, ssim
+from device.images.scenes import chart, slanted_edge
+from device.restore.restorer import Restorer
 from device.runtimes import formats
-from device.scene import chart, slanted_edge
+from device.system.console import table
 
 log = logging.getLogger(__name__)
 EDGE_DEG = 5.0

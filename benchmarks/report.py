@@ -9,8 +9,8 @@ from typing import Any
 from benchmarks import answer
 from benchmarks.answer import ms, number
 from benchmarks.records import OK, Result, Row, as_json
-from device.console import table
-from device.picture import write_atomically
+from device.images.picture import write_atomically
+from device.system.console import table
 
 HEADER = [
     "what", "p50 ms", "[95 %]", "p95", "p99", "jitter", "load", "first", "MiB", "agrees dB", "gain dB", "sharp-in dB", "front",

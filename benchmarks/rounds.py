@@ -18,11 +18,11 @@ from benchmarks.combinations import Planned
 from benchmarks.intervals import latency
 from benchmarks.measure import EXAMPLES, Measured, measure
 from benchmarks.records import OK, WRONG, Agreement, Moment, Picture, Row
-from device import selfcheck
-from device.bundle import Artifact
-from device.frame import Pixels
-from device.picture import encode_picture
-from device.quality import psnr
+from device.bundle.manifest import Artifact
+from device.images.frame import Pixels
+from device.images.picture import encode_picture
+from device.images.quality import psnr
+from device.restore import self_check
 
 log = logging.getLogger(__name__)
 LEAST_S, MOST_S = 0.5, 4.0
@@ -207,7 +207,7 @@ def _references(found: Measurements, folder: Path, at_export: dict[str, Artifact
             reached = next((m.scenes_psnr_db for m in found.of[i] if m.scenes_psnr_db is not None), None)
             if artifact and artifact.quality and reached is not None:
                 off_db = abs(reached - artifact.quality.scenes_psnr_db)
-                if off_db > selfcheck.TOLERANCE_DB:
+                if off_db > self_check.TOLERANCE_DB:
                     log.warning(
                         "%s: %.2f dB off its export on generated scenes; not taken as the reference", plan.row.label, off_db
                     )

@@ -15,9 +15,9 @@ from benchmarks.combinations import Planned
 from benchmarks.measure import KERAS
 from benchmarks.pick import front, pick
 from benchmarks.records import OK, SCHEMA, Loop, Pick, Result, Row, Sustained
-from device.bundle import Bundle
-from device.choice import Measured
+from device.bundle.manifest import Bundle
 from device.errors import DeblurkitError, GateError, RunError
+from device.loop.tuned import Measured
 
 log = logging.getLogger(__name__)
 BUDGET_MIN = {"quick": 2.75, "full": 18.5}

@@ -16,7 +16,7 @@ from benchmarks.environment import moment
 from benchmarks.measure import only
 from benchmarks.records import Second, Sustained
 from device.errors import RunError
-from device.restorer import Restorer
+from device.restore.restorer import Restorer
 
 log = logging.getLogger(__name__)
 STRETCH_S = 5.0

@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks import cases
 from benchmarks.records import CaseQuality
-from device.frame import Pixels
-from device.quality import psnr, ssim
-from device.scene import chart, dead_leaves
+from device.images.frame import Pixels
+from device.images.quality import psnr, ssim
+from device.images.scenes import chart, dead_leaves
 
 MOST_SIDE = 768
 _GENERATED_HW = (256, 384)

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from device.bundle import DEFAULT, VARIANTS
-from device.console import new_parser, print_json, start_logging
+from device.bundle.manifest import DEFAULT, VARIANTS
 from device.errors import INTERRUPTED, OK
 from device.runtimes import RUNTIMES
 from device.session import Session
 from device.settings import read_settings
 from device.sources import CAMERAS, Source
+from device.system.console import new_parser, print_json, start_logging
 
 EXAMPLE = "deblurkit run --source demo --sink web\n  deblurkit run --source blurred/ --sink restored/ --variant int8"
 log = logging.getLogger(__name__)

@@ -10,17 +10,19 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from device import advice, board, choice
+from device import warnings
 from device.controls import Controls
-from device.deadline import Deadline
 from device.errors import BundleError, UsageError
-from device.lineup import Lineup
-from device.notify import Notifier
-from device.outlet import Outlet
-from device.pipeline import run_pipeline
+from device.loop import tuned
+from device.loop.models import Lineup
+from device.loop.pipeline import run_pipeline
+from device.loop.rate_control import Deadline
+from device.loop.sink_worker import Outlet
+from device.service.sd_notify import Notifier
 from device.settings import Settings
 from device.sinks import Sink, is_file, open_sink
 from device.sources import Source, open_source
+from device.system import board
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ class Session:
     def _open_lineup(self) -> Lineup:
         """The models that were given, else measured, else usual. Of a live picture a measured one that fails is got over."""
         settings, live = self.settings, self.source.live
-        self._decision = choice.decide(settings)
+        self._decision = tuned.decide(settings)
 
         def opened() -> Lineup:
             models, threads = self._decision.models, self._decision.threads
@@ -82,8 +84,8 @@ class Session:
         except Exception as error:  # runtimes raise what they like
             why = f"{self._decision.measured.runtime} fails: {error}"
             if not live:
-                raise BundleError(f"what was measured to be best on this board cannot be used: {why}; {choice.AGAIN}") from error
-            self._decision = choice.without(settings, why)
+                raise BundleError(f"what was measured to be best on this board cannot be used: {why}; {tuned.AGAIN}") from error
+            self._decision = tuned.without(settings, why)
             self._decision.say()
             return opened()
 
@@ -144,7 +146,7 @@ class Session:
         """The loop moves: called some ten times a second from the supervising thread."""
         if self._reload.is_set():
             self._reload.clear()
-            self._decision = choice.still(self._decision)
+            self._decision = tuned.still(self._decision)
             self.lineup.reload()
         self._notifier.watchdog()
         if self._notifier.heard and (now := time.monotonic()) - self._said_s > _STATUS_S:
@@ -181,19 +183,19 @@ class Session:
             "deadline": self._deadline_facts(),
             "recording": self._recorder.facts() if self._recorder is not None else None,
             "sinks": [outlet.facts() for outlet in self._outlets],
-            "choices": [asdict(choice) for choice in self.lineup.choices],
+            "choices": [asdict(tuned) for tuned in self.lineup.choices],
             "throttled": board.throttled(),
             "message": self.lineup.message,
             "version": _version(),
         }
         state["healthy"] = not state["health"]
-        state["warnings"] = advice.warnings(state)
+        state["warnings"] = warnings.warnings(state)
         return state
 
     def _choice_facts(self) -> dict[str, str]:
         """How what restores was chosen: `given`, `measured`, `stale` or `none` (`choice.Decision`)."""
         if self.lineup.models != self._decision.models:
-            return {"kind": choice.GIVEN, "reason": "switched to on the page"}
+            return {"kind": tuned.GIVEN, "reason": "switched to on the page"}
         return {"kind": self._decision.kind, "reason": self._decision.reason}
 
     def _deadline_facts(self) -> dict[str, Any] | None:

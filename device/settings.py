@@ -7,7 +7,7 @@ from argparse import Namespace
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
-from device.bundle import DEFAULT
+from device.bundle.manifest import DEFAULT
 from device.config import build, nearest
 from device.errors import UsageError
 
@@ -78,7 +78,7 @@ class Settings:
     """What `run` can be told. A flag beats the environment (DEBLURKIT_SOURCE, …), which beats the file of --config."""
 
     bundle: tuple[str, ...] = ()
-    """Best first. Empty: what `bench --pick` measured (`device.choice`), else the default; with a deadline also the smaller."""
+    """Best first. Empty: what `bench --pick` measured (`device.loop.tuned`), else the default; to hold a rate also the smaller."""
     source: str = "auto"
     sink: tuple[str, ...] = ()
     variant: str | None = None

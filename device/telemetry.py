@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from device.board import temperature_c
-from device.frame import Frame, Shot
+from device.images.frame import Frame, Shot
+from device.system.board import temperature_c
 
 _KEPT = 2000  # latest samples of each stage that p50 and p95 are taken over
 _NOW = 30  # latest samples whose middle is what a stage takes now

@@ -19,10 +19,10 @@ from onnxruntime.quantization.quant_utils import TENSOR_NAME_QUANT_SUFFIX
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from device.config import nearest
-from device.console import quiet_stdio
 from device.errors import ExportError
-from device.quality import mean_psnr, psnr
+from device.images.quality import mean_psnr, psnr
 from device.runtimes.onnxruntime import session_options
+from device.system.console import quiet_stdio
 
 _THREADS = 2
 _MOVES = {"DepthToSpace", "Flatten", "Identity", "MaxPool", "Reshape", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze"}

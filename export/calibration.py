@@ -12,15 +12,15 @@ import cv2
 import numpy as np
 import onnx
 
-from device.console import quiet_stdio
-from device.degrade import KINDS, Camera, to_pixels
 from device.errors import DataError, ExportError
-from device.frame import PixelCodec, Pixels, TensorSpec
+from device.images.degrade import KINDS, Camera, to_pixels
+from device.images.frame import PixelCodec, Pixels, TensorSpec
+from device.system.console import quiet_stdio
 from export.subject import Pictures
 from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named
+from train.picture_cache import FilePicture, Photograph
 from train.quantise import Ranges
 from train.run_folder import RunRecord
-from train.store import FilePicture, Photograph
 
 CALIBRATION_PICTURES = 48  # a choice, not measured: how many are enough is still to be found
 JUDGED_PICTURES = 24

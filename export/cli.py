@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from device.bundle import MANIFEST, VARIANTS, open_bundle, writing
+from device.bundle.manifest import MANIFEST, VARIANTS, open_bundle, writing
 from device.config import nearest
-from device.console import Parser, new_parser, print_json, quiet_stdio, start_logging, table
-from device.degrade import BLURS
 from device.errors import OK, BundleError, ExportError, GateError, RunError, UsageError
+from device.images.degrade import BLURS
+from device.system.console import Parser, new_parser, print_json, quiet_stdio, start_logging, table
 
 if TYPE_CHECKING:
     from export.convert import Converted

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from device.bundle import VARIANTS, Artifact, Bundle, Calibrated, Weights, file_facts, write_manifest
+from device.bundle.manifest import VARIANTS, Artifact, Bundle, Calibrated, Weights, file_facts, write_manifest
 from device.errors import BundleError, ExportError, UsageError
-from device.frame import PixelCodec
+from device.images.frame import PixelCodec
+from device.restore.self_check import scene_pairs
 from device.runtimes import open_runtime
-from device.selfcheck import scene_pairs
 from export import blame, to_ncnn, to_onnx, to_tflite
 from export.blame import LayerLoss
 from export.calibration import network_input

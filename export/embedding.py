@@ -1,4 +1,4 @@
-"""Model files that carry their contract inside (`device.embedded` reads it), and names that Netron shows well."""
+"""Model files that carry their contract inside (`device.bundle.embedded` reads it), and names that Netron shows well."""
 
 import json
 import re
@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
 
-from device.bundle import Artifact, Manifest
-from device.embedded import KEY
+from device.bundle.embedded import KEY
+from device.bundle.manifest import Artifact, Manifest
 from device.errors import ExportError
 from export.to_ncnn import with_entry
 

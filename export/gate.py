@@ -4,13 +4,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from device.bundle import Artifact, Bundle, Parity, Quality
-from device.degrade import to_pixels
-from device.frame import PixelCodec, TensorSpec
-from device.quality import mean_psnr, psnr
-from device.restorer import Restorer
+from device.bundle.manifest import Artifact, Bundle, Parity, Quality
+from device.images.degrade import to_pixels
+from device.images.frame import PixelCodec, TensorSpec
+from device.images.quality import mean_psnr, psnr
+from device.restore.restorer import Restorer
+from device.restore.self_check import scenes_psnr
 from device.runtimes import open_runtime
-from device.selfcheck import scenes_psnr
 from export import graph
 from export.graph import Graph
 from export.subject import Pictures

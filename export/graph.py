@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from device.console import quiet_stdio
 from device.errors import BundleError
 from device.runtimes.ncnn import read_parts
+from device.system.console import quiet_stdio
 
 _MULTIPLY = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _VARIABLES = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import onnx
 
-from device.bundle import SCHEMA, Manifest, Training
+from device.bundle.manifest import SCHEMA, Manifest, Training
 from device.errors import BundleError, ExportError
 from export import to_onnx, to_tflite
 from export.calibration import METHODS, layer_ranges, pictures_of

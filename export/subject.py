@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from device.bundle import Manifest
+from device.bundle.manifest import Manifest
 from device.errors import UsageError
 from train.quantise import Ranges
 

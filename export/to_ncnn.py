@@ -16,9 +16,9 @@ from pathlib import Path
 
 import onnx
 
-from device.embedded import ENTRY
+from device.bundle.embedded import ENTRY
 from device.errors import ExportError, RuntimeMissing
-from device.frame import TensorSpec
+from device.images.frame import TensorSpec
 from device.runtimes import RUNTIMES, installed
 from device.runtimes.ncnn import BIN, PARAM
 

@@ -11,9 +11,9 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
-from device.console import quiet_stdio
 from device.errors import ExportError
-from device.frame import TensorSpec
+from device.images.frame import TensorSpec
+from device.system.console import quiet_stdio
 from export.calibration import METHODS, PERCENTILE, Reader, output_of
 from export.embedding import readable_onnx
 from export.onnx_order import in_order, settled

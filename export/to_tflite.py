@@ -9,9 +9,9 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.lite.python.util import modify_model_io_type
 
-from device.console import quiet_stdio
 from device.errors import ExportError
-from device.frame import TensorSpec
+from device.images.frame import TensorSpec
+from device.system.console import quiet_stdio
 from export.subject import Calibration
 from train.quantise import RESIDUAL, Ranges
 

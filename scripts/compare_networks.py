@@ -23,13 +23,13 @@ import cv2
 import numpy as np
 
 from benchmarks import cases
-from device.console import start_logging, table
-from device.degrade import BLURS
-from device.frame import PixelCodec, TensorSpec
-from device.picture import write_atomically
-from device.quality import psnr
+from device.images.degrade import BLURS
+from device.images.frame import PixelCodec, TensorSpec
+from device.images.picture import write_atomically
+from device.images.quality import psnr
+from device.images.scenes import dead_leaves
 from device.runtimes import open_runtime
-from device.scene import dead_leaves
+from device.system.console import start_logging, table
 from export import to_tflite
 from train import accelerator, data, fit, presets, quantise, run_folder
 from train.presets import Recipe, UNet

@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from device.picture import read_picture, write_picture
+from device.images.picture import read_picture, write_picture
 
 ROOT = Path(__file__).resolve().parent.parent
 WATCH_MS = 62_000  # until the plot is full

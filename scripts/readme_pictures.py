@@ -12,8 +12,8 @@ import skimage.data
 from matplotlib.figure import Figure
 
 from benchmarks.baselines import BASELINES, ORACLES
-from device.bundle import open_bundle
-from device.degrade import (
+from device.bundle.manifest import open_bundle
+from device.images.degrade import (
     Kernel,
     add_noise,
     convolve,
@@ -26,10 +26,10 @@ from device.degrade import (
     to_pixels,
     to_srgb,
 )
-from device.frame import Pixels
-from device.picture import read_picture
-from device.quality import psnr
-from device.restorer import Restorer
+from device.images.frame import Pixels
+from device.images.picture import read_picture
+from device.images.quality import psnr
+from device.restore.restorer import Restorer
 
 # photograph, blur, top left corner of the crop (y, x)
 ROWS = (

@@ -15,16 +15,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from device.console import print_json, table
-from device.frame import Frame, Restored
-from device.lineup import Lineup, Model
-from device.outlet import Outlet
-from device.pipeline import run_pipeline
+from device.images.frame import Frame, Restored
+from device.loop.models import Lineup, Model
+from device.loop.pipeline import run_pipeline
+from device.loop.sink_worker import Outlet
 from device.settings import RecordSettings
 from device.sinks.null import Null
 from device.sinks.record import Recorder
 from device.sources import Status
 from device.sources.demo import Demo
+from device.system.console import print_json, table
 from device.telemetry import Telemetry
 
 _SETTINGS = RecordSettings(max_gib=0.5, min_free_gib=0.0)

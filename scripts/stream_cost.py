@@ -11,10 +11,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from device.scene import chart
+from device.images.scenes import chart
+from device.images.yuv import Yuv, from_rgb
 from device.sinks.web.jpeg import to_jpeg
-from device.sinks.web.pace import LEVELS
-from device.yuv import Yuv, from_rgb
+from device.sinks.web.stream_quality import LEVELS
 
 ROUNDS, REPEATS = 15, 5
 

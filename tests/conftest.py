@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import deblurkit
-from device.bundle import SHIPPED, Bundle, open_bundle
-from device.frame import Pixels
-from device.picture import write_picture
-from device.scene import chart, dead_leaves
+from device.bundle.manifest import SHIPPED, Bundle, open_bundle
+from device.images.frame import Pixels
+from device.images.picture import write_picture
+from device.images.scenes import chart, dead_leaves
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "rigs"))
 

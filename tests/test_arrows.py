@@ -63,7 +63,9 @@ assert not BLOCKED & {name.partition(".")[0] for name in sys.modules}
 print(*names)
 """)
     assert ended.returncode == 0, ended.stderr
-    assert {"device.restorer", "device.runtimes.litert", "device.sinks.web", "device.sources.v4l2"} <= set(ended.stdout.split())
+    assert {"device.restore.restorer", "device.runtimes.litert", "device.sinks.web", "device.sources.v4l2"} <= set(
+        ended.stdout.split()
+    )
 
 
 def test_the_blocking_blocks() -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device.frame import Pixels
-from device.picture import write_picture
+from device.images.frame import Pixels
+from device.images.picture import write_picture
 
 Command = Callable[..., Any]
 

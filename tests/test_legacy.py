@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks import combinations, workload
 from benchmarks.measure import Job, measure
-from device.bundle import open_bundle, shipped
-from device.frame import Pixels
-from device.quality import psnr
-from device.restorer import Restorer
+from device.bundle.manifest import open_bundle, shipped
+from device.images.frame import Pixels
+from device.images.quality import psnr
+from device.restore.restorer import Restorer
 
 ROOT = Path(__file__).resolve().parent.parent
 LEGACY = ROOT / ".venv-legacy" / "bin" / "python"
@@ -23,8 +23,8 @@ needs_legacy = pytest.mark.skipif(not LEGACY.is_file(), reason=".venv-legacy is 
 RESTORE = """
 import sys
 import numpy as np
-from device.bundle import open_bundle
-from device.restorer import Restorer
+from device.bundle.manifest import open_bundle
+from device.restore.restorer import Restorer
 picture, name, runtime, out = np.load(sys.argv[1]), *sys.argv[2:5]
 bundle = open_bundle(name)
 found = {}

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from device import board, choice, restorer
-from device.bundle import MANIFEST, SHIPPED, file_facts
-from device.choice import Measured
+from device.bundle.manifest import MANIFEST, SHIPPED, file_facts
 from device.errors import BundleError
+from device.loop import tuned
+from device.loop.tuned import Measured
+from device.restore import restorer
 from device.session import Session
 from device.settings import CameraSettings, Settings
+from device.system import board
 
 Command = Callable[..., Any]
 DEMO = ("run", "--source", "demo", "--size", "64x48", "--sink", "null", "--frames", "2", "--json")
@@ -26,11 +28,11 @@ def measured() -> Measured:
     """`nano` fp32 on OpenCV with two threads, which nobody would get otherwise; kept for this machine."""
     file = SHIPPED / "nano" / "nano_fp32.onnx"
     found = Measured(
-        choice.SCHEMA, board.hardware_hash(), choice.versions("opencv_dnn"), "nano",
+        tuned.SCHEMA, board.hardware_hash(), tuned.versions("opencv_dnn"), "nano",
         file_facts(SHIPPED / "nano" / MANIFEST)["sha256"], file.name, file_facts(file)["sha256"], "fp32", "opencv_dnn", 2,
         (640, 480), 20.0, 21.0, 1.2, "the best picture", "2026-11-25",
     )  # fmt: skip
-    choice.write(choice.place(), found)
+    tuned.write(tuned.place(), found)
     return found
 
 
@@ -58,7 +60,7 @@ def test_a_board_that_was_not_measured_is_told_how(command: Command) -> None:
     record, said = run(command)
     assert what(record)[:4] == ("none", "small", "int8.tflite", "litert")
     assert said.count("no measurement of this board; deblurkit bench --pick makes one") == 1
-    assert not choice.place().exists()  # to run leaves nothing behind
+    assert not tuned.place().exists()  # to run leaves nothing behind
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_the_environment_and_the_file_beat_what_was_measured_too(
 def test_a_stale_measurement_is_said_and_the_usual_choice_taken(
     command: Command, measured: Measured, others: dict[str, Any], words: str
 ) -> None:
-    choice.write(choice.place(), replace(measured, **others))
+    tuned.write(tuned.place(), replace(measured, **others))
     record, said = run(command, "--quiet")
     assert what(record)[:4] == ("stale", "small", "int8.tflite", "litert")
     assert words in record["choice"]["reason"]
@@ -109,7 +111,7 @@ def test_a_stale_measurement_is_said_and_the_usual_choice_taken(
 
 
 def test_a_damaged_measurement_is_said_ignored_and_kept(command: Command, measured: Measured) -> None:
-    path = choice.place() / "choice.json"
+    path = tuned.place() / "choice.json"
     half = path.read_bytes()[:100]
     path.write_bytes(half)
     record, said = run(command)
@@ -123,7 +125,7 @@ def test_a_deadline_puts_what_was_measured_first_and_the_smaller_one_behind_it(c
     facts = file_facts(small)
     bundle_hash = file_facts(SHIPPED / "small" / MANIFEST)["sha256"]
     found = replace(measured, bundle="small", bundle_hash=bundle_hash, file=small.name, sha256=facts["sha256"])
-    choice.write(choice.place(), found)
+    tuned.write(tuned.place(), found)
     record, said = run(command, "--fps", 20)
     assert record["choice"]["kind"] == "measured"
     assert record["deadline"]["levels"] == 4

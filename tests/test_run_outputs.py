@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import device.runtimes
-from device.frame import Pixels
-from device.picture import read_picture, write_picture
-from device.scene import chart
+from device.images.frame import Pixels
+from device.images.picture import read_picture, write_picture
+from device.images.scenes import chart
 from device.sources.video import VideoFile
 
 Command = Callable[..., Any]

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import device
-from device import unit
 from device.errors import UsageError
+from device.service import systemd_unit
 from device.settings import Settings, read_settings
 
 Command = Callable[..., Any]
@@ -35,7 +35,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.parent.mkdir(parents=True)
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    monkeypatch.setattr(unit, "command", lambda: program)
+    monkeypatch.setattr(systemd_unit, "command", lambda: program)
     return program
 
 
@@ -168,16 +168,20 @@ def test_where_no_systemd_runs_nothing_is_written(command: Command, installed: P
 
 
 def test_folders_below_a_home_are_shown_to_the_service_and_others_are_not() -> None:
-    text = unit.rendered(Path("/home/pi/my kit/.venv/bin/deblurkit"), [Path("/home/pi/my kit"), Path("/usr"), Path("/opt/x")])
+    text = systemd_unit.rendered(
+        Path("/home/pi/my kit/.venv/bin/deblurkit"), [Path("/home/pi/my kit"), Path("/usr"), Path("/opt/x")]
+    )
     assert 'BindReadOnlyPaths="/home/pi/my kit"\n' in text
     assert text.count("BindReadOnlyPaths=") == 1
-    assert "BindReadOnlyPaths=" not in unit.rendered(Path("/opt/kit/bin/deblurkit"), [Path("/opt/kit"), Path("/homes/kit")])
+    assert "BindReadOnlyPaths=" not in systemd_unit.rendered(
+        Path("/opt/kit/bin/deblurkit"), [Path("/opt/kit"), Path("/homes/kit")]
+    )
 
 
 @pytest.mark.parametrize("name", ['a"b', "a$b", "a\\b", "a:b", "a\nb"])
 def test_a_path_that_systemd_would_read_otherwise_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="install the kit in a plainer place"):
-        unit.rendered(Path("/opt") / name / "bin/deblurkit", [])
+        systemd_unit.rendered(Path("/opt") / name / "bin/deblurkit", [])
 
 
 def test_a_kit_that_the_service_s_user_could_not_read_is_told_with_the_line_that_allows_it() -> None:
@@ -190,12 +194,12 @@ def test_a_kit_that_the_service_s_user_could_not_read_is_told_with_the_line_that
             place.chmod(0o755)
         program.parents[1].chmod(0o700)
         with pytest.raises(UsageError) as raised:
-            unit.require_readable(program, [])
+            systemd_unit.require_readable(program, [])
         assert f"sudo chmod -R o+rX '{folder}/closed'" in str(raised.value)
 
 
 def test_this_environment_is_found_whole() -> None:
-    folders = unit.folders()
+    folders = systemd_unit.folders()
     assert any(Path(device.__file__).is_relative_to(folder) for folder in folders)
     assert all(a == b or a not in b.parents for a in folders for b in folders)
 
@@ -239,7 +243,7 @@ def checked(tmp_path: Path) -> Path:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed (apt install systemd)")
     path = tmp_path / "deblurkit.service"
-    path.write_text(unit.rendered(Path("/bin/true"), [Path("/home/pi/deblurkit"), Path("/usr")]))
+    path.write_text(systemd_unit.rendered(Path("/bin/true"), [Path("/home/pi/deblurkit"), Path("/usr")]))
     return path
 
 

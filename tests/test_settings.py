@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import device.settings
-from device.picture import write_picture
+from device.images.picture import write_picture
 from device.settings import CameraSettings, RecordSettings, Settings, WebSettings, read_settings
 
 Command = Callable[..., Any]

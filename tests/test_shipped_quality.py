@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device.bundle import open_bundle, shipped
-from device.degrade import add_noise, gaussian_blur, to_float, to_pixels
-from device.frame import Pixels
-from device.picture import read_picture
-from device.quality import psnr, ssim
-from device.restorer import Restorer
+from device.bundle.manifest import open_bundle, shipped
+from device.images.degrade import add_noise, gaussian_blur, to_float, to_pixels
+from device.images.frame import Pixels
+from device.images.picture import read_picture
+from device.images.quality import psnr, ssim
+from device.restore.restorer import Restorer
 
 skimage_data = pytest.importorskip("skimage.data")
 PHOTOGRAPHS = ("astronaut.png", "coffee.png", "chelsea.png")

@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import pytest
 
-from device.scene import dead_leaves
+from device.images.scenes import dead_leaves
 
 ROOT = Path(__file__).parent.parent
 BOUND_S = 4.0  # the promise is two seconds after the signal; this machine may be busy

@@ -26,7 +26,7 @@ def test_the_wheel_holds_the_front_door_the_page_and_the_bundle_and_no_tests(whe
     assert {
         "deblurkit.py",
         "device/sinks/web/page.html",
-        "device/deblurkit.service",
+        "device/service/deblurkit.service",
         "device/deblurkit.toml",
         "device/bundles/small/manifest.json",
     } <= names

@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.config import nearest
-from device.console import print_json
 from device.errors import OK, DataError, UsageError
-from device.frame import Pixels
-from device.picture import read_picture
-from train import alike
+from device.images.frame import Pixels
+from device.images.picture import read_picture
+from device.system.console import print_json
+from train import near_duplicates
 from train.data import in_threads, photographs_in
+from train.picture_cache import default_cache_bytes
 from train.split import split
-from train.store import default_cache_bytes
 
 log = logging.getLogger(__name__)
 SOFT_PX = 0.8  # see the rates in tests/train/test_check.py
@@ -70,7 +70,7 @@ class Looked:
     blur_px: float | None
     """Blur of its sharpest strong edges, pixels; None without edges."""
     oddities: tuple[str, ...]
-    thumbnail: alike.Thumbnail
+    thumbnail: near_duplicates.Thumbnail
     digest: bytes
     """Of size and pixels: equal in exact copies, whatever the file format."""
 
@@ -83,8 +83,8 @@ def run(options: argparse.Namespace) -> int:
     folder: Path = options.check
     looked, findings = look_over(folder, smallest)
     usable = [one for one in looked if min(one.size_hw) >= smallest]
-    pairs = alike.alike([one.thumbnail for one in usable])
-    groups = alike.groups(len(usable), pairs)
+    pairs = near_duplicates.alike([one.thumbnail for one in usable])
+    groups = near_duplicates.groups(len(usable), pairs)
     findings += _of_groups(usable, pairs, groups)
     findings.sort(key=lambda f: (list(KINDS).index(f.kind), f.files))
     if len(usable) < 2:
@@ -170,7 +170,9 @@ def _slope(luma: NDArray[np.float32]) -> NDArray[np.float32]:
 def _look(path: Path, name: str) -> Looked:
     pixels = read_picture(path)
     digest = hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode()).digest()
-    return Looked(name, pixels.shape[:2], edge_blur_px(pixels), _oddities(path, pixels), alike.thumbnail(pixels), digest)
+    return Looked(
+        name, pixels.shape[:2], edge_blur_px(pixels), _oddities(path, pixels), near_duplicates.thumbnail(pixels), digest
+    )
 
 
 def _oddities(path: Path, pixels: Pixels) -> tuple[str, ...]:
@@ -217,10 +219,10 @@ def _of_one(one: Looked, smallest: int) -> list[Finding]:
     return found
 
 
-def _of_groups(usable: Sequence[Looked], pairs: list[alike.Pair], groups: list[list[int]]) -> list[Finding]:
+def _of_groups(usable: Sequence[Looked], pairs: list[near_duplicates.Pair], groups: list[list[int]]) -> list[Finding]:
     first: dict[bytes, int] = {}
     exact_pairs = [(first.setdefault(one.digest, i), i, True) for i, one in enumerate(usable)]
-    copies = alike.groups(len(usable), [*(pair for pair in pairs if pair[2]), *exact_pairs])
+    copies = near_duplicates.groups(len(usable), [*(pair for pair in pairs if pair[2]), *exact_pairs])
     copy_of = {i: number for number, members in enumerate(copies) for i in members}
     found = []
     for group in copies:

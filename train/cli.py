@@ -11,9 +11,9 @@ from pathlib import Path
 
 import cv2
 
-from device.console import new_parser, print_json, quiet_stdio, start_logging
-from device.degrade import BLURS, to_luma
 from device.errors import OK, UsageError
+from device.images.degrade import BLURS, to_luma
+from device.system.console import new_parser, print_json, quiet_stdio, start_logging
 
 EXAMPLE = "deblurkit train --preset small --data photos --out runs/mine"
 log = logging.getLogger(__name__)
@@ -84,7 +84,19 @@ def main(argv: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
-        from train import accelerator, data, distil, fit, nafnet, presets, profile, quantise, run_folder, split, store
+        from train import (
+            accelerator,
+            data,
+            distil,
+            fit,
+            nafnet,
+            picture_cache,
+            presets,
+            profile,
+            quantise,
+            run_folder,
+            split,
+        )
 
     out: Path = options.out or Path("runs") / options.preset
     if not options.cpu:
@@ -126,8 +138,8 @@ def main(argv: list[str]) -> int:
     for _, batch in stages:
         accelerator.require_divisible(batch, accelerator.several_accelerators())
     smallest = max((side for side, _ in stages), default=32)
-    cache = store.PixelCache(store.default_cache_bytes() if options.cache is None else options.cache << 20)
-    pictures: Sequence[store.Photograph]
+    cache = picture_cache.PixelCache(picture_cache.default_cache_bytes() if options.cache is None else options.cache << 20)
+    pictures: Sequence[picture_cache.Photograph]
     if kind == "photographs":
         pictures = data.load_photographs(folders[0], smallest, cache)
     elif kind == "pairs":

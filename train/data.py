@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.degrade import Camera, to_float, to_luma
 from device.errors import DataError
-from device.frame import Pixels
-from device.picture import pictures_in, read_picture
-from train import alike
-from train.store import FilePicture, Photograph, PixelCache, default_cache_bytes
+from device.images.degrade import Camera, to_float, to_luma
+from device.images.frame import Pixels
+from device.images.picture import pictures_in, read_picture
+from train import near_duplicates
+from train.picture_cache import FilePicture, Photograph, PixelCache, default_cache_bytes
 
 log = logging.getLogger(__name__)
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]  # blurred, sharp: (n, height, width, 3) in 0..1
@@ -52,9 +52,9 @@ class Picture:
         return self.sharp.shape[0], self.sharp.shape[1]
 
     @property
-    def thumbnail(self) -> alike.Thumbnail:
-        """What `train.alike` compares."""
-        return alike.thumbnail(self.sharp)
+    def thumbnail(self) -> near_duplicates.Thumbnail:
+        """What `train.near_duplicates` compares."""
+        return near_duplicates.thumbnail(self.sharp)
 
 
 Crop = NDArray[np.uint8] | NDArray[np.float32]
@@ -80,7 +80,7 @@ def load_photographs(folder: Path, smallest: int, cache: PixelCache | None = Non
         if min(pixels.shape[:2]) < smallest:
             return f"{path}: {pixels.shape[1]}x{pixels.shape[0]} is smaller than the patch of {smallest} pixels"
         name = path.relative_to(folder).as_posix()
-        return FilePicture(name, path, pixels.shape[:2], cache, alike.thumbnail(pixels))
+        return FilePicture(name, path, pixels.shape[:2], cache, near_duplicates.thumbnail(pixels))
 
     for loaded in in_threads(load, paths):
         if isinstance(loaded, str):
@@ -133,7 +133,7 @@ def load_pairs(blurred_folder: Path, sharp_folder: Path, smallest: int, cache: P
             raise DataError(f"{blurred_path} and {sharp_path} are a pair but measure {sizes}; both must be one size")
         if min(sharp.shape[:2]) < smallest:
             raise DataError(f"{sharp_path}: {sharp.shape[1]}x{sharp.shape[0]} is smaller than the patch of {smallest} pixels")
-        return FilePicture(sharp_path.name, sharp_path, sharp.shape[:2], cache, alike.thumbnail(sharp), blurred_path)
+        return FilePicture(sharp_path.name, sharp_path, sharp.shape[:2], cache, near_duplicates.thumbnail(sharp), blurred_path)
 
     pictures = list(in_threads(load, list(zip(blurred_paths, sharp_paths, strict=True))))
     if len(pictures) < 2:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from device.bundle import file_facts
-from device.degrade import to_luma
+from device.bundle.manifest import file_facts
 from device.errors import BundleError, UsageError
+from device.images.degrade import to_luma
 from train.accelerator import Devices
 from train.data import Batch
 from train.presets import Architecture

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from device.degrade import to_pixels
-from device.quality import psnr
+from device.images.degrade import to_pixels
+from device.images.quality import psnr
 
 
 def curves(history: list[dict[str, float]], path: Path, last_loss_from: int | None = None) -> None:

@@ -17,14 +17,14 @@ from keras import ops
 from tqdm import tqdm
 
 from device.errors import DataError
-from device.picture import write_atomically
-from device.quality import largest_channel_accuracy, mean_psnr
+from device.images.picture import write_atomically
+from device.images.quality import largest_channel_accuracy, mean_psnr
 from train import accelerator, figures, quantise
-from train.branches import branched
 from train.data import Batch, Batches, prefetched
 from train.distil import Teacher
 from train.losses import picture_loss, taught_loss
 from train.presets import Recipe
+from train.reparameterise import branched
 from train.run_folder import (
     CHECKPOINT,
     HISTORY,

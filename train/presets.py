@@ -171,7 +171,7 @@ class Recipe:
     precision: str = "auto"
     """`float32`, `mixed_bfloat16`, `mixed_float16`; `auto` is bfloat16 where the device computes in it, else float32."""
     branches: bool = False
-    """Train every 3x3 kernel as a sum of branches (`train.branches`), folded when the weights are written."""
+    """Train every 3x3 kernel as a sum of branches (`train.reparameterise`), folded when the weights are written."""
     quantise: bool = False
     """Train with 8-bit rounding in the network (`train.quantise`): a fine-tuning of finished weights."""
     grow: tuple[int, ...] = ()
@@ -201,7 +201,7 @@ class Preset:
     architecture: Architecture
     recipe: Recipe = field(default_factory=Recipe)
     blur: str = "camera"
-    """The mixture of `device.degrade.BLURS` that it is trained on."""
+    """The mixture of `device.images.degrade.BLURS` that it is trained on."""
 
 
 PRESETS = {

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from device.console import print_json, table
 from device.errors import OK
+from device.system.console import print_json, table
 from train.data import AHEAD, Batch, Batches, prefetched
 from train.fit import compiled, devices_of
+from train.picture_cache import PixelCache
 from train.run_folder import RunRecord
-from train.store import PixelCache
 
 log = logging.getLogger(__name__)
 BAR = 0.9  # below it the input is what the training waits for

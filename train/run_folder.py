@@ -10,14 +10,14 @@ from zipfile import BadZipFile
 import keras
 import numpy as np
 
-from device.bundle import open_bundle
+from device.bundle.manifest import open_bundle
 from device.config import build
-from device.degrade import Camera
 from device.errors import BundleError, DataError, UsageError
-from device.picture import write_atomically
-from train import growth
-from train.branches import fold
+from device.images.degrade import Camera
+from device.images.picture import write_atomically
+from train import net2net
 from train.presets import Architecture, Recipe, architecture_from
+from train.reparameterise import fold
 
 SCHEMA = 1
 RUN_JSON, CHECKPOINT, WEIGHTS, HISTORY = "run.json", "checkpoint.npz", "model.weights.h5", "history.csv"
@@ -121,7 +121,7 @@ def load_initial(source: str, architecture: Architecture, network: keras.Model) 
     """Load the weights of a bundle (folder or shipped name) or finished run into `network`, built from `architecture`.
 
     Where the network has more levels or blocks, or wants luma where the weights were for rgb, it begins as what the smaller
-    one does (`train.growth`). Raises BundleError when there are no weights, UsageError when they do not fit.
+    one does (`train.net2net`). Raises BundleError when there are no weights, UsageError when they do not fit.
     """
     if (Path(source) / RUN_JSON).is_file():
         config, path = read_run(Path(source)).architecture, Path(source) / WEIGHTS
@@ -132,11 +132,11 @@ def load_initial(source: str, architecture: Architecture, network: keras.Model) 
     if given == architecture:
         _load(network, path, source)
         return
-    if not growth.may_grow(given, architecture):
+    if not net2net.may_grow(given, architecture):
         raise UsageError(f"--init {source}: its network is {config}, another than the preset's; choose its own --preset")
     smaller = given.network(None, None)
     _load(smaller, path, source)
-    growth.grow(smaller, network)
+    net2net.grow(smaller, network)
 
 
 def save_weights(folder: Path, record: RunRecord, network: keras.Model) -> None:

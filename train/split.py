@@ -8,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 from device.errors import UsageError
-from train import alike
-from train.store import Photograph
+from train import near_duplicates
+from train.picture_cache import Photograph
 
 log = logging.getLogger(__name__)
 AnyPicture = TypeVar("AnyPicture", bound=Photograph)
@@ -21,7 +21,7 @@ def split(
 ) -> tuple[list[Item], list[Item]]:
     """Split by picture into (training, validation). A share of 0 validates on the training pictures, as tutorials do.
 
-    `groups` are indices of pictures that belong on one side (`train.alike.groups`); whoever is in none, or alone, is drawn
+    `groups` are indices of pictures that belong on one side (`train.near_duplicates.groups`); whoever is in none, or alone, is drawn
     as without groups. Where no group is small enough for the share, the smallest one is held out.
     """
     if val_share == 0:
@@ -55,5 +55,5 @@ def split_as_before(
 
 def side_by_side(pictures: Sequence[Photograph]) -> list[list[int]]:
     """The groups of pictures that `split` keeps on one side: copies of one another, or shots of one scene."""
-    pairs = alike.alike([p.thumbnail for p in pictures])
-    return alike.groups(len(pictures), pairs)
+    pairs = near_duplicates.alike([p.thumbnail for p in pictures])
+    return near_duplicates.groups(len(pictures), pairs)

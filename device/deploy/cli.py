@@ -8,11 +8,11 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from device.bundle import Bundle
-from device.console import new_parser, print_json, start_logging
-from device.deploy import look, payload, wheels
+from device.bundle.manifest import Bundle
+from device.deploy import payload, preflight, wheels
 from device.deploy.ssh import Board, File, Refusal
 from device.errors import OK, RunError, UsageError
+from device.system.console import new_parser, print_json, start_logging
 
 EXAMPLE = "deblurkit deploy pi@raspberrypi.local --source auto --lan\n  deblurkit deploy pi@raspberrypi.local --rollback"
 log = logging.getLogger(__name__)
@@ -71,14 +71,14 @@ def _require(problems: list[str]) -> None:
 
 
 def _rolled_back(board: Board) -> dict[str, Any]:
-    facts = look.read(board.shell(look.SCRIPT))
-    _require(look.rights(facts))  # the way back must be open where the disk is full or the clock is wrong
+    facts = preflight.read(board.shell(preflight.SCRIPT))
+    _require(preflight.rights(facts))  # the way back must be open where the disk is full or the clock is wrong
     return {"deployed": True, **board.ask({"action": "rollback"}, facts.root == "root", [], _unseen)}
 
 
 def _deployed(board: Board, options: Namespace, bundles: dict[str, Bundle | None]) -> dict[str, Any]:
-    facts = look.read(board.shell(look.SCRIPT))
-    _require(look.missing(facts, time.time()))
+    facts = preflight.read(board.shell(preflight.SCRIPT))
+    _require(preflight.missing(facts, time.time()))
     log.info("%s", facts.in_words)
     as_root = facts.root == "root"
     with tempfile.TemporaryDirectory(prefix="deblurkit-") as work:
@@ -91,7 +91,7 @@ def _deployed(board: Board, options: Namespace, bundles: dict[str, Bundle | None
                 "unchanged": True,
                 **board.ask({"action": "check", "lan": options.lan}, as_root, [], _unseen),
             }
-        _require(look.room(facts, 0.0))
+        _require(preflight.room(facts, 0.0))
         if options.wheels:
             log.info("downloads wheels for Python %d.%d on %s", *facts.python[:2], facts.machine)
             constraints = release.folder / "constraints.txt"
@@ -100,7 +100,7 @@ def _deployed(board: Board, options: Namespace, bundles: dict[str, Bundle | None
         payload.seal(release, options.sign)
         files = release.files()
         mib = sum(path.stat().st_size for _, path in files) / 2**20
-        _require(look.room(facts, mib))
+        _require(preflight.room(facts, mib))
         log.info("sends %s: %d files, %.1f MiB", release.name, len(files), mib)
         request = {"action": "deploy", "id": release.name}
         answer = board.ask(request, as_root, files, _Progress(files, options.quiet))

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import device
-from device.bundle import MANIFEST, Bundle, open_bundle, shipped
-from device.deploy.board.arrival import BROUGHT, SUMS
-from device.deploy.board.places import HOME
-from device.deploy.look import Facts
+from device.bundle.manifest import MANIFEST, Bundle, open_bundle, shipped
+from device.deploy.board.paths import HOME
+from device.deploy.board.receive import BROUGHT, SUMS
+from device.deploy.preflight import Facts
 from device.deploy.signature import sign, signers
 from device.deploy.ssh import File
 from device.errors import RunError, UsageError

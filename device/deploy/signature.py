@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from device.deploy.board.arrival import NAMESPACE
+from device.deploy.board.receive import NAMESPACE
 from device.errors import RunError, UsageError
 
 

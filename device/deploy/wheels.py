@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from device.deploy.look import Facts
+from device.deploy.preflight import Facts
 from device.errors import RunError
 
 EXTRA = "live"

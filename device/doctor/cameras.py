@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import device
-from device import board
 from device.doctor.finding import Finding
 from device.sources.picamera import INSTALL
+from device.system import board
 
 _ROOT = str(Path(device.__file__).resolve().parent.parent)
 _ANSWER_S = 30.0  # importing picamera2 takes five seconds on a Raspberry Pi Zero 2

@@ -11,10 +11,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from device import advice, board
+from device import warnings
 from device.doctor.finding import Finding
 from device.settings import WebSettings
-from device.state import state_folder
+from device.system import board
+from device.system.paths import state_folder
 
 UNTOLD = "not told by this system"
 _FREE_MIB = 300  # what the loop and a camera's process take together, without a recorder
@@ -40,7 +41,7 @@ def system() -> Iterator[Finding]:
 def power(root: Path = board.ROOT) -> Iterator[Finding]:
     """Temperature, clock rate, and what the firmware says of both and of the power supply."""
     degrees = board.temperature_c(root)
-    if degrees is not None and degrees >= advice.HOT_C:
+    if degrees is not None and degrees >= warnings.HOT_C:
         yield Finding("temperature", "poor", f"{degrees:.0f} °C", "a heat sink or a fan: the board slows down from 80 °C on")
     else:
         yield Finding("temperature", "ok", UNTOLD if degrees is None else f"{degrees:.0f} °C")

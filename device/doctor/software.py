@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 import device.runtimes
-from device import choice, selfcheck
-from device.bundle import open_bundle, shipped
+from device.bundle.manifest import open_bundle, shipped
 from device.doctor.finding import Finding
 from device.errors import DataError, DeblurkitError
-from device.restorer import Restorer
+from device.loop import tuned
+from device.restore import self_check
+from device.restore.restorer import Restorer
 
 
 def packages() -> Iterator[Finding]:
@@ -52,13 +53,13 @@ def bundles() -> Iterator[Finding]:
         try:
             bundle = open_bundle(name)
             with Restorer(bundle) as restorer:
-                reached, quality = selfcheck.scenes_psnr(restorer), restorer.artifact.quality
+                reached, quality = self_check.scenes_psnr(restorer), restorer.artifact.quality
         except DeblurkitError as error:
             yield Finding(f"bundle {name}", "bad", str(error), "install deblurkit again")
             continue
         expected = quality.scenes_psnr_db if quality else reached
         found = f"{restorer.artifact.label} on {restorer.runtime_name}: scenes {reached:.2f} dB, at export {expected:.2f} dB"
-        if abs(reached - expected) <= selfcheck.TOLERANCE_DB:
+        if abs(reached - expected) <= self_check.TOLERANCE_DB:
             yield Finding(f"bundle {name}", "ok", found)
         else:
             yield Finding(
@@ -73,13 +74,13 @@ def measurement() -> Iterator[Finding]:
     """What `bench --pick` measured to be best here, and whether that still holds."""
     mend = "deblurkit bench --pick   (for the service: sudo, and the service stopped meanwhile)"
     try:
-        measured = choice.read(choice.place())
+        measured = tuned.read(tuned.place())
     except DataError as error:
         yield Finding("measurement", "poor", str(error), mend)
         return
     if measured is None:
         yield Finding("measurement", "missing", "none of this board: what runs best here is not known", mend)
-    elif why := choice.fit(measured):
+    elif why := tuned.fit(measured):
         yield Finding("measurement", "poor", f"stale: {why}", mend)
     else:
         yield Finding("measurement", "ok", f"{measured.label}, of {measured.measured}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from device.config import nearest
 from device.errors import BundleError, RuntimeMissing, UsageError
-from device.frame import Tensor
+from device.images.frame import Tensor
 
 
 class Runtime(Protocol):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from device.errors import BundleError
-from device.frame import Tensor
+from device.images.frame import Tensor
 
 
 class TFLiteInterpreter:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from device.console import quiet_stdio
-from device.embedded import read_contract
+from device.bundle.embedded import read_contract
 from device.errors import BundleError, RuntimeMissing
-from device.frame import Tensor
+from device.images.frame import Tensor
+from device.system.console import quiet_stdio
 
 _AT_HWCAP, _HWCAP_ATOMICS = 16, 1 << 8  # Linux, include/uapi/linux/auxvec.h and arch/arm64/include/uapi/asm/hwcap.h
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from device.errors import BundleError
-from device.frame import Tensor
+from device.images.frame import Tensor
 
 PARAM, BIN = "model.ncnn.param", "model.ncnn.bin"
 """What the archive holds: the text of layers, and their weights."""

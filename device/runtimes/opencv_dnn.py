@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from device.errors import BundleError
-from device.frame import Tensor
+from device.images.frame import Tensor
 
 
 class OpenCVDnn:

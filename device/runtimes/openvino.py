@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from device import board
 from device.errors import BundleError
-from device.frame import Tensor
+from device.images.frame import Tensor
+from device.system import board
 
 _TELEMETRY = "openvino_telemetry"
 

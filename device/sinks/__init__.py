@@ -5,8 +5,8 @@ from typing import Protocol
 
 from device.controls import Controls
 from device.errors import UsageError
-from device.frame import Restored
-from device.picture import is_picture, is_video
+from device.images.frame import Restored
+from device.images.picture import is_picture, is_video
 from device.settings import Settings
 from device.sources import Source
 from device.telemetry import Telemetry

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from device.errors import RunError
-from device.frame import Image
-from device.yuv import Plane, Yuv, from_rgb
+from device.images.frame import Image
+from device.images.yuv import Plane, Yuv, from_rgb
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

@@ -1,6 +1,6 @@
 """Nowhere: to measure the loop."""
 
-from device.frame import Restored
+from device.images.frame import Restored
 
 
 class Null:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from device.errors import RunError
-from device.frame import Restored
-from device.picture import write_picture
+from device.images.frame import Restored
+from device.images.picture import write_picture
 
 
 class Folder:

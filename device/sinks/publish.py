@@ -23,10 +23,10 @@ import numpy as np
 
 import device
 from device.errors import RunError
-from device.frame import Restored
+from device.images.frame import Restored
+from device.images.yuv import Yuv
 from device.sinks.h264 import MISSING, Form, form_of, planes_of
 from device.sources.camera import without_password, without_secrets
-from device.yuv import Yuv
 
 log = logging.getLogger(__name__)
 CONNECTED = b"connected\n"

@@ -15,9 +15,9 @@ from typing import BinaryIO
 import numpy as np
 
 from device.errors import RunError
+from device.images.yuv import Yuv
 from device.sinks.h264 import Encoder, Form
 from device.sinks.publish import CONNECTED, STAMP
-from device.yuv import Yuv
 
 # TCP goes through routers and loses nothing. The timeout, in microseconds, is that of one send or one answer.
 _OPTIONS = {"rtsp_transport": "tcp", "timeout": "3000000"}

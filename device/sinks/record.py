@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from device.errors import RunError, UsageError
-from device.frame import NO_VIDEO, Restored
+from device.images.frame import NO_VIDEO, Restored
 from device.settings import RecordSettings
 from device.sinks.h264 import form_of, pyav
 from device.sinks.segment import Segment

@@ -2,7 +2,7 @@
 
 import os
 
-from device.frame import Restored
+from device.images.frame import Restored
 from device.sinks.h264 import Encoder, Form, planes_of
 
 FRAGMENT_S = 0.5  # half of what a power cut may cost: the other half is for the medium, to take it

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 
 from device.errors import RunError
-from device.frame import Restored
+from device.images.frame import Restored
 
 _CODECS = {".avi": "MJPG", ".webm": "VP80"}
 

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from device.config import nearest
 from device.errors import DataError
-from device.frame import Frame
-from device.picture import is_picture, is_video
+from device.images.frame import Frame
+from device.images.picture import is_picture, is_video
 from device.settings import CameraSettings
 
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import cv2
 
 from device.errors import CameraLost, UsageError
-from device.frame import Frame, Image
+from device.images.frame import Frame, Image
+from device.images.yuv import Yuv
 from device.settings import CameraSettings
-from device.yuv import Yuv
 
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.errors import DataError
-from device.frame import Image
-from device.yuv import Yuv
+from device.images.frame import Image
+from device.images.yuv import Yuv
 
 FROZEN_S = 10.0  # a sensor's noise differs in every frame; so long the same bytes is no camera looking at a wall
 _FINGERPRINT_ROWS = 480  # rows that are compared: enough to see noise change, and 4K costs no more than VGA

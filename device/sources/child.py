@@ -26,7 +26,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from device.errors import DeblurkitError, UsageError
-from device.frame import Frame
+from device.images.frame import Frame
 from device.settings import CameraSettings
 from device.sources.camera import Camera, rotated, without_password, without_secrets
 from device.sources.checks import BadFrame, Stillness, check_image

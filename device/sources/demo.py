@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from device.degrade import add_noise, gaussian_blur, to_float, to_pixels
-from device.frame import Frame
-from device.scene import chart
+from device.images.degrade import add_noise, gaussian_blur, to_float, to_pixels
+from device.images.frame import Frame
+from device.images.scenes import chart
+from device.images.yuv import Plane, Yuv, from_rgb
 from device.sources import Status
-from device.yuv import Plane, Yuv, from_rgb
 
 
 class Demo:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from device.errors import CameraLost, DataError
-from device.frame import Pixels
-from device.picture import decode_picture
+from device.images.frame import Pixels
+from device.images.picture import decode_picture
 from device.sources.checks import BadFrame
 
 _LONGEST_LINE = 8192

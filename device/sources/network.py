@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import cv2
 
 from device.errors import CameraLost, UsageError
-from device.frame import Frame
+from device.images.frame import Frame
 from device.sources.camera import Camera, without_password
 from device.sources.checks import BadFrame
 from device.sources.mjpeg import decode_jpeg, parts_of

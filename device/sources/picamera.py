@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.errors import CameraLost
-from device.frame import Frame, Image, Shot
+from device.images.frame import Frame, Image, Shot
+from device.images.yuv import from_i420, from_nv12, from_yuyv
 from device.settings import CameraSettings
-from device.yuv import from_i420, from_nv12, from_yuyv
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-from device.frame import Frame
-from device.picture import pictures_in, read_picture
+from device.images.frame import Frame
+from device.images.picture import pictures_in, read_picture
 from device.sources import Status
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import device
-from device.frame import Frame, Shot
+from device.images.frame import Frame, Shot
 from device.settings import CameraSettings
 from device.sources.camera import without_password, without_secrets
 from device.sources.ring import Layout, Ring

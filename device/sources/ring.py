@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.frame import Image
-from device.yuv import Yuv
+from device.images.frame import Image
+from device.images.yuv import Yuv
 
 SLOTS = 3  # one is being written, one is the newest, one is being read
 

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.errors import CameraLost
-from device.frame import Frame, Image, Shot
+from device.images.frame import Frame, Image, Shot
+from device.images.yuv import Yuv, from_i420, from_nv12, from_yuyv
 from device.settings import CameraSettings
 from device.sources import videodev2 as v4l2
 from device.sources.checks import BadFrame
 from device.sources.mjpeg import decode_jpeg
 from device.sources.nodes import JPEGS, choose, modes_of, require_camera, why_unopened
-from device.yuv import Yuv, from_i420, from_nv12, from_yuyv
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 
 from device.errors import DataError
-from device.frame import Frame
+from device.images.frame import Frame
 from device.sources import Status
 
 log = logging.getLogger(__name__)

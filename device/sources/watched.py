@@ -13,9 +13,9 @@ from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
-from device.card import no_video
 from device.errors import CameraLost, UsageError
-from device.frame import NO_VIDEO, Frame
+from device.images.frame import NO_VIDEO, Frame
+from device.images.overlay import no_video
 from device.settings import CameraSettings
 from device.sources import Status
 from device.sources.camera import without_password

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device.degrade import BLURS
 from device.errors import BundleError
+from device.images.degrade import BLURS
 from export.calibration import CALIBRATION_PICTURES, JUDGED_PICTURES, calibration_folder, make_pictures, spread
 from export.subject import Pictures, Subject
 from train.data import load_photographs, package_photographs
+from train.picture_cache import Photograph
 from train.split import side_by_side, split
-from train.store import Photograph
 
 LIMIT = 2**31
 """Bytes that a model may have, packed or unpacked."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from device.bundle import SCHEMA, Manifest, Training
-from device.console import quiet_stdio
+from device.bundle.manifest import SCHEMA, Manifest, Training
 from device.errors import BundleError
+from device.system.console import quiet_stdio
 from export.foreign import Declared
 from export.subject import concrete_size, versions
 

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from device.console import quiet_stdio
 from device.errors import BundleError
+from device.system.console import quiet_stdio
 from export.foreign import ENTRIES, LIMIT
 from export.foreign.ends import check_ends, first_line
 from export.foreign.keras_subject import AnySize, Network, counted

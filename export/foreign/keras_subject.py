@@ -12,8 +12,8 @@ import onnx
 import tensorflow as tf
 from keras import layers
 
-from device.console import quiet_stdio
 from device.errors import BundleError, ExportError, UsageError
+from device.system.console import quiet_stdio
 from export import to_onnx, to_tflite
 from export.calibration import METHODS
 from export.foreign import Declared

@@ -6,8 +6,8 @@ from typing import Any
 
 import onnx
 
-from device.console import quiet_stdio
 from device.errors import BundleError
+from device.system.console import quiet_stdio
 from export import to_onnx
 from export.foreign import LIMIT
 from export.foreign.ends import check_ends, first_line

@@ -9,8 +9,8 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.core.protobuf import saved_model_pb2
 
-from device.console import quiet_stdio
 from device.errors import BundleError
+from device.system.console import quiet_stdio
 from export.foreign import ENTRIES, FORMS, LIMIT
 from export.foreign.ends import check_ends, first_line
 from export.foreign.keras_subject import Network, counted

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from device.console import quiet_stdio
 from device.errors import BundleError, ExportError
-from device.frame import TensorSpec
+from device.images.frame import TensorSpec
+from device.system.console import quiet_stdio
 from export import to_tflite
 from export.foreign import Declared
 from export.foreign.ends import NOT_A_PICTURE, Shape, check_ends, first_line, manifest_of, settled, shown, try_out

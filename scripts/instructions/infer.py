@@ -1,7 +1,6 @@
 """Runs under emulation, one thread: infer.py TIMES, then WHAT RUNTIME FILE WIDTH HEIGHT of each that is counted.
 
-WHAT: `invoke`, the runtime's bare call; `rgb` or `planes`, a whole frame restored by device.restorer.Restorer (FILE lies in
-its bundle). The picture is noise. Each runs once uncounted, then TIMES counted; the plugin prints its count at every call of
+WHAT: `invoke`, the runtime's bare call; `rgb` or `planes`, a whole frame restored by the Restorer (FILE lies in its bundle). The picture is noise. Each runs once uncounted, then TIMES counted; the plugin prints its count at every call of
 getppid. Before each a line `version …`.
 """
 
@@ -82,9 +81,9 @@ def whole(what: str, runtime: str, file: str, width: int, height: int) -> Infer:
     """A frame from pixels to pixels, by the device package itself."""
     import cv2
 
-    from device.bundle import open_bundle
-    from device.restorer import Restorer
-    from device.yuv import Yuv
+    from device.bundle.manifest import open_bundle
+    from device.images.yuv import Yuv
+    from device.restore.restorer import Restorer
 
     cv2.setNumThreads(1)  # its other threads wait by counting
     path = Path(file)

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-from device.degrade import to_float, to_luma
-from device.scene import dead_leaves
+from device.images.degrade import to_float, to_luma
+from device.images.scenes import dead_leaves
 
 
 class Pictures:

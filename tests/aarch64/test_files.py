@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from arm_pictures import PICTURE, cases, label, restored
 
-from device.bundle import Artifact, Bundle
+from device.bundle.manifest import Artifact, Bundle
 from device.errors import RuntimeMissing
-from device.frame import Pixels
-from device.quality import psnr
+from device.images.frame import Pixels
+from device.images.quality import psnr
 from export.graph import graph_of
 
 CORE = os.environ.get("AARCH64_RIG", "")

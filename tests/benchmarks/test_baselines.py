@@ -9,12 +9,12 @@ import pytest
 
 from benchmarks import cases
 from benchmarks.baselines import BASELINES, ORACLES, available, estimated_blur, polyblur, richardson_lucy, wiener
-from device.degrade import Kernel, convolve, gaussian_blur, gaussian_kernel, to_float, to_pixels
 from device.errors import UsageError
-from device.frame import Pixels, luma_of
-from device.picture import read_picture
-from device.quality import psnr
-from device.scene import chart, dead_leaves
+from device.images.degrade import Kernel, convolve, gaussian_blur, gaussian_kernel, to_float, to_pixels
+from device.images.frame import Pixels, luma_of
+from device.images.picture import read_picture
+from device.images.quality import psnr
+from device.images.scenes import chart, dead_leaves
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared" / "data" / "val" / "cid22"
 

@@ -18,8 +18,8 @@ from benchmarks.cli import main
 from benchmarks.records import MISSING, OK, from_json
 from device import runtimes
 from device.errors import UsageError
-from device.picture import write_picture
-from device.scene import dead_leaves
+from device.images.picture import write_picture
+from device.images.scenes import dead_leaves
 
 QUICK = ["--size", "64x48", "--seconds", "0.05", "--rounds", "1", "--quiet", "--json", "--bundle", "small"]
 

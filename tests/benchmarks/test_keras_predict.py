@@ -13,11 +13,11 @@ import pytest
 from benchmarks import workload
 from benchmarks.keras_predict import KerasPredict
 from benchmarks.measure import KERAS, Job, measure
-from device.bundle import Bundle, Weights, file_facts, open_bundle, write_manifest
+from device.bundle.manifest import Bundle, Weights, file_facts, open_bundle, write_manifest
 from device.errors import BundleError, RuntimeMissing
-from device.frame import Pixels
-from device.restorer import Restorer
-from device.scene import chart
+from device.images.frame import Pixels
+from device.images.scenes import chart
+from device.restore.restorer import Restorer
 
 keras = pytest.importorskip("keras")
 pytestmark = pytest.mark.keras
@@ -26,7 +26,7 @@ RESTORE = """
 import json, sys
 import numpy as np
 from benchmarks.keras_predict import KerasPredict
-from device.bundle import open_bundle
+from device.bundle.manifest import open_bundle
 from device.errors import DeblurkitError
 restorer = KerasPredict(open_bundle(sys.argv[1]), 2)
 try:

@@ -11,10 +11,10 @@ from benchmarks import pick as rules
 from benchmarks.environment import machine
 from benchmarks.pick import as_measured, front
 from benchmarks.records import SCHEMA, Agreement, CaseQuality, Estimate, Latency, Loop, Pick, Result, Row
-from device import choice
-from device.bundle import MANIFEST, SHIPPED, file_facts, open_bundle
-from device.choice import Measured
+from device.bundle.manifest import MANIFEST, SHIPPED, file_facts, open_bundle
 from device.errors import GateError, UsageError
+from device.loop import tuned
+from device.loop.tuned import Measured
 
 SUFFIX = {"litert": "tflite", "tflite_runtime": "tflite"}
 pick = partial(rules.pick, cores=4, installed=lambda runtime: runtime != "keras")
@@ -49,7 +49,7 @@ def method(p50_ms: float, gain_db: float, name: str, kind: str = "classical") ->
 def kept(**changes: Any) -> Measured:
     """An answer of `--pick` from before."""
     of = Measured(
-        choice.SCHEMA, "h", {}, "small", None, "f", "0" * 64, "int8", "litert", 1, (640, 480), 20.0, 22.0, 1.9, "", "2026-11-25"
+        tuned.SCHEMA, "h", {}, "small", None, "f", "0" * 64, "int8", "litert", 1, (640, 480), 20.0, 22.0, 1.9, "", "2026-11-25"
     )  # fmt: skip
     return replace(of, **changes)
 
@@ -281,9 +281,9 @@ def test_what_is_kept_holds_here_and_is_found_by_name(tmp_path: Path) -> None:
     assert (kept.bundle, kept.variant, kept.runtime, kept.threads) == ("small", "int8", "litert", 3)
     assert (kept.p50_ms, kept.gain_db, kept.size_wh, kept.measured) == (20.12, 1.605, (640, 480), "2026-11-25")
     assert kept.why == chosen.why
-    assert choice.fit(kept) == ""
-    choice.write(tmp_path, kept)
-    assert choice.read(tmp_path) == kept
+    assert tuned.fit(kept) == ""
+    tuned.write(tmp_path, kept)
+    assert tuned.read(tmp_path) == kept
 
 
 def test_a_bundle_of_ones_own_is_kept_by_its_folder_and_a_single_file_by_its_own_path(small_copy: Path) -> None:
@@ -291,7 +291,7 @@ def test_a_bundle_of_ones_own_is_kept_by_its_folder_and_a_single_file_by_its_own
     found, chosen = real(small_copy)
     kept = as_measured(chosen, result(found), [open_bundle(small_copy)])
     assert kept.bundle == str(small_copy.resolve())
-    assert choice.fit(kept) == ""
+    assert tuned.fit(kept) == ""
     with pytest.raises(UsageError, match="it is not known where it lies"):
         as_measured(chosen, result(found))
     (small_copy / MANIFEST).unlink()
@@ -299,7 +299,7 @@ def test_a_bundle_of_ones_own_is_kept_by_its_folder_and_a_single_file_by_its_own
     found = replace(found, bundle_hash=None)
     kept = as_measured(chosen, result(found), [open_bundle(file)])
     assert kept.bundle == str(file.resolve())
-    assert choice.fit(kept) == ""
+    assert tuned.fit(kept) == ""
 
 
 def test_of_two_files_that_a_runtime_reads_the_one_that_run_takes_is_picked() -> None:

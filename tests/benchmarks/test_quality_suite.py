@@ -12,12 +12,12 @@ import pytest
 import deblurkit as front_door
 from benchmarks import cases, quality_suite
 from benchmarks.baselines import richardson_lucy, unsharp, wiener
-from device.degrade import convolve, disk_kernel, to_float, to_linear, to_pixels, to_srgb
 from device.errors import DataError
-from device.frame import Pixels
-from device.picture import read_picture, write_picture
-from device.quality import edge_sharpness, flicker, psnr
-from device.scene import chart, dead_leaves, slanted_edge
+from device.images.degrade import convolve, disk_kernel, to_float, to_linear, to_pixels, to_srgb
+from device.images.frame import Pixels
+from device.images.picture import read_picture, write_picture
+from device.images.quality import edge_sharpness, flicker, psnr
+from device.images.scenes import chart, dead_leaves, slanted_edge
 
 PROTOCOL = Path(__file__).parents[3] / "shared" / "protocol" / "make_pairs.py"
 UNSHARP = quality_suite.Method("unsharp mask", lambda pixels, case, name: unsharp(pixels))
@@ -92,7 +92,7 @@ def test_the_figures_are_those_of_the_protocol_on_the_same_files(tmp_path: Path,
 
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
 def test_the_edge_of_a_gaussian_has_the_mtf50_of_theory(sigma: float) -> None:
-    from device.degrade import gaussian_blur
+    from device.images.degrade import gaussian_blur
 
     soft = to_pixels(gaussian_blur(to_float(slanted_edge(256, 256, 5.0)), sigma))
     assert edge_sharpness(soft, 5.0).mtf50 == pytest.approx(np.sqrt(2 * np.log(2)) / (2 * np.pi * sigma), rel=0.06)

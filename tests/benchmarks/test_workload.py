@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from benchmarks import cases, workload
-from device.degrade import gaussian_blur, to_float, to_pixels
 from device.errors import DataError
-from device.picture import write_picture
-from device.quality import psnr
-from device.scene import dead_leaves
+from device.images.degrade import gaussian_blur, to_float, to_pixels
+from device.images.picture import write_picture
+from device.images.quality import psnr
+from device.images.scenes import dead_leaves
 
 
 def test_without_data_it_is_four_generated_scenes_in_twelve_cases_the_same_bytes_each_time(tmp_path: Path) -> None:

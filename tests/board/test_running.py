@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from virtual_board import STATE, Board, protected
 
-from device.quality import psnr
+from device.images.quality import psnr
 
 DRIVER = "/sys/bus/platform/drivers/vivid"
 HOURS_S = 3600

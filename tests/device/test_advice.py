@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from device import advice, board
+from device import warnings
+from device.system import board
 
 WELL: dict[str, Any] = {
     "frames": 3000,
@@ -24,16 +25,16 @@ def with_(**changes: Any) -> list[str]:
     """Texts of the warnings for the well state with these changes; keys of the camera begin with `camera_`."""
     camera = {key.removeprefix("camera_"): value for key, value in changes.items() if key.startswith("camera_")}
     others = {key: value for key, value in changes.items() if not key.startswith("camera_")}
-    found = advice.warnings({**WELL, "camera": {**WELL["camera"], **camera}, **others})
+    found = warnings.warnings({**WELL, "camera": {**WELL["camera"], **camera}, **others})
     assert all(w["text"] and w["mend"] for w in found)
     return [w["text"] for w in found]
 
 
 def test_a_picture_that_is_well_and_a_board_that_tells_nothing_warn_of_nothing() -> None:
     assert with_() == []
-    assert advice.warnings({}) == []
+    assert warnings.warnings({}) == []
     untold = dict.fromkeys(WELL["camera"])
-    assert advice.warnings({**dict.fromkeys(WELL), "camera": untold}) == []
+    assert warnings.warnings({**dict.fromkeys(WELL), "camera": untold}) == []
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,9 @@ def test_each_trouble_has_its_words(changes: dict[str, Any], text: str) -> None:
 
 
 def test_a_camera_s_reason_is_parted_into_what_is_seen_and_what_mends_it() -> None:
-    found = advice.warnings({"camera": {"reason": "picture frozen: the same again and again; plug it out and in, or restart it"}})
+    found = warnings.warnings(
+        {"camera": {"reason": "picture frozen: the same again and again; plug it out and in, or restart it"}}
+    )
     assert found == [{"text": "picture frozen: the same again and again", "mend": "plug it out and in, or restart it"}]
 
 
@@ -84,7 +87,7 @@ def test_a_deadline_is_warned_of_only_where_nothing_is_left_to_reduce() -> None:
 
 def test_a_stale_measurement_is_parted_into_why_and_what_mends_it_and_no_other_choice_warns() -> None:
     reason = "the measurement of this board is stale (x: y; z): usual choice; deblurkit bench --pick measures again"
-    (warning,) = advice.warnings({"choice": {"kind": "stale", "reason": reason}})
+    (warning,) = warnings.warnings({"choice": {"kind": "stale", "reason": reason}})
     assert warning["text"] == "the measurement of this board is stale (x: y; z): usual choice"
     assert warning["mend"] == "deblurkit bench --pick measures again"
-    assert not any(advice.warnings({"choice": {"kind": kind, "reason": reason}}) for kind in ("given", "measured", "none"))
+    assert not any(warnings.warnings({"choice": {"kind": kind, "reason": reason}}) for kind in ("given", "measured", "none"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from device import board
+from device.system import board
 
 # What stands in these files on a Raspberry Pi 5 with Raspberry Pi OS, by the kernel's documentation and drivers.
 PI5 = {
@@ -120,7 +120,7 @@ def test_the_firmware_is_asked_and_its_answer_held_for_a_while(firmware: Path, m
     answer(firmware, f'echo asked >> {firmware}/count; echo "throttled=0x50000"')
     assert [board.throttled() for _ in range(20)] == [{"now": [], "ever": ["under-voltage", "throttled"]}] * 20
     assert (firmware / "count").read_text() == "asked\n"
-    monkeypatch.setattr("device.board.time.monotonic", lambda: 1e9)
+    monkeypatch.setattr("device.system.board.time.monotonic", lambda: 1e9)
     board.throttled()
     assert (firmware / "count").read_text() == "asked\nasked\n"
 

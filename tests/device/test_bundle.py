@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from device.bundle import (
+from device.bundle.manifest import (
     INT8_LOSS_DB,
     MANIFEST,
     SCHEMA,

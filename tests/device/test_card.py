@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from device.card import no_video, stamp
-from device.frame import NOT_RESTORED, Pixels, pixels_of
-from device.yuv import Yuv, from_rgb
+from device.images.frame import NOT_RESTORED, Pixels, pixels_of
+from device.images.overlay import no_video, stamp
+from device.images.yuv import Yuv, from_rgb
 
 REASON = "/dev/video0: no frame for 2.5 s; check its plug, cable and power"
 SIZES = [(64, 48), (640, 480), (480, 640), (3840, 2160), (97, 61)]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from device.images.yuv import Yuv, from_rgb
 from device.sources import checks
 from device.sources.checks import BadFrame, Stillness, check_image
-from device.yuv import Yuv, from_rgb
 
 
 def yuv(y: int, u: int, v: int) -> Yuv:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from device.deadline import Deadline, Step
+from device.loop.rate_control import Deadline, Step
 
 INTERVAL_S = 1 / 30
 

@@ -3,8 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device import degrade
-from device.degrade import (
+from device.images import degrade
+from device.images.degrade import (
     BLURS,
     KINDS,
     Camera,
@@ -24,8 +24,8 @@ from device.degrade import (
     to_pixels,
     to_srgb,
 )
-from device.frame import Pixels
-from device.scene import chart
+from device.images.frame import Pixels
+from device.images.scenes import chart
 
 
 def only(kind: str, **settings: Any) -> Camera:

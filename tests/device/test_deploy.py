@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from deploy_parts import NOW_S, PI, gathered
 
-from device.deploy import look, payload, wheels
+from device.deploy import payload, preflight, wheels
 from device.errors import RunError, UsageError
 
 Command = Callable[..., Any]
@@ -24,7 +24,7 @@ Command = Callable[..., Any]
 
 
 def test_a_board_as_it_should_be_is_taken() -> None:
-    assert look.missing(PI, NOW_S) == []
+    assert preflight.missing(PI, NOW_S) == []
 
 
 @pytest.mark.parametrize(
@@ -45,23 +45,23 @@ def test_a_board_as_it_should_be_is_taken() -> None:
     ],
 )
 def test_what_keeps_the_kit_from_a_board_is_said_with_what_to_do(seen: dict[str, Any], said: str) -> None:
-    (problem,) = look.missing(replace(PI, **seen), NOW_S)
+    (problem,) = preflight.missing(replace(PI, **seen), NOW_S)
     assert said in problem
 
 
 def test_room_is_wanted_for_the_environment_and_for_what_is_sent() -> None:
-    assert look.room(replace(PI, free_mib=look.NEEDED_MIB), 0.0) == []
-    (problem,) = look.room(replace(PI, free_mib=look.NEEDED_MIB), 130.0)
-    assert f"{look.NEEDED_MIB} MiB free for /opt/deblurkit; expected {look.NEEDED_MIB + 130} MiB" in problem
+    assert preflight.room(replace(PI, free_mib=preflight.NEEDED_MIB), 0.0) == []
+    (problem,) = preflight.room(replace(PI, free_mib=preflight.NEEDED_MIB), 130.0)
+    assert f"{preflight.NEEDED_MIB} MiB free for /opt/deblurkit; expected {preflight.NEEDED_MIB + 130} MiB" in problem
 
 
 def test_all_that_lacks_is_said_at_once() -> None:
-    assert len(look.missing(replace(PI, root="", venv=False, clock_s=0.0), NOW_S)) == 3
+    assert len(preflight.missing(replace(PI, root="", venv=False, clock_s=0.0), NOW_S)) == 3
 
 
 def test_the_script_tells_of_this_machine_what_is_true() -> None:
-    done = subprocess.run(["sh", "-s"], input=look.SCRIPT, capture_output=True, text=True, check=True)
-    facts = look.read("Welcome!\n" + done.stdout)
+    done = subprocess.run(["sh", "-s"], input=preflight.SCRIPT, capture_output=True, text=True, check=True)
+    facts = preflight.read("Welcome!\n" + done.stdout)
     assert (facts.machine, facts.bits) == (os.uname().machine, 64)
     assert facts.user
     assert facts.free_mib > 0
@@ -71,7 +71,7 @@ def test_the_script_tells_of_this_machine_what_is_true() -> None:
 
 def test_an_answer_that_is_no_shell_s_is_an_error() -> None:
     with pytest.raises(RunError, match="did not answer as a shell does"):
-        look.read("This account is restricted.\n")
+        preflight.read("This account is restricted.\n")
 
 
 def test_the_release_that_the_service_runs_is_told_from_one_that_only_lies_there() -> None:

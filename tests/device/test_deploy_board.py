@@ -15,9 +15,9 @@ import pytest
 from deploy_parts import PI, gathered
 
 from device.deploy import board, payload, signature, ssh
-from device.deploy.board import arrival, environment, main, places, switch
-from device.deploy.board.line import Line, Lost
-from device.deploy.board.places import Refused
+from device.deploy.board import activate, environment, main, paths, receive
+from device.deploy.board.channel import Line, Lost
+from device.deploy.board.paths import Refused
 from device.errors import UsageError
 
 
@@ -26,9 +26,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in the place of the board's /opt/deblurkit, and no key kept yet."""
     home = tmp_path / "opt"
     (home / "releases").mkdir(parents=True)
-    for module in (places, main):
+    for module in (paths, main):
         monkeypatch.setattr(module, "HOME", home)
-    monkeypatch.setattr(arrival, "SIGNERS", tmp_path / "etc" / "allowed_signers")
+    monkeypatch.setattr(receive, "SIGNERS", tmp_path / "etc" / "allowed_signers")
     return home
 
 
@@ -50,7 +50,7 @@ def a_line(data: bytes) -> Line:
 def arrived(release: payload.Release, part: Path) -> Path:
     """What the board has of it, once it came."""
     files = release.files()
-    arrival.receive(a_line(b"".join(p.read_bytes() for _, p in files)), part, [(n, p.stat().st_size) for n, p in files])
+    receive.receive(a_line(b"".join(p.read_bytes() for _, p in files)), part, [(n, p.stat().st_size) for n, p in files])
     return part
 
 
@@ -59,12 +59,12 @@ def test_what_was_sent_is_what_arrives(kit: payload.Kit, tmp_path: Path, here: P
     payload.seal(release, None)
     part = arrived(release, here / "releases" / ".part-1")
     assert payload.hashes(part) == payload.hashes(release.folder)
-    assert arrival.check(part) == "the hashes of all files are right"
+    assert receive.check(part) == "the hashes of all files are right"
 
 
 def test_a_connection_that_ends_early_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(Lost):
-        arrival.receive(a_line(b"only this"), tmp_path / "part", [("file", 1000)])
+        receive.receive(a_line(b"only this"), tmp_path / "part", [("file", 1000)])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_connection_that_ends_early_is_noticed(tmp_path: Path) -> None:
 )
 def test_no_name_leads_out_of_the_release(tmp_path: Path, name: str) -> None:
     with pytest.raises(Refused, match="no name of a file that a release can have"):
-        arrival.receive(a_line(b"x"), tmp_path / "part", [(name, 1)])
+        receive.receive(a_line(b"x"), tmp_path / "part", [(name, 1)])
 
 
 @pytest.mark.parametrize("change", ["altered", "missing", "more"])
@@ -87,7 +87,7 @@ def test_a_file_that_is_not_as_the_list_says_is_refused(kit: payload.Kit, tmp_pa
     else:
         (release.folder / "more.txt").write_text("")
     with pytest.raises(Refused, match=r"(constraints|more)\.txt: (its SHA-256|only in the list)"):
-        arrival.check(release.folder)
+        receive.check(release.folder)
 
 
 def test_after_a_first_signed_release_only_its_key_is_believed(kit: payload.Kit, tmp_path: Path, here: Path, key: Path) -> None:
@@ -95,22 +95,22 @@ def test_after_a_first_signed_release_only_its_key_is_believed(kit: payload.Kit,
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
     release = gathered(tmp_path / "release", kit)
     payload.seal(release, key)
-    assert arrival.check(release.folder).endswith("and it is signed")
-    assert arrival.pin(release.folder)
-    assert arrival.check(release.folder).endswith(f"its signature is of the key that {arrival.SIGNERS} names")
-    assert not arrival.pin(release.folder), "once is enough"
+    assert receive.check(release.folder).endswith("and it is signed")
+    assert receive.pin(release.folder)
+    assert receive.check(release.folder).endswith(f"its signature is of the key that {receive.SIGNERS} names")
+    assert not receive.pin(release.folder), "once is enough"
     strange = gathered(tmp_path / "strange", kit)
     payload.seal(strange, other)
     with pytest.raises(Refused, match="SHA256SUMS: not signed by the key"):
-        arrival.check(strange.folder)
+        receive.check(strange.folder)
     unsigned = gathered(tmp_path / "unsigned", kit)
     payload.seal(unsigned, None)
     with pytest.raises(Refused, match="takes signed releases only"):
-        arrival.check(unsigned.folder)
+        receive.check(unsigned.folder)
     with open(release.folder / "SHA256SUMS", "a") as sums:
         sums.write("0  more\n")
     with pytest.raises(Refused, match="SHA256SUMS: not signed"):
-        arrival.check(release.folder)
+        receive.check(release.folder)
 
 
 def test_a_bundle_s_manifest_is_signed_too(kit: payload.Kit, tmp_path: Path, here: Path, key: Path, small_copy: Path) -> None:
@@ -118,10 +118,10 @@ def test_a_bundle_s_manifest_is_signed_too(kit: payload.Kit, tmp_path: Path, her
     (small_copy / "manifest.json").write_text(json.dumps({**manifest, "weights": None}))
     release = payload.gather(tmp_path / "release", kit, payload.opened([str(small_copy)]), None, False, PI)
     payload.seal(release, key)
-    assert "signed" in arrival.check(release.folder)
+    assert "signed" in receive.check(release.folder)
     (release.folder / "bundles/1/manifest.json.sig").unlink()
     with pytest.raises(Refused, match=r"bundles/1/manifest\.json: not signed"):
-        arrival.check(release.folder)
+        receive.check(release.folder)
 
 
 def test_a_key_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_the_board_s_files_need_the_standard_library_and_each_other_only() -> No
     assert {p.stem for p in Path(board.__file__).parent.glob("*.py")} - {"__init__"} == set(board.MODULES)
 
 
-@pytest.mark.skipif(places.UNIT.exists(), reason="this machine runs the service")
+@pytest.mark.skipif(paths.UNIT.exists(), reason="this machine runs the service")
 def test_what_is_sent_runs_without_the_kit() -> None:
     begin = "import json, sys; exec(json.loads(sys.stdin.buffer.readline()))"
     sent = f"{json.dumps(ssh._program())}\n{json.dumps({'action': 'check', 'files': []})}\n"
@@ -206,18 +206,18 @@ def test_the_scripts_of_an_environment_run_under_its_last_name(tmp_path: Path) -
 def test_a_link_changes_in_one_step_and_leads_to_a_release(here: Path) -> None:
     for name in ("0.1.0-aa-1", "0.1.0-bb-2"):
         (here / "releases" / name).mkdir()
-        places.link("current", name)
+        paths.link("current", name)
         assert (here / "current").resolve() == here / "releases" / name
-        assert places.linked("current") == name
-    places.link("current", None)
-    assert places.linked("current") is None
+        assert paths.linked("current") == name
+    paths.link("current", None)
+    assert paths.linked("current") is None
     assert sorted(p.name for p in here.iterdir()) == ["releases"]
 
 
 def test_releases_are_in_the_order_of_their_times(here: Path) -> None:
     for name in ("0.2.0-zz-20260102T000000", "0.10.0-aa-20260101T000000", ".part-0.1.0-aa-20270101T000000"):
         (here / "releases" / name).mkdir()
-    assert [p.name for p in places.releases()] == ["0.10.0-aa-20260101T000000", "0.2.0-zz-20260102T000000"]
+    assert [p.name for p in paths.releases()] == ["0.10.0-aa-20260101T000000", "0.2.0-zz-20260102T000000"]
 
 
 @pytest.mark.parametrize(
@@ -233,16 +233,16 @@ def test_releases_are_in_the_order_of_their_times(here: Path) -> None:
     ],
 )
 def test_pictures_or_a_camera_that_lacks_are_well_and_nothing_else(status: dict[str, Any], fine: bool) -> None:
-    assert switch.well(status) is fine
+    assert activate.well(status) is fine
 
 
 def test_the_program_of_a_unit_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from device import unit
+    from device.service import systemd_unit
 
-    text = unit.rendered(Path("/home/pi/my kit 100%/bin/deblurkit"), [])
+    text = systemd_unit.rendered(Path("/home/pi/my kit 100%/bin/deblurkit"), [])
     (tmp_path / "unit").write_text(text)
-    monkeypatch.setattr(switch, "UNIT", tmp_path / "unit")
-    assert switch.program() == Path("/home/pi/my kit 100%/bin/deblurkit")
+    monkeypatch.setattr(activate, "UNIT", tmp_path / "unit")
+    assert activate.program() == Path("/home/pi/my kit 100%/bin/deblurkit")
 
 
 def test_a_board_that_refuses_before_it_has_all_is_heard() -> None:

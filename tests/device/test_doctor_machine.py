@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from device import board
 from device.doctor import cameras, machine
 from device.doctor.finding import Finding
+from device.system import board
 
 
 @pytest.fixture

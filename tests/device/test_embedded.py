@@ -16,8 +16,8 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 import device
-from device.bundle import MANIFEST, SCHEMA, Bundle, file_facts, open_bundle, write_manifest
-from device.embedded import KEY, read_contract
+from device.bundle.embedded import KEY, read_contract
+from device.bundle.manifest import MANIFEST, SCHEMA, Bundle, file_facts, open_bundle, write_manifest
 from device.errors import BundleError
 
 FORMATS = ("tflite", "onnx")
@@ -120,7 +120,7 @@ import sys
 from pathlib import Path
 for name in ("ai_edge_litert", "flatbuffers", "onnx", "google.protobuf"):
     sys.modules[name] = None
-from device.embedded import read_contract
+from device.bundle.embedded import read_contract
 for path in sys.argv[1:]:
     print(read_contract(Path(path))["name"])
 """

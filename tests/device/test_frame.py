@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from device.frame import PixelCodec, TensorSpec
+from device.images.frame import PixelCodec, TensorSpec
 
 FLOAT = TensorSpec("x", "float32")
 ALL_LEVELS = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from device import journal
+from device.system import journal
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_same_message_is_written_a_few_times_a_minute_and_then_counted(
 ) -> None:
     logger, out = written
     now_s = 1000.0
-    monkeypatch.setattr("device.journal.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("device.system.journal.time.monotonic", lambda: now_s)
     for i in range(50):
         logger.warning("lost %d", i)
         logger.info("another %d", 1)
@@ -103,7 +103,7 @@ def test_a_command_writes_json_where_systemd_reads_and_plain_lines_elsewhere(to_
             if to_journal
             else "os.environ['JOURNAL_STREAM'] = '1:2'; "
         )
-        + "from device.console import start_logging; start_logging(False); logging.getLogger('a').info('hello')"
+        + "from device.system.console import start_logging; start_logging(False); logging.getLogger('a').info('hello')"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
     assert said == ('<6>{"level": "info", "logger": "a", "message": "hello"}\n' if to_journal else "hello\n")

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from loop_parts import until
 
-from device.bundle import SHIPPED
+from device.bundle.manifest import SHIPPED
 from device.controls import Choice
 from device.errors import BundleError, RunError, UsageError
-from device.frame import NOT_RESTORED, Frame, Image, Pixels
-from device.lineup import Lineup, Model
-from device.restorer import Restorer
+from device.images.frame import NOT_RESTORED, Frame, Image, Pixels
+from device.images.yuv import Yuv, from_rgb
+from device.loop.models import Lineup, Model
+from device.restore.restorer import Restorer
 from device.telemetry import Telemetry
-from device.yuv import Yuv, from_rgb
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from device.notify import Notifier
+from device.service.sd_notify import Notifier
 
 
 @pytest.fixture(params=["file", "abstract"])
@@ -39,7 +39,7 @@ def test_the_watchdog_is_fed_as_often_as_needed_and_not_for_every_frame(
     notifier = Notifier()
     assert notifier.watchdog_s == 10
     now_s = 5000.0
-    monkeypatch.setattr("device.notify.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("device.service.sd_notify.time.monotonic", lambda: now_s)
     fed = 0
     manager.settimeout(0)
     for _ in range(300):  # ten seconds of frames

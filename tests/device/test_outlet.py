@@ -9,8 +9,8 @@ import pytest
 from loop_parts import until
 
 from device.errors import RunError, UsageError
-from device.frame import NO_VIDEO, Frame, Restored
-from device.outlet import Outlet
+from device.images.frame import NO_VIDEO, Frame, Restored
+from device.loop.sink_worker import Outlet
 from device.telemetry import Telemetry
 
 

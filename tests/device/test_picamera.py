@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from device.errors import CameraLost
-from device.frame import Pixels, Shot, pixels_of
+from device.images.frame import Pixels, Shot, pixels_of
+from device.images.yuv import Plane, Yuv, from_rgb
 from device.settings import CameraSettings
 from device.sources.picamera import PiCamera, cameras, captured_at, image_of, matrix_and_range, shot_of
-from device.yuv import Plane, Yuv, from_rgb
 
 ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT = 70, 46  # no multiple of what image processors align rows to

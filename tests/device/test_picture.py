@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from device.errors import DataError, RunError
-from device.frame import Pixels
-from device.picture import (
+from device.images.frame import Pixels
+from device.images.picture import (
     PICTURE_SUFFIXES,
     encode_picture,
     is_picture,

@@ -7,7 +7,7 @@ import pytest
 from loop_parts import Counter, Held, Kept, ours, run, start, until_no_thread
 
 from device.errors import BundleError, CameraLost, DataError, RunError
-from device.frame import Frame, Restored
+from device.images.frame import Frame, Restored
 from device.sinks.null import Null
 from device.sources.demo import Demo
 from device.telemetry import Telemetry

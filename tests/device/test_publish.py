@@ -17,10 +17,10 @@ import pytest
 from camera_fixtures import Server
 
 from device.errors import RunError
-from device.frame import Frame, Pixels, Restored
-from device.scene import dead_leaves
+from device.images.frame import Frame, Pixels, Restored
+from device.images.scenes import dead_leaves
+from device.images.yuv import from_rgb
 from device.sinks.publish import Publisher
-from device.yuv import from_rgb
 
 pytest.importorskip("av", reason="publishing needs PyAV: pip install 'deblurkit[live]'")
 FPS = 30
@@ -248,7 +248,7 @@ def test_the_process_ends_with_a_killed_loop(server: Server) -> None:
     server.start()
     script = (
         "import sys, time; import numpy as np\n"
-        "from device.frame import Frame, Restored; from device.sinks.publish import Publisher\n"
+        "from device.images.frame import Frame, Restored; from device.sinks.publish import Publisher\n"
         "sink = Publisher(sys.argv[1], 30, 1.0)\n"
         "for i in range(1000):\n"
         "    image = np.zeros((48, 64, 3), np.uint8); sink.write(Restored(Frame(i, time.monotonic(), image), image))\n"

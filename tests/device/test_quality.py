@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from device.degrade import gaussian_blur, jpeg, to_float, to_pixels
-from device.frame import Pixels
-from device.quality import largest_channel_accuracy, mean_psnr, psnr, ssim
+from device.images.degrade import gaussian_blur, jpeg, to_float, to_pixels
+from device.images.frame import Pixels
+from device.images.quality import largest_channel_accuracy, mean_psnr, psnr, ssim
 
 
 def spoiled(picture: Pixels) -> dict[str, Pixels]:

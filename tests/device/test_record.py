@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from device.errors import RunError, UsageError
-from device.frame import NO_VIDEO, NOT_RESTORED, Frame, Image, Pixels, Restored
-from device.scene import dead_leaves
+from device.images.frame import NO_VIDEO, NOT_RESTORED, Frame, Image, Pixels, Restored
+from device.images.scenes import dead_leaves
+from device.images.yuv import Yuv, from_rgb
 from device.settings import RecordSettings
-from device.yuv import Yuv, from_rgb
 
 av = pytest.importorskip("av", reason="the recorder needs PyAV: pip install 'deblurkit[live]'")
 record = pytest.importorskip("device.sinks.record")

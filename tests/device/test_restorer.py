@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from device.bundle import Bundle
-from device.degrade import gaussian_blur, to_float, to_pixels
+from device.bundle.manifest import Bundle
 from device.errors import BundleError, UsageError
-from device.frame import Pixels, Tensor
-from device.quality import psnr
-from device.restorer import Restorer
-from device.scene import chart
+from device.images.degrade import gaussian_blur, to_float, to_pixels
+from device.images.frame import Pixels, Tensor
+from device.images.quality import psnr
+from device.images.scenes import chart
+from device.images.yuv import Yuv, from_rgb
+from device.restore.restorer import Restorer
 from device.telemetry import Telemetry
-from device.yuv import Yuv, from_rgb
 
 SIZES = [(1, 1), (1, 700), (700, 1), (3, 5), (8, 8), (97, 131), (64, 1030), (1500, 1100)]
 
@@ -22,7 +22,7 @@ def blurred(height: int, width: int) -> Pixels:
 @pytest.fixture(scope="module")
 def restorer() -> Restorer:
     """The default restorer, one for all sizes."""
-    from device.bundle import open_bundle
+    from device.bundle.manifest import open_bundle
 
     return Restorer(open_bundle("small"), threads=1)
 

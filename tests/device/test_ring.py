@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
+from device.images.yuv import Yuv, from_nv12
 from device.sources.ring import Ring, layout_of
-from device.yuv import Yuv, from_nv12
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 5), (48, 64)])

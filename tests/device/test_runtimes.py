@@ -15,16 +15,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device import board, runtimes
-from device.bundle import Artifact, Bundle, open_bundle
-from device.degrade import gaussian_blur, to_float, to_luma, to_pixels
+from device import runtimes
+from device.bundle.manifest import Artifact, Bundle, open_bundle
 from device.errors import BundleError, DeblurkitError, RuntimeMissing, UsageError
-from device.frame import PixelCodec, Pixels
-from device.quality import psnr
+from device.images.degrade import gaussian_blur, to_float, to_luma, to_pixels
+from device.images.frame import PixelCodec, Pixels
+from device.images.quality import psnr
+from device.images.scenes import chart
 from device.runtimes import RUNTIMES, Runtime, formats, installed, open_runtime
 from device.runtimes.ncnn import BIN, PARAM
 from device.runtimes.openvino import overflows
-from device.scene import chart
+from device.system import board
 
 VARIANT = {"ncnn": "fp16"}
 """Where a runtime has no fp32 file."""

@@ -3,8 +3,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from device.frame import Pixels
-from device.scene import chart, dead_leaves, siemens_star, slanted_edge, text_page
+from device.images.frame import Pixels
+from device.images.scenes import chart, dead_leaves, siemens_star, slanted_edge, text_page
 
 SEEDED = [dead_leaves, text_page, chart]
 

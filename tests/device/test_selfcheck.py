@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from device import selfcheck
-from device.bundle import Artifact, Bundle, open_bundle
-from device.frame import Pixels
-from device.quality import psnr
-from device.restorer import Restorer
+from device.bundle.manifest import Artifact, Bundle, open_bundle
+from device.images.frame import Pixels
+from device.images.quality import psnr
+from device.restore import self_check
+from device.restore.restorer import Restorer
 from device.runtimes import RUNTIMES, installed
 
 
@@ -20,8 +20,8 @@ class Answers:
 
 
 def test_the_pairs_are_the_same_every_time_and_blurred() -> None:
-    pairs = selfcheck.scene_pairs()
-    again = selfcheck.scene_pairs.__wrapped__()
+    pairs = self_check.scene_pairs()
+    again = self_check.scene_pairs.__wrapped__()
     assert len(pairs) == 9
     for (blurred, sharp), (blurred_again, sharp_again) in zip(pairs, again, strict=True):
         assert np.array_equal(blurred, blurred_again)
@@ -31,16 +31,16 @@ def test_the_pairs_are_the_same_every_time_and_blurred() -> None:
 
 
 def test_the_figure_is_the_mean_over_the_pairs() -> None:
-    pairs = selfcheck.scene_pairs()
-    assert selfcheck.scenes_psnr(Answers({})) == pytest.approx(np.mean([psnr(b, s) for b, s in pairs]))  # type: ignore[arg-type]
+    pairs = self_check.scene_pairs()
+    assert self_check.scenes_psnr(Answers({})) == pytest.approx(np.mean([psnr(b, s) for b, s in pairs]))  # type: ignore[arg-type]
     perfect = Answers({blurred.tobytes(): sharp for blurred, sharp in pairs})
-    assert selfcheck.scenes_psnr(perfect) == 99.0  # type: ignore[arg-type]
+    assert self_check.scenes_psnr(perfect) == 99.0  # type: ignore[arg-type]
 
 
 def test_a_result_two_levels_too_bright_is_noticed() -> None:
-    right = selfcheck.scenes_psnr(Answers({}))  # type: ignore[arg-type]
-    brighter = selfcheck.scenes_psnr(Answers({}, shift=2))  # type: ignore[arg-type]
-    assert abs(right - brighter) > selfcheck.TOLERANCE_DB
+    right = self_check.scenes_psnr(Answers({}))  # type: ignore[arg-type]
+    brighter = self_check.scenes_psnr(Answers({}, shift=2))  # type: ignore[arg-type]
+    assert abs(right - brighter) > self_check.TOLERANCE_DB
 
 
 @pytest.mark.parametrize("artifact", open_bundle("small").manifest.artifacts, ids=lambda a: a.label)
@@ -52,5 +52,5 @@ def test_every_shipped_file_reaches_here_what_it_reached_at_export(small: Bundle
         pytest.skip(f"no runtime for {artifact.format} is installed; pip install ai-edge-litert onnxruntime")
     assert artifact.quality is not None
     with Restorer(small, artifact.variant, runtime) as restorer:
-        reached = selfcheck.scenes_psnr(restorer)
-    assert reached == pytest.approx(artifact.quality.scenes_psnr_db, abs=selfcheck.TOLERANCE_DB)
+        reached = self_check.scenes_psnr(restorer)
+    assert reached == pytest.approx(artifact.quality.scenes_psnr_db, abs=self_check.TOLERANCE_DB)

@@ -12,9 +12,9 @@ import pytest
 
 from device.controls import Controls
 from device.errors import RunError, UsageError
-from device.frame import Frame, Pixels, Restored
-from device.picture import read_picture
-from device.scene import dead_leaves
+from device.images.frame import Frame, Pixels, Restored
+from device.images.picture import read_picture
+from device.images.scenes import dead_leaves
 from device.settings import Settings
 from device.sinks import Sink, open_sink
 from device.sinks.pictures import Folder, LastPicture

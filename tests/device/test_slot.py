@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from device.slot import Slot
+from device.loop.slot import Slot
 
 pytestmark = pytest.mark.timeout(60)  # what hangs here is a deadlock
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from device.errors import CameraLost, DataError, UsageError
-from device.frame import NO_VIDEO
-from device.picture import write_picture
-from device.scene import dead_leaves
+from device.images.frame import NO_VIDEO
+from device.images.picture import write_picture
+from device.images.scenes import dead_leaves
 from device.settings import CameraSettings
 from device.sources import Source, open_source
 from device.sources.demo import Demo

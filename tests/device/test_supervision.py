@@ -6,11 +6,11 @@ import time
 import pytest
 from loop_parts import Counter, Held, Kept, outlets, run, start, until, until_no_thread
 
-from device.deadline import Deadline
 from device.errors import RunError
-from device.frame import NO_VIDEO, NOT_RESTORED, Frame
-from device.outlet import Outlet
-from device.pipeline import run_pipeline
+from device.images.frame import NO_VIDEO, NOT_RESTORED, Frame
+from device.loop.pipeline import run_pipeline
+from device.loop.rate_control import Deadline
+from device.loop.sink_worker import Outlet
 from device.telemetry import Telemetry
 
 pytestmark = pytest.mark.timeout(60)  # what hangs here is a deadlock

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from device.frame import Frame
+from device.images.frame import Frame
 from device.telemetry import Telemetry, percentiles_ms
 
 ROOT = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from device.errors import UsageError
-from device.frame import Pixels
-from device.tiling import plan, run_tiled, window_hw
+from device.images.frame import Pixels
+from device.restore.tiling import plan, run_tiled, window_hw
 
 SIZES = [(1, 1), (1, 700), (700, 1), (7, 9), (64, 64), (65, 63), (48, 129), (131, 257), (20, 8191), (8191, 3)]
 RADIUS = 5

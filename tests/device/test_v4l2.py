@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 from device.errors import CameraLost
-from device.frame import Pixels
+from device.images.frame import Pixels
+from device.images.yuv import Yuv, from_rgb
 from device.settings import CameraSettings
 from device.sources import camera, nodes
 from device.sources import videodev2 as kernel
 from device.sources.checks import BadFrame
 from device.sources.nodes import Mode, cameras, choose
 from device.sources.v4l2 import V4l2Camera, colours, unpacked
-from device.yuv import Yuv, from_rgb
 
 STRUCTURES = {
     "v4l2_capability": kernel.Capability,

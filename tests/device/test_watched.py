@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from device.errors import CameraLost, UsageError
-from device.frame import NO_VIDEO, Frame
+from device.images.frame import NO_VIDEO, Frame
+from device.images.yuv import Yuv
 from device.settings import CameraSettings
 from device.sources import watched
 from device.sources.watched import Watched
-from device.yuv import Yuv
 
 Watch = Callable[..., Watched]
 

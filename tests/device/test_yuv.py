@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from device.frame import Frame, luma_of
-from device.scene import chart
-from device.yuv import Yuv, from_i420, from_nv12, from_rgb, from_yuyv
+from device.images.frame import Frame, luma_of
+from device.images.scenes import chart
+from device.images.yuv import Yuv, from_i420, from_nv12, from_rgb, from_yuyv
 
 KINDS = [(matrix, full) for matrix in ("bt601", "bt709") for full in (True, False)]
 # Colours that no camera mixes up unnoticed, and their studio values in BT.601 and BT.709 by the standards' own tables.

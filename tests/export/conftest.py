@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import deblurkit
-from device.picture import write_picture
-from device.scene import dead_leaves
+from device.images.picture import write_picture
+from device.images.scenes import dead_leaves
 
 
 @pytest.fixture(scope="session")

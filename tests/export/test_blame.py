@@ -17,9 +17,9 @@ import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
 
 from device.errors import ExportError  # noqa: E402
-from device.quality import mean_psnr  # noqa: E402
+from device.images.quality import mean_psnr  # noqa: E402
+from device.images.scenes import dead_leaves  # noqa: E402
 from device.runtimes.onnxruntime import session_options  # noqa: E402
-from device.scene import dead_leaves  # noqa: E402
 from export.blame import LayerLoss, describe, in_float, layer_losses, layer_of, plot  # noqa: E402
 from export.subject import Calibration  # noqa: E402
 from export.to_onnx import to_onnx, to_onnx_fp32, to_onnx_int8  # noqa: E402

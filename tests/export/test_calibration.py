@@ -13,11 +13,11 @@ for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
     pytest.importorskip(needed)
 pytestmark = pytest.mark.keras
 
-from device.bundle import open_bundle  # noqa: E402
-from device.degrade import to_float, to_pixels  # noqa: E402
+from device.bundle.manifest import open_bundle  # noqa: E402
 from device.errors import DataError  # noqa: E402
-from device.picture import read_picture, write_picture  # noqa: E402
-from device.scene import dead_leaves  # noqa: E402
+from device.images.degrade import to_float, to_pixels  # noqa: E402
+from device.images.picture import read_picture, write_picture  # noqa: E402
+from device.images.scenes import dead_leaves  # noqa: E402
 from export import calibration, to_onnx  # noqa: E402
 from export.calibration import always_blurred, layer_ranges, pictures_of  # noqa: E402
 from train.data import load_photographs  # noqa: E402

@@ -22,13 +22,13 @@ import tf2onnx  # noqa: E402
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
-from device.bundle import Artifact, Bundle, Manifest, file_facts, open_bundle, write_manifest  # noqa: E402
-from device.console import quiet_stdio  # noqa: E402
-from device.embedded import read_contract  # noqa: E402
+from device.bundle.embedded import read_contract  # noqa: E402
+from device.bundle.manifest import Artifact, Bundle, Manifest, file_facts, open_bundle, write_manifest  # noqa: E402
 from device.errors import ExportError  # noqa: E402
-from device.frame import Pixels  # noqa: E402
-from device.restorer import Restorer  # noqa: E402
+from device.images.frame import Pixels  # noqa: E402
+from device.restore.restorer import Restorer  # noqa: E402
 from device.runtimes import open_runtime  # noqa: E402
+from device.system.console import quiet_stdio  # noqa: E402
 from export import to_onnx, to_tflite  # noqa: E402
 from export.embedding import contract_of, readable, readable_onnx, with_contract  # noqa: E402
 from export.subject import Calibration  # noqa: E402

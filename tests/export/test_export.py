@@ -19,14 +19,14 @@ for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
 pytestmark = pytest.mark.keras
 
 import deblurkit  # noqa: E402
-from device.bundle import Bundle, file_facts, open_bundle  # noqa: E402
-from device.degrade import to_float, to_pixels  # noqa: E402
+from device.bundle.manifest import Bundle, file_facts, open_bundle  # noqa: E402
 from device.errors import ExportError  # noqa: E402
-from device.quality import psnr  # noqa: E402
-from device.restorer import Restorer  # noqa: E402
+from device.images.degrade import to_float, to_pixels  # noqa: E402
+from device.images.quality import psnr  # noqa: E402
+from device.images.scenes import chart, dead_leaves  # noqa: E402
+from device.restore.restorer import Restorer  # noqa: E402
+from device.restore.self_check import TOLERANCE_DB, scenes_psnr  # noqa: E402
 from device.runtimes import open_runtime  # noqa: E402
-from device.scene import chart, dead_leaves  # noqa: E402
-from device.selfcheck import TOLERANCE_DB, scenes_psnr  # noqa: E402
 from export import gate, to_onnx, to_tflite  # noqa: E402
 from export.subject import Calibration  # noqa: E402
 from train.presets import architecture_from  # noqa: E402

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.keras
 import onnx  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from device.bundle import VARIANTS, Artifact, Bundle, Calibrated, file_facts, open_bundle  # noqa: E402
-from device.restorer import Restorer  # noqa: E402
-from device.scene import dead_leaves  # noqa: E402
+from device.bundle.manifest import VARIANTS, Artifact, Bundle, Calibrated, file_facts, open_bundle  # noqa: E402
+from device.images.scenes import dead_leaves  # noqa: E402
+from device.restore.restorer import Restorer  # noqa: E402
 from export import gate, to_onnx, to_tflite  # noqa: E402
 from export.embedding import readable  # noqa: E402
 from export.gate import Judge, Limits  # noqa: E402

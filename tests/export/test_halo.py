@@ -9,8 +9,8 @@ for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
     pytest.importorskip(needed)
 pytestmark = pytest.mark.keras
 
-from device.degrade import to_float  # noqa: E402
-from device.scene import dead_leaves  # noqa: E402
+from device.images.degrade import to_float  # noqa: E402
+from device.images.scenes import dead_leaves  # noqa: E402
 from export.halo import Reference, measure_fixed_halo, measure_halo, mosaics  # noqa: E402
 
 PICTURES = np.stack([to_float(dead_leaves(96, 128, seed)) for seed in range(3)])

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from device.bundle import open_bundle
-from device.frame import Pixels
-from device.restorer import Restorer
+from device.bundle.manifest import open_bundle
+from device.images.frame import Pixels
+from device.restore.restorer import Restorer
 
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow")

@@ -19,12 +19,12 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-from device.bundle import Artifact, Bundle, file_facts, open_bundle
-from device.embedded import read_contract
+from device.bundle.embedded import read_contract
+from device.bundle.manifest import Artifact, Bundle, file_facts, open_bundle
 from device.errors import BundleError, ExportError, RuntimeMissing
-from device.frame import Pixels
-from device.quality import psnr
-from device.restorer import Restorer
+from device.images.frame import Pixels
+from device.images.quality import psnr
+from device.restore.restorer import Restorer
 from device.runtimes import open_runtime
 from device.runtimes.ncnn import BIN, PARAM
 from export import to_ncnn

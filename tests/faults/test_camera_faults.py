@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from device.frame import NO_VIDEO, Frame
+from device.images.frame import NO_VIDEO, Frame
 from device.settings import CameraSettings
 from device.sources import watched
 from device.sources.watched import Watched

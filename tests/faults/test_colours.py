@@ -13,14 +13,15 @@ import cv2
 import numpy as np
 import pytest
 
-from device import board, runtimes
-from device.frame import Frame, Pixels
-from device.lineup import Lineup, Model
-from device.picture import read_picture, write_picture
+from device import runtimes
+from device.images.frame import Frame, Pixels
+from device.images.picture import read_picture, write_picture
+from device.images.yuv import from_rgb
+from device.loop.models import Lineup, Model
 from device.runtimes.openvino import overflows
 from device.sources.demo import Demo
+from device.system import board
 from device.telemetry import Telemetry
-from device.yuv import from_rgb
 
 Command = Callable[..., Any]
 COLOURS = np.array(

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 
 from device.errors import RunError
-from device.frame import Frame, Restored
-from device.outlet import Outlet
-from device.scene import dead_leaves
+from device.images.frame import Frame, Restored
+from device.images.scenes import dead_leaves
+from device.images.yuv import from_rgb
+from device.loop.sink_worker import Outlet
 from device.settings import RecordSettings
 from device.telemetry import Telemetry
-from device.yuv import from_rgb
 
 av = pytest.importorskip("av", reason="the recorder needs PyAV: pip install 'deblurkit[live]'")
 record = pytest.importorskip("device.sinks.record")
@@ -36,11 +36,11 @@ SMALL = RecordSettings(max_gib=1, min_free_gib=0, segment_s=1, mbit=0.2)
 CHILD = """
 import sys, time
 from pathlib import Path
-from device.frame import Frame, Restored
-from device.scene import dead_leaves
+from device.images.frame import Frame, Restored
+from device.images.scenes import dead_leaves
 from device.settings import RecordSettings
 from device.sinks.record import Recorder
-from device.yuv import from_rgb
+from device.images.yuv import from_rgb
 
 pictures = [from_rgb(dead_leaves(96, 128, i)) for i in range(8)]
 recorder = Recorder(Path(sys.argv[1]), RecordSettings(min_free_gib=0, segment_s=1, mbit=1), 30.0)

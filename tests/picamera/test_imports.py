@@ -16,15 +16,15 @@ import cv2
 import numpy as np
 import pytest
 
-from device import quality
-from device.bundle import open_bundle
+from device.bundle.manifest import open_bundle
 from device.errors import CameraLost
-from device.frame import pixels_of
-from device.restorer import Restorer
-from device.scene import chart
+from device.images import quality
+from device.images.frame import pixels_of
+from device.images.scenes import chart
+from device.images.yuv import from_rgb
+from device.restore.restorer import Restorer
 from device.settings import CameraSettings
 from device.sources.picamera import PiCamera, cameras, controls_of, matrix_and_range
-from device.yuv import from_rgb
 
 NUMPY_2 = Path("/opt/numpy2")
 

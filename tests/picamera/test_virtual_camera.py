@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device.bundle import open_bundle
+from device.bundle.manifest import open_bundle
 from device.errors import CameraLost
-from device.frame import NO_VIDEO, Frame, Pixels
-from device.restorer import Restorer
+from device.images.frame import NO_VIDEO, Frame, Pixels
+from device.images.yuv import Yuv
+from device.restore.restorer import Restorer
 from device.settings import CameraSettings
 from device.sources import Source, open_source
 from device.sources.picamera import PiCamera, cameras
-from device.yuv import Yuv
 
 # The bars from left to right, each pixel of them as libcamera's ColorBarsGenerator has it: R G B.
 BARS = {

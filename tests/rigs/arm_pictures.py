@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from device.bundle import Artifact, Bundle, open_bundle, shipped
-from device.degrade import add_noise, gaussian_blur, to_float, to_pixels
-from device.frame import Pixels
-from device.restorer import Restorer
-from device.scene import dead_leaves
+from device.bundle.manifest import Artifact, Bundle, open_bundle, shipped
+from device.images.degrade import add_noise, gaussian_blur, to_float, to_pixels
+from device.images.frame import Pixels
+from device.images.scenes import dead_leaves
+from device.restore.restorer import Restorer
 
 RUNTIMES = {"tflite": ("litert",), "onnx": ("onnxruntime", "opencv_dnn")}
 PICTURE = "picture"

@@ -29,10 +29,10 @@ from benchmarks.records import (
     Second,
     Sustained,
 )
-from device.degrade import sharpen, to_float, to_pixels
-from device.picture import encode_picture
-from device.quality import psnr
-from device.scene import dead_leaves
+from device.images.degrade import sharpen, to_float, to_pixels
+from device.images.picture import encode_picture
+from device.images.quality import psnr
+from device.images.scenes import dead_leaves
 
 MACHINE = Machine(
     "Raspberry Pi 5 Model B Rev 1.0", "Cortex-A76", "aarch64", 4, ("asimd", "asimddp", "aes", "crc32"), "ondemand", 2400.0, 8062,

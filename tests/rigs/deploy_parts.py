@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from device.deploy import look, payload
+from device.deploy import payload, preflight
 
 NOW_S = 1_800_000_000.0
-PI = look.Facts(
+PI = preflight.Facts(
     machine="aarch64", bits=64, libc=(2, 36), python=(3, 11, 2), venv=True, systemd=True, codename="bookworm", raspberry=True,
     model="Raspberry Pi 5 Model B Rev 1.0", free_mib=20_000, clock_s=NOW_S + 30, user="pi", root="sudo", unit="", release={},
 )  # fmt: skip

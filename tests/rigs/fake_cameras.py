@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from device.errors import CameraLost, UsageError
-from device.frame import Frame, Image, Shot
+from device.images.frame import Frame, Image, Shot
+from device.images.yuv import Yuv
 from device.settings import CameraSettings
 from device.sources.checks import BadFrame
-from device.yuv import Yuv
 
 FPS = 50.0
 

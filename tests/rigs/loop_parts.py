@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device.bundle import Bundle
+from device.bundle.manifest import Bundle
 from device.errors import CameraLost, RunError
-from device.frame import NOT_RESTORED, Frame, Restored
-from device.outlet import Outlet
-from device.pipeline import run_pipeline
-from device.restorer import Restorer
+from device.images.frame import NOT_RESTORED, Frame, Restored
+from device.loop.pipeline import run_pipeline
+from device.loop.sink_worker import Outlet
+from device.restore.restorer import Restorer
 from device.sinks import Sink
 from device.sources import Source, Status
 from device.telemetry import Telemetry

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device.frame import Frame, Restored
+from device.images.frame import Frame, Restored
 from device.sinks.web import Web
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

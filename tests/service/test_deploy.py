@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from device.deploy import look, payload
+from device.deploy import payload, preflight
 from device.deploy.ssh import Board, Refusal
 
 Inside = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -376,7 +376,7 @@ def test_a_board_that_was_given_a_key_takes_only_what_is_signed_with_it(
     assert strange.returncode == 1
     assert "SHA256SUMS: not signed by the key that /etc/deblurkit/allowed_signers names" in strange.stderr
     with Board(TARGET, None, way) as board:
-        facts = look.read(board.shell(look.SCRIPT))
+        facts = preflight.read(board.shell(preflight.SCRIPT))
         for changed, why in (
             ("settings.conf", "settings.conf: its SHA-256 is not the list's"),
             ("SHA256SUMS", "SHA256SUMS: not signed"),

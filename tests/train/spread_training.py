@@ -21,7 +21,7 @@ else:
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from device.degrade import BLURS  # noqa: E402
+from device.images.degrade import BLURS  # noqa: E402
 from train import accelerator, fit, run_folder  # noqa: E402
 from train.distil import teacher_sha256  # noqa: E402
 from train.presets import Recipe, UNet, architecture_config  # noqa: E402

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from device.degrade import jpeg
 from device.errors import UsageError
-from device.frame import Pixels
-from device.picture import write_picture
-from device.scene import dead_leaves
-from train.alike import Thumbnail, alike, groups, thumbnail
+from device.images.degrade import jpeg
+from device.images.frame import Pixels
+from device.images.picture import write_picture
+from device.images.scenes import dead_leaves
 from train.data import Picture, load_pairs, load_photographs, package_photographs
+from train.near_duplicates import Thumbnail, alike, groups, thumbnail
 from train.split import side_by_side, split, split_as_before
 
 

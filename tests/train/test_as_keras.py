@@ -7,7 +7,7 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
-from device.quality import largest_channel_accuracy  # noqa: E402
+from device.images.quality import largest_channel_accuracy  # noqa: E402
 from train.fit import plateau_rate  # noqa: E402
 
 

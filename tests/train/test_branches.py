@@ -11,8 +11,8 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
-from train.branches import BranchedConv2D, branched, fold  # noqa: E402
 from train.presets import PRESETS, UNet  # noqa: E402
+from train.reparameterise import BranchedConv2D, branched, fold  # noqa: E402
 from train.run_folder import load_network  # noqa: E402
 
 PLAIN = UNet(widths=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1,), block="plain", colour="luma")

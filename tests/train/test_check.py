@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from device.frame import Pixels
-from device.picture import write_picture
-from device.scene import dead_leaves
+from device.images.frame import Pixels
+from device.images.picture import write_picture
+from device.images.scenes import dead_leaves
 from train.check import SMALLEST, SOFT_PX, edge_blur_px, jpeg_channels
 from train.data import package_photographs
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from device.degrade import KINDS, Camera, to_float, to_luma
 from device.errors import DataError
-from device.picture import write_picture
-from device.scene import dead_leaves
+from device.images.degrade import KINDS, Camera, to_float, to_luma
+from device.images.picture import write_picture
+from device.images.scenes import dead_leaves
 from train.data import (
     Growing,
     Patches,

@@ -16,8 +16,8 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
-from device.degrade import BLURS, to_luma  # noqa: E402
 from device.errors import BundleError, UsageError  # noqa: E402
+from device.images.degrade import BLURS, to_luma  # noqa: E402
 from train.accelerator import Devices  # noqa: E402
 from train.distil import Teacher, require_fitting, teacher_sha256  # noqa: E402
 from train.nafnet import NAFNet  # noqa: E402

@@ -21,10 +21,10 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
-from device.degrade import BLURS  # noqa: E402
 from device.errors import BundleError  # noqa: E402
-from device.picture import read_picture, write_picture  # noqa: E402
-from device.scene import dead_leaves  # noqa: E402
+from device.images.degrade import BLURS  # noqa: E402
+from device.images.picture import read_picture, write_picture  # noqa: E402
+from device.images.scenes import dead_leaves  # noqa: E402
 from train.presets import PRESETS  # noqa: E402
 from train.run_folder import load_network, read_run, write_run  # noqa: E402
 

@@ -9,8 +9,8 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
-from device.degrade import LUMA  # noqa: E402
-from train.growth import grow, may_grow  # noqa: E402
+from device.images.degrade import LUMA  # noqa: E402
+from train.net2net import grow, may_grow  # noqa: E402
 from train.presets import PRESETS, UNet  # noqa: E402
 
 SMALL = UNet(widths=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1,))

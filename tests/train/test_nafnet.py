@@ -17,7 +17,7 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
-from device.degrade import BLURS  # noqa: E402
+from device.images.degrade import BLURS  # noqa: E402
 from train.nafnet import NAFNet  # noqa: E402
 from train.presets import PRESETS, Recipe, architecture_config, architecture_from, macs_per_pixel  # noqa: E402
 from train.run_folder import SCHEMA, DataRecord, RunRecord, write_run  # noqa: E402

@@ -13,8 +13,8 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
-from device.degrade import BLURS, KINDS  # noqa: E402
 from device.errors import BundleError, UsageError  # noqa: E402
+from device.images.degrade import BLURS, KINDS  # noqa: E402
 from train.presets import (  # noqa: E402
     PRESETS,
     Dense,

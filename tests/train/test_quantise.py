@@ -11,13 +11,13 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
-from device.bundle import open_bundle  # noqa: E402
-from device.degrade import to_float  # noqa: E402
+from device.bundle.manifest import open_bundle  # noqa: E402
 from device.errors import BundleError  # noqa: E402
-from device.picture import write_picture  # noqa: E402
-from device.quality import psnr  # noqa: E402
+from device.images.degrade import to_float  # noqa: E402
+from device.images.picture import write_picture  # noqa: E402
+from device.images.quality import psnr  # noqa: E402
+from device.images.scenes import dead_leaves  # noqa: E402
 from device.runtimes import open_runtime  # noqa: E402
-from device.scene import dead_leaves  # noqa: E402
 from train import quantise  # noqa: E402
 from train.presets import PRESETS, UNet  # noqa: E402
 from train.quantise import Rounding  # noqa: E402

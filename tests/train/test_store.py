@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from device.degrade import BLURS
 from device.errors import DataError
-from device.picture import read_picture, write_picture
-from device.scene import dead_leaves
+from device.images.degrade import BLURS
+from device.images.picture import read_picture, write_picture
+from device.images.scenes import dead_leaves
 from train.data import Patches, fixed_pairs, load_pairs, load_photographs, prefetched
-from train.store import FilePicture, PixelCache, available_bytes, default_cache_bytes
+from train.picture_cache import FilePicture, PixelCache, available_bytes, default_cache_bytes
 
 COUNT, HEIGHT, WIDTH = 6, 300, 340  # larger than a crop, so that a crop is a part of its picture
 ONE = 3 * HEIGHT * WIDTH  # bytes of a decoded picture

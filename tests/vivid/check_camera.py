@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from device.errors import CameraLost
-from device.frame import NO_VIDEO
+from device.images.frame import NO_VIDEO
+from device.images.yuv import Yuv
 from device.settings import CameraSettings
 from device.sources import watched
 from device.sources.camera import first_camera
 from device.sources.nodes import cameras
 from device.sources.v4l2 import V4l2Camera
 from device.sources.watched import Watched
-from device.yuv import Yuv
 
 NODE = "/dev/video0"
 DRIVER = Path("/sys/bus/platform/drivers/vivid")

@@ -13,7 +13,7 @@ from page_parts import show  # noqa: F401
 
 from device.controls import Choice, Controls
 from device.errors import UsageError
-from device.frame import Frame, Restored
+from device.images.frame import Frame, Restored
 from device.settings import WebSettings
 from device.sinks.web import Web
 from device.telemetry import Telemetry

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from device.sinks.web import Web, lan
-from device.sinks.web.access import _MOST_GUESSERS, Access
-from device.sinks.web.lan import kept_token, own_name, qr_code
+from device.sinks.web import Web, token
+from device.sinks.web.auth import _MOST_GUESSERS, Access
 from device.sinks.web.request import Refused, Request
-from device.state import state_folder
+from device.sinks.web.token import kept_token, own_name, qr_code
+from device.system.paths import state_folder
 
 pytestmark = pytest.mark.timeout(60)
 READ = ("/", "/stream", "/snapshot", "/state", "/metrics", "/healthz")
@@ -246,6 +246,6 @@ def test_the_invitation_is_an_address_that_opens_and_a_qr_code_of_it(lan_web: We
     address, *code = lan_web.invitation.splitlines()
     assert address.startswith(f"http://{own_name()}:")
     assert get(lan_web, "/?" + address.partition("?")[2])[0].status == 200
-    if lan.qr_code(address):
+    if token.qr_code(address):
         assert len(code) > 10
         assert qr_code(address) == "\n".join(code) + "\n"

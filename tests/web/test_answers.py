@@ -14,10 +14,10 @@ import pytest
 
 from device.controls import Choice
 from device.errors import RunError
-from device.frame import Frame, Pixels, Restored
+from device.images.frame import Frame, Pixels, Restored
+from device.images.yuv import Yuv, from_rgb
 from device.sinks.web import Web
 from device.sinks.web.jpeg import to_jpeg
-from device.yuv import Yuv, from_rgb
 
 pytestmark = pytest.mark.timeout(60)
 JSON = {"content_type": "application/json"}

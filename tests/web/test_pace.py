@@ -2,7 +2,7 @@
 
 import pytest
 
-from device.sinks.web.pace import LEVELS, Pace
+from device.sinks.web.stream_quality import LEVELS, Pace
 
 
 class Network:

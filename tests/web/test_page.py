@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from page_parts import BROWSER, LOOK, Open, Show, until, viewers
 
-from device.card import no_video
 from device.controls import Choice
-from device.frame import NO_VIDEO, NOT_RESTORED, Frame, Restored
+from device.images.frame import NO_VIDEO, NOT_RESTORED, Frame, Restored
+from device.images.overlay import no_video
 from device.sinks.web import Web
 
 pytestmark = BROWSER

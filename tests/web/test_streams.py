@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from device.frame import NO_VIDEO, Frame, Restored
+from device.images.frame import NO_VIDEO, Frame, Restored
 from device.sinks.web import Web
-from device.sinks.web.newest import Newest
+from device.sinks.web.latest_frame import Newest
 
 pytestmark = pytest.mark.timeout(60)
 

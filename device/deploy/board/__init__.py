@@ -4,4 +4,4 @@ So they need the standard library only, of Python 3.11 on, and nothing of the ki
 has them in an order in which each finds what it imports.
 """
 
-MODULES = ("places", "line", "arrival", "environment", "switch", "main")
+MODULES = ("paths", "channel", "receive", "environment", "activate", "main")

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from device.deploy.board.line import Line
-from device.deploy.board.places import Refused, tail
+from device.deploy.board.channel import Line
+from device.deploy.board.paths import Refused, tail
 
 PYTHON = "/usr/bin/python3"  # the one that apt's picamera2 is made for
 

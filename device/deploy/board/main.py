@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader
 from typing import Any
 
-from device.deploy.board import arrival, environment
-from device.deploy.board.line import SILENCE_S, Line, Lost
-from device.deploy.board.places import CONFIG, CURRENT, HOME, PREVIOUS, SIGNERS, Refused, linked
-from device.deploy.board.switch import last_lines, program, status_of, switch, told, well, words
+from device.deploy.board import environment, receive
+from device.deploy.board.activate import last_lines, program, status_of, switch, told, well, words
+from device.deploy.board.channel import SILENCE_S, Line, Lost
+from device.deploy.board.paths import CONFIG, CURRENT, HOME, PREVIOUS, SIGNERS, Refused, linked
 
 
 def main(stream: BufferedReader) -> int:
@@ -51,22 +51,22 @@ def check(line: Line) -> dict[str, Any]:
 
 def deploy(line: Line) -> dict[str, Any]:
     """Take in the release that comes over the line, and switch to it."""
-    name = arrival.plain(line.request["id"])
+    name = receive.plain(line.request["id"])
     with locked():
         for left in (HOME / "releases").glob(".part-*"):
             line.say(f"removes {left.name}, left by a deploy that was cut")
             shutil.rmtree(left, ignore_errors=True)
         part = HOME / "releases" / f".part-{name}"
         try:
-            arrival.receive(line, part, line.request["files"])
-            line.say(arrival.check(part))
+            receive.receive(line, part, line.request["files"])
+            line.say(receive.check(part))
             release = json.loads((part / "release.json").read_bytes())
             if release["id"] != name:
                 raise Refused(f"{name} was announced and {release['id']} came; deploy again")
             _check_lan(release["lan"])
             environment.make(line, part, release)
             line.confirm()
-            if arrival.pin(part):
+            if receive.pin(part):
                 line.say(f"keeps its key in {SIGNERS}: from now on this board takes only what is signed with it")
             final = environment.settle(part)
         finally:

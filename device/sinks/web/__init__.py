@@ -5,14 +5,14 @@ Read `page.html` for what is seen, `stream.py` for how the pictures get there, `
 """
 
 from device.controls import Controls
-from device.frame import Restored
+from device.images.frame import Restored
 from device.settings import WebSettings
-from device.sinks.web.access import Access
-from device.sinks.web.lan import kept_token, own_name, qr_code
-from device.sinks.web.newest import Newest
+from device.sinks.web.auth import Access
+from device.sinks.web.latest_frame import Newest
+from device.sinks.web.routes import Site
 from device.sinks.web.server import Server
-from device.sinks.web.site import Site
-from device.state import state_folder
+from device.sinks.web.token import kept_token, own_name, qr_code
+from device.system.paths import state_folder
 from device.telemetry import Telemetry
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from device.frame import Image, pixels_of
-from device.yuv import Yuv
+from device.images.frame import Image, pixels_of
+from device.images.yuv import Yuv
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import select
 import socket
 import time
 
-from device.sinks.web.newest import BOTH, Newest
-from device.sinks.web.pace import Pace
+from device.sinks.web.latest_frame import BOTH, Newest
 from device.sinks.web.server import SEND_S, Connection
+from device.sinks.web.stream_quality import Pace
 from device.telemetry import Telemetry
 
 _BOUNDARY = "deblurkit-frame"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from device.degrade import to_float
 from device.errors import BundleError
-from device.frame import PixelCodec
+from device.images.degrade import to_float
+from device.images.frame import PixelCodec
+from device.images.scenes import chart, dead_leaves
 from device.runtimes import open_runtime
-from device.scene import chart, dead_leaves
 
 if TYPE_CHECKING:
     import keras

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.keras
 
 from keras import layers  # noqa: E402
 
-from device.bundle import open_bundle  # noqa: E402
-from device.restorer import Restorer  # noqa: E402
-from device.scene import dead_leaves  # noqa: E402
+from device.bundle.manifest import open_bundle  # noqa: E402
+from device.images.scenes import dead_leaves  # noqa: E402
+from device.restore.restorer import Restorer  # noqa: E402
 from export import to_tflite  # noqa: E402
 from export.gate import RUNTIME  # noqa: E402
 

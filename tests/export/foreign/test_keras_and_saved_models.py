@@ -17,10 +17,10 @@ import onnx  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from keras import layers  # noqa: E402
 
-from device.degrade import to_float  # noqa: E402
-from device.frame import TensorSpec  # noqa: E402
-from device.quality import psnr  # noqa: E402
-from device.scene import dead_leaves  # noqa: E402
+from device.images.degrade import to_float  # noqa: E402
+from device.images.frame import TensorSpec  # noqa: E402
+from device.images.quality import psnr  # noqa: E402
+from device.images.scenes import dead_leaves  # noqa: E402
 from export import to_onnx, to_tflite  # noqa: E402
 from export.foreign import Declared, open_foreign  # noqa: E402
 from export.subject import Subject  # noqa: E402

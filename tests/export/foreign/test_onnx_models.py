@@ -16,7 +16,7 @@ import onnx  # noqa: E402
 from onnx import TensorProto  # noqa: E402
 
 from device.errors import BundleError, ExportError  # noqa: E402
-from device.quality import psnr  # noqa: E402
+from device.images.quality import psnr  # noqa: E402
 from export.foreign import Declared, open_foreign  # noqa: E402
 
 Call = Callable[..., Any]

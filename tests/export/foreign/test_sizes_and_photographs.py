@@ -13,9 +13,9 @@ for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
     pytest.importorskip(needed)
 pytestmark = pytest.mark.keras
 
-from device.degrade import to_pixels  # noqa: E402
 from device.errors import BundleError, DataError, UsageError  # noqa: E402
-from device.picture import read_picture, write_picture  # noqa: E402
+from device.images.degrade import to_pixels  # noqa: E402
+from device.images.picture import read_picture, write_picture  # noqa: E402
 from export.foreign import Declared, foreign_subject, open_foreign  # noqa: E402
 from export.subject import SIDE, Subject  # noqa: E402
 

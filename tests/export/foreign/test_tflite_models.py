@@ -13,7 +13,7 @@ for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
 pytestmark = pytest.mark.keras
 
 from device.errors import BundleError  # noqa: E402
-from device.quality import psnr  # noqa: E402
+from device.images.quality import psnr  # noqa: E402
 from export import to_tflite  # noqa: E402
 from export.foreign import Declared, open_foreign  # noqa: E402
 from export.subject import Subject  # noqa: E402

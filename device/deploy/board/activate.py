@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device.deploy.board.line import Line
-from device.deploy.board.places import (
+from device.deploy.board.channel import Line
+from device.deploy.board.paths import (
     CONFIG,
     CURRENT,
     DROP_IN,
@@ -158,7 +158,7 @@ def told(status: dict[str, Any]) -> dict[str, Any]:
 
 
 def program() -> Path:
-    """The `deblurkit` that the service's unit begins, as device/unit.py writes it. Raises Refused."""
+    """The `deblurkit` that the service's unit begins, as device/service/systemd_unit.py writes it. Raises Refused."""
     found = re.search(r'^ExecStart="([^"\n]+)" run ', (content(UNIT) or b"").decode(errors="replace"), re.MULTILINE)
     if found is None:
         raise Refused(f"{UNIT}: not there, or not of deblurkit's making; deploy --again")

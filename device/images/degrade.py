@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.frame import Pixels
+from device.images.frame import Pixels
 
 Plane = NDArray[np.float32]
 Kernel = NDArray[np.float64]

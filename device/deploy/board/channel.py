@@ -16,7 +16,7 @@ from contextlib import suppress
 from io import BufferedReader
 from typing import Any
 
-from device.deploy.board.places import Refused, tail
+from device.deploy.board.paths import Refused, tail
 
 SILENCE_S = 60.0  # a byte comes every second: so long without one, and the cable is out
 _CHUNK = 1 << 16

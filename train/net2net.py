@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from device.degrade import LUMA
+from device.images.degrade import LUMA
 from train.presets import Architecture, UNet
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.frame import Pixels
+from device.images.frame import Pixels
 
 SIDE = 64  # of a thumbnail, pixels
 _SHIFT = 6  # at most, pixels of a thumbnail: 9 % of the frame

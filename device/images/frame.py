@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.yuv import Plane, Yuv
+from device.images.yuv import Plane, Yuv
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), R G B, 0-255
 Image = Pixels | Yuv  # what passes through the loop: pictures from files are R G B, those of cameras mostly 4:2:0

@@ -4,11 +4,11 @@ from functools import cache
 
 import numpy as np
 
-from device.degrade import add_noise, gaussian_blur, to_float, to_pixels
-from device.frame import Pixels
-from device.quality import psnr
-from device.restorer import Restorer
-from device.scene import dead_leaves, siemens_star, slanted_edge
+from device.images.degrade import add_noise, gaussian_blur, to_float, to_pixels
+from device.images.frame import Pixels
+from device.images.quality import psnr
+from device.images.scenes import dead_leaves, siemens_star, slanted_edge
+from device.restore.restorer import Restorer
 
 TOLERANCE_DB = 0.05
 _SIGMAS = (1.0, 1.6, 2.4)  # pixels

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from device.errors import DataError, RunError
-from device.frame import Pixels
+from device.images.frame import Pixels
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v")

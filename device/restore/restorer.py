@@ -10,13 +10,13 @@ from typing import overload
 import cv2
 import numpy as np
 
-from device import tiling
-from device.bundle import Artifact, Bundle
+from device.bundle.manifest import Artifact, Bundle
 from device.errors import BundleError
-from device.frame import Image, PixelCodec, Pixels, pixels_of
+from device.images.frame import Image, PixelCodec, Pixels, pixels_of
+from device.images.yuv import Plane, Yuv
+from device.restore import tiling
 from device.runtimes import first_installed, formats, open_runtime
 from device.telemetry import Telemetry
-from device.yuv import Plane, Yuv
 
 log = logging.getLogger(__name__)
 

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from device import selfcheck
-from device.bundle import open_bundle, shipped
-from device.card import stamp
+from device.bundle.manifest import open_bundle, shipped
 from device.controls import Choice
 from device.errors import BundleError, RunError, UsageError
-from device.frame import NOT_RESTORED, Frame, Image, Restored, pixels_of
-from device.restorer import Restorer
+from device.images.frame import NOT_RESTORED, Frame, Image, Restored, pixels_of
+from device.images.overlay import stamp
+from device.images.yuv import Yuv
+from device.restore import self_check
+from device.restore.restorer import Restorer
 from device.runtimes import RUNTIMES, formats, installed
 from device.telemetry import Telemetry
-from device.yuv import Yuv
 
 log = logging.getLogger(__name__)
 _MOST_FAILURES, _FAILURES_WITHIN_S = 5, 60.0  # more than these end the run
@@ -235,8 +235,8 @@ class Lineup:
 
 def _verify(restorer: Restorer) -> None:
     """Raises BundleError where it does not restore generated scenes as well as it did at its export."""
-    reached, quality = selfcheck.scenes_psnr(restorer), restorer.artifact.quality
-    if quality is not None and abs(reached - quality.scenes_psnr_db) > selfcheck.TOLERANCE_DB:
+    reached, quality = self_check.scenes_psnr(restorer), restorer.artifact.quality
+    if quality is not None and abs(reached - quality.scenes_psnr_db) > self_check.TOLERANCE_DB:
         raise BundleError(
             f"{restorer.description}: scenes {reached:.2f} dB, {quality.scenes_psnr_db:.2f} dB at export; "
             "copy or export the bundle again"

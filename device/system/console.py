@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from device import journal
+from device.system import journal
 
 Parser = argparse.ArgumentParser
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from device.controls import Choice, Controls
 from device.errors import DeblurkitError
-from device.sinks.web.access import Access, without_token
+from device.sinks.web.auth import Access, without_token
+from device.sinks.web.latest_frame import BOTH, VIEWS, Newest
 from device.sinks.web.metrics import KIND, metrics
-from device.sinks.web.newest import BOTH, VIEWS, Newest
 from device.sinks.web.request import Refused, Reply, Request, text
 from device.sinks.web.server import Connection
 from device.sinks.web.stream import stream

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from device.errors import UsageError
-from device.frame import Pixels
+from device.images.frame import Pixels
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from device.errors import RunError
 from device.settings import Settings, read_settings
-from device.sinks.web.lan import own_name, qr_code
+from device.sinks.web.token import own_name, qr_code
 
 NAME = "deblurkit"
 CONFIG, STATE = Path("/etc/deblurkit.toml"), Path("/var/lib/deblurkit")

@@ -6,8 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from device.deploy.board.line import Line
-from device.deploy.board.places import SIGNERS, Refused, content, write
+from device.deploy.board.channel import Line
+from device.deploy.board.paths import SIGNERS, Refused, content, write
 
 SUMS = "SHA256SUMS"
 BROUGHT = "allowed_signers"

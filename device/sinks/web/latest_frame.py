@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from device.frame import Frame, Restored, pixels_of
+from device.images.frame import Frame, Restored, pixels_of
 from device.sinks.web.jpeg import to_jpeg
 from device.telemetry import Telemetry
 

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from device.deadline import Deadline
-from device.frame import Frame, Restored
-from device.outlet import Outlet
-from device.slot import LOOK_S, Slot
+from device.images.frame import Frame, Restored
+from device.loop.rate_control import Deadline
+from device.loop.sink_worker import Outlet
+from device.loop.slot import LOOK_S, Slot
 from device.sources import Source
 from device.telemetry import Telemetry
 
@@ -23,7 +23,7 @@ _JOIN_S = 1.5  # a stop ends within two seconds, also when a read does not retur
 
 
 class Models(Protocol):
-    """What restores; `device.lineup.Lineup`."""
+    """What restores; `device.loop.models.Lineup`."""
 
     @property
     def moved_s(self) -> float:

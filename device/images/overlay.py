@@ -5,8 +5,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from device.frame import NO_VIDEO, Image
-from device.yuv import Plane, Yuv
+from device.images.frame import NO_VIDEO, Image
+from device.images.yuv import Plane, Yuv
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DARK, _GREY, _LIGHT = 32, 170, 235  # levels of brightness

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from device import running, unit
-from device.console import new_parser, print_json, start_logging
 from device.errors import OK, RunError, UsageError
-from device.picture import write_atomically
+from device.images.picture import write_atomically
+from device.service import status, systemd_unit
+from device.system.console import new_parser, print_json, start_logging
 
 EXAMPLE = "sudo deblurkit service install --lan\n  sudo deblurkit service status"
 UNIT = "etc/systemd/system/deblurkit.service"
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     parser = new_parser("service", "Let systemd run the kit from the start of the board on.", EXAMPLE)
     parser.add_argument("action", choices=("install", "uninstall", "status"))
     parser.add_argument(
-        "--config", type=Path, metavar="F.toml", help=f"install: what {running.CONFIG} shall hold (default: an example)"
+        "--config", type=Path, metavar="F.toml", help=f"install: what {status.CONFIG} shall hold (default: an example)"
     )
     parser.add_argument("--lan", action="store_true", help="install: show the page to the network, with a token in its address")
     parser.add_argument(
@@ -57,15 +57,15 @@ def _require_systemd(argv: list[str]) -> None:
     if not Path("/run/systemd/system").is_dir() or shutil.which("systemctl") is None:
         raise RunError("this machine was not started by systemd; for an image give --root DIR, elsewhere use `deblurkit run`")
     if os.geteuid() != 0:
-        raise UsageError(f"needs root: sudo {shlex.join([str(unit.command()), 'service', *argv])}")
+        raise UsageError(f"needs root: sudo {shlex.join([str(systemd_unit.command()), 'service', *argv])}")
 
 
 def _install(root: Path, live: bool, given: Path | None, lan: bool, as_json: bool) -> int:
-    program, needed = unit.command(), unit.folders()
+    program, needed = systemd_unit.command(), systemd_unit.folders()
     if live:
-        unit.require_readable(program, needed)
-    text = unit.rendered(program, needed)
-    config = root / running.CONFIG.relative_to("/")
+        systemd_unit.require_readable(program, needed)
+    text = systemd_unit.rendered(program, needed)
+    config = root / status.CONFIG.relative_to("/")
     kept = _put_config(config, given, lan)
     write_atomically(root / UNIT, text.encode())
     (root / UNIT).chmod(0o644)
@@ -78,33 +78,33 @@ def _install(root: Path, live: bool, given: Path | None, lan: bool, as_json: boo
         link.symlink_to(f"/{UNIT}")
         _tell({"running": False, "config_kept": kept}, as_json, f"installed in {root}: runs when that is booted")
         return OK
-    for words in (("daemon-reload",), ("enable", "--quiet", running.NAME), ("restart", running.NAME)):
-        if (done := running.call("systemctl", *words)).returncode != 0:
-            print(*running.last_lines(), sep="\n", file=sys.stderr)
+    for words in (("daemon-reload",), ("enable", "--quiet", status.NAME), ("restart", status.NAME)):
+        if (done := status.call("systemctl", *words)).returncode != 0:
+            print(*status.last_lines(), sep="\n", file=sys.stderr)
             raise RunError(f"systemctl {shlex.join(words)}: {done.stderr.strip()}; above are the last lines of its log")
-    settings = running.settings_of(config)
-    answer, page = running.health(settings, _HEALTHY_S), running.entrance(settings)
+    settings = status.settings_of(config)
+    answer, page = status.health(settings, _HEALTHY_S), status.entrance(settings)
     said = f"runs; its page says: {answer or 'nothing'}" if page else "runs"
     record = {"running": True, "config_kept": kept, "health": answer, "page": page}
-    _tell(record, as_json, f"{said}\n{running.invitation(settings)}")
+    _tell(record, as_json, f"{said}\n{status.invitation(settings)}")
     return OK
 
 
 def _put_config(config: Path, given: Path | None, lan: bool) -> bool:
     """Write the configuration. True where there is one already, which stays. Raises UsageError for one that cannot be."""
     try:
-        data = (given or unit.TEMPLATE.with_name("deblurkit.toml")).read_bytes()
+        data = (given or systemd_unit.TEMPLATE.with_name("deblurkit.toml")).read_bytes()
     except OSError as error:
         raise UsageError(f"{given}: {error.strerror}; --config takes a TOML file") from error
     if config.exists():
-        settings = running.settings_of(config)
+        settings = status.settings_of(config)
         if given is not None and config.read_bytes() != data:
             raise UsageError(f"{config}: is there already and is never written over; edit it, or move it away first")
         if lan and not settings.web.lan:
             raise UsageError(f"{config}: says lan = false and is never written over; change it there, then install again")
         return True
     if given is not None:
-        running.settings_of(given)
+        status.settings_of(given)
     mask = os.umask(0o077)  # addresses of cameras hold passwords
     try:
         write_atomically(config, re.sub(rb"(?m)^lan = false$", b"lan = true", data) if lan else data)
@@ -116,13 +116,13 @@ def _put_config(config: Path, given: Path | None, lan: bool) -> bool:
 def _uninstall(root: Path, live: bool, as_json: bool) -> int:
     there = (root / UNIT).exists()
     if live and there:
-        running.call("systemctl", "disable", "--now", "--quiet", running.NAME)
+        status.call("systemctl", "disable", "--now", "--quiet", status.NAME)
     for place in (root / _WANTED, root / UNIT, root / _DEPLOYED):
         place.unlink(missing_ok=True)
     if live:
-        running.call("systemctl", "daemon-reload")
-        running.call("systemctl", "reset-failed", running.NAME)
-    places = (root / place.relative_to("/") for place in (running.CONFIG, running.STATE))
+        status.call("systemctl", "daemon-reload")
+        status.call("systemctl", "reset-failed", status.NAME)
+    places = (root / place.relative_to("/") for place in (status.CONFIG, status.STATE))
     kept = [str(place) for place in places if place.exists()]
     stays = f"; what stays: {' and '.join(kept)} (settings; the page's token and recordings)" if kept else ""
     _tell({"removed": there, "kept": kept}, as_json, ("removed" if there else "there was no service") + stays)
@@ -130,23 +130,23 @@ def _uninstall(root: Path, live: bool, as_json: bool) -> int:
 
 
 def _status(as_json: bool) -> int:
-    facts = running.facts()
+    facts = status.facts()
     if facts is None:
         _tell({"installed": False}, as_json, "not installed; sudo deblurkit service install")
         return 1
     active = facts.get("ActiveState") == "active"
     settings, health, page, waits = None, "", None, False
     try:
-        if os.access(running.CONFIG, os.R_OK):
-            settings = running.settings_of(running.CONFIG)
-            health, page = running.health(settings), running.entrance(settings)
-            waits = bool(page) and health != "ok" and running.waits_for_camera(settings)
+        if os.access(status.CONFIG, os.R_OK):
+            settings = status.settings_of(status.CONFIG)
+            health, page = status.health(settings), status.entrance(settings)
+            waits = bool(page) and health != "ok" and status.waits_for_camera(settings)
             said = (health or "the page does not answer") if page else "it has no page that could tell"
         else:
-            said = f"not asked for: {running.CONFIG} is for root to read"
+            said = f"not asked for: {status.CONFIG} is for root to read"
     except UsageError as error:
         said = str(error)
-    lines = running.last_lines()
+    lines = status.last_lines()
     rows = [*facts.items(), ("Health", said), *(("Log", line) for line in lines)]
     text = "\n".join(f"{name:22}{value}" for name, value in rows)
     record = {
@@ -158,7 +158,7 @@ def _status(as_json: bool) -> int:
         **facts,
         "log": lines,
     }
-    _tell(record, as_json, text + (f"\n{running.invitation(settings)}" if settings is not None else ""))
+    _tell(record, as_json, text + (f"\n{status.invitation(settings)}" if settings is not None else ""))
     return OK if active and (page is None or health == "ok") else 1
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from device.errors import UsageError
-from device.frame import NO_VIDEO, Restored
+from device.images.frame import NO_VIDEO, Restored
+from device.loop.slot import Slot
 from device.sinks import Sink
-from device.slot import Slot
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)

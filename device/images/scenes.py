@@ -8,7 +8,7 @@ anti-aliased as a good lens makes them.
 import cv2
 import numpy as np
 
-from device.frame import Pixels
+from device.images.frame import Pixels
 
 _OVER = 2  # drawn this many times larger
 _WORDS = [

@@ -12,15 +12,15 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from device import board
-from device.bundle import MANIFEST, open_bundle
+from device.bundle.manifest import MANIFEST, open_bundle
 from device.config import build
 from device.errors import BundleError, DataError, RunError
-from device.lineup import Model
-from device.picture import write_atomically
+from device.images.picture import write_atomically
+from device.loop.models import Model
 from device.runtimes import RUNTIMES, formats, installed
 from device.settings import SMALLER, Settings
-from device.state import state_folder
+from device.system import board
+from device.system.paths import state_folder
 
 SCHEMA = 1
 FILE = "choice.json"
@@ -35,7 +35,7 @@ class Measured:
 
     schema: int
     hardware_hash: str
-    """Of the board that it was measured on (`device.board`)."""
+    """Of the board that it was measured on (`device.system.board`)."""
     versions: dict[str, str]
     """Of deblurkit and of the runtime's package."""
     bundle: str
@@ -92,7 +92,7 @@ def place() -> Path:
 
     So `sudo deblurkit bench --pick` measures for the service, whose folder nobody but root can write to.
     """
-    from device.running import STATE
+    from device.service.status import STATE
 
     if os.geteuid() == 0 and not os.environ.get("STATE_DIRECTORY") and STATE.is_dir():
         return STATE

@@ -17,14 +17,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from device.bundle.embedded import read_contract
 from device.config import build, nearest
-from device.embedded import read_contract
 from device.errors import BundleError, RunError, UsageError
-from device.frame import TensorSpec
+from device.images.frame import TensorSpec
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
-SHIPPED = Path(__file__).parent / "bundles"
+SHIPPED = Path(__file__).resolve().parent.parent / "bundles"
 DEFAULT = "small"
 # File order of the tables, and the order in which a runtime's formats are tried when no variant is asked for.
 VARIANTS = ("fp32", "fp16", "dynamic", "int8")
@@ -53,7 +53,7 @@ class Quality:
     loss_db: float
     """PSNR given up against the network itself, in float32."""
     scenes_psnr_db: float
-    """PSNR reached on the generated scenes of `device.selfcheck`: a board compares itself with this."""
+    """PSNR reached on the generated scenes of `device.restore.self_check`: a board compares itself with this."""
 
 
 @dataclass(frozen=True)

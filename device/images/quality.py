@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.degrade import LUMA
-from device.frame import Pixels
+from device.images.degrade import LUMA
+from device.images.frame import Pixels
 
 
 def psnr(a: NDArray[np.generic], b: NDArray[np.generic], peak: float = 255.0) -> float:

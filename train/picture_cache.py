@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from device.errors import DataError
-from device.frame import Pixels
-from device.picture import read_picture
-from train.alike import Thumbnail
+from device.images.frame import Pixels
+from device.images.picture import read_picture
+from train.near_duplicates import Thumbnail
 
 _UNKNOWN_MEMORY = 4 << 30  # bytes, where the system does not say what it has
 
@@ -42,7 +42,7 @@ class Photograph(Protocol):
 
     @property
     def thumbnail(self) -> Thumbnail:
-        """What `train.alike` compares."""
+        """What `train.near_duplicates` compares."""
 
 
 class PixelCache:

@@ -1,0 +1,1 @@
+"""One picture in, one restored picture out, without threads: start with `restorer`."""

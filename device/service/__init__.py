@@ -1,0 +1,1 @@
+"""`deblurkit service`: life under systemd."""
