@@ -16,7 +16,7 @@ from device.errors import DataError, ExportError
 from device.images.degrade import KINDS, Camera, to_pixels
 from device.images.frame import PixelCodec, Pixels, TensorSpec
 from device.system.console import quiet_stdio
-from export.subject import Pictures
+from export.export_source import Pictures
 from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named
 from train.picture_cache import FilePicture, Photograph
 from train.quantise import Ranges

@@ -15,7 +15,7 @@ from device.system.console import Parser, new_parser, print_json, quiet_stdio, s
 
 if TYPE_CHECKING:
     from export.convert import Converted
-    from export.subject import Subject
+    from export.export_source import Subject
 
 EXAMPLE = """deblurkit export runs/small --out bundles/small
   deblurkit export --from model.onnx --colour rgb --pad-multiple 8 --out bundles/theirs"""
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
 
 
 def _write_report(options: Any, out: Path, done: "Converted") -> Path | None:
-    from export.blame import write_report
+    from export.layer_sensitivity import write_report
 
     if not done.blamed:
         return None
@@ -99,7 +99,7 @@ def _print_result(options: Any, done: "Converted", out: Path | None, report: Pat
             }
         )  # fmt: skip
         return
-    from export.blame import describe
+    from export.layer_sensitivity import describe
 
     print("\n".join([_table(done), *done.notes, *(f"int8: {sentence}" for sentence in describe(done.blamed))]))
     if report:
@@ -192,7 +192,7 @@ def _check(options: Any) -> None:
 
 
 def _subject(options: Any) -> "Subject":
-    from export.of_run import RunSubject
+    from export.trained_run import RunSubject
 
     if options.foreign is not None:
         from export.foreign import Declared, foreign_subject

@@ -13,13 +13,13 @@ from device.errors import BundleError, ExportError, UsageError
 from device.images.frame import PixelCodec
 from device.restore.self_check import scene_pairs
 from device.runtimes import open_runtime
-from export import blame, to_ncnn, to_onnx, to_tflite
-from export.blame import LayerLoss
+from export import layer_sensitivity, to_ncnn, to_onnx, to_tflite
 from export.calibration import network_input
 from export.embedding import contract_of, readable, with_contract
+from export.export_source import SIDE, Calibration, Subject, concrete_size
 from export.gate import RUNTIME, Judge, Limits, Verdict
 from export.halo import measure_fixed_halo, measure_halo, mosaics
-from export.subject import SIDE, Calibration, Subject, concrete_size
+from export.layer_sensitivity import LayerLoss
 from train.quantise import RESIDUAL
 
 PIXELS = {"tflite": "int8", "onnx": "uint8"}
@@ -40,7 +40,7 @@ class Wanted:
     pixels: str = "bytes"
     """Of int8 files: `bytes` (see PIXELS) or `float32`."""
     limits: Limits = field(default_factory=Limits)
-    blame: bool = False
+    layer_sensitivity: bool = False
     """Ask which layers lose in int8, even where no file failed; those that failed are always asked."""
     mixed: bool = False
     """Keep the worst layers of an int8 file that failed in float."""
@@ -225,7 +225,9 @@ def _blame(subject: Subject, files: list[_File], verdicts: list[Verdict], wanted
     tensors, sharp = (
         np.concatenate([network_input(side[i], colour) for i in chosen]) for side in (pictures.blurred, pictures.sharp)
     )
-    return blame.layer_losses(subject.convert("onnx", "int8", calibration), subject.before_int8(calibration), tensors, sharp)
+    return layer_sensitivity.layer_losses(
+        subject.convert("onnx", "int8", calibration), subject.before_int8(calibration), tensors, sharp
+    )
 
 
 def _mix(
@@ -244,7 +246,7 @@ def _mix(
         try:
             if format_ == "onnx":
                 data = subject.convert(format_, "int8", file.calibration)
-                data = blame.in_float(data, subject.before_int8(file.calibration), layers)  # type: ignore[arg-type]
+                data = layer_sensitivity.in_float(data, subject.before_int8(file.calibration), layers)  # type: ignore[arg-type]
             else:
                 data = subject.convert(format_, "int8", file.calibration, layers)
         except ExportError as error:

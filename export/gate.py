@@ -12,8 +12,8 @@ from device.restore.restorer import Restorer
 from device.restore.self_check import scenes_psnr
 from device.runtimes import open_runtime
 from export import graph
+from export.export_source import Pictures
 from export.graph import Graph
-from export.subject import Pictures
 
 # PSNR in dB between the outputs of file and network that a variant must reach; int8 a higher one where training learned its
 # ranges. These and the losses are the project's targets, part 2.

@@ -16,8 +16,8 @@ from device.images.frame import TensorSpec
 from device.system.console import quiet_stdio
 from export.calibration import METHODS, PERCENTILE, Reader, output_of
 from export.embedding import readable_onnx
+from export.export_source import Calibration
 from export.onnx_order import in_order, settled
-from export.subject import Calibration
 from train.quantise import RESIDUAL
 
 VARIANTS = ("fp32", "fp16", "int8")

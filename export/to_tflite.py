@@ -12,7 +12,7 @@ from tensorflow.lite.python.util import modify_model_io_type
 from device.errors import ExportError
 from device.images.frame import TensorSpec
 from device.system.console import quiet_stdio
-from export.subject import Calibration
+from export.export_source import Calibration
 from train.quantise import RESIDUAL, Ranges
 
 VARIANTS = ("fp32", "fp16", "dynamic", "int8")

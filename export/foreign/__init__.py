@@ -12,7 +12,7 @@ from pathlib import Path
 from device.errors import BundleError
 from device.images.degrade import BLURS
 from export.calibration import CALIBRATION_PICTURES, JUDGED_PICTURES, calibration_folder, make_pictures, spread
-from export.subject import Pictures, Subject
+from export.export_source import Pictures, Subject
 from train.data import load_photographs, package_photographs
 from train.picture_cache import Photograph
 from train.split import side_by_side, split
@@ -59,7 +59,7 @@ def open_foreign(
     that it needs.
     """
     if path.is_dir():
-        from export.foreign.keras_subject import KerasSubject
+        from export.foreign.keras_source import KerasSubject
         from export.foreign.saved_model import open_saved_model
 
         return KerasSubject(path, declared, pictures, size, open_saved_model(path))
@@ -73,11 +73,11 @@ def open_foreign(
     match kind:
         case ".keras":
             from export.foreign.keras_file import open_keras
-            from export.foreign.keras_subject import KerasSubject
+            from export.foreign.keras_source import KerasSubject
 
             return KerasSubject(path, declared, pictures, size, open_keras(path))
         case ".onnx":
-            from export.foreign.onnx_subject import OnnxSubject
+            from export.foreign.onnx_source import OnnxSubject
 
             return OnnxSubject(path, declared, pictures, size)
     from export.foreign.tflite_file import TfliteSubject

@@ -18,8 +18,8 @@ from keras import layers
 from device.errors import BundleError
 from device.system.console import quiet_stdio
 from export.foreign import ENTRIES, LIMIT
-from export.foreign.ends import check_ends, first_line
-from export.foreign.keras_subject import AnySize, Network, counted
+from export.foreign.interface import check_ends, first_line
+from export.foreign.keras_source import AnySize, Network, counted
 
 _RATIO = 200  # unpacked to packed; weights hardly shrink
 _MEMBERS = ("config.json", "metadata.json", "model.weights.h5")

@@ -10,7 +10,7 @@ from device.errors import BundleError
 from device.system.console import quiet_stdio
 from export import to_onnx
 from export.foreign import LIMIT
-from export.foreign.ends import check_ends, first_line
+from export.foreign.interface import check_ends, first_line
 
 
 def open_onnx(path: Path) -> tuple[onnx.ModelProto, list[Path]]:

@@ -12,8 +12,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from device.errors import BundleError
 from device.system.console import quiet_stdio
 from export.foreign import ENTRIES, FORMS, LIMIT
-from export.foreign.ends import check_ends, first_line
-from export.foreign.keras_subject import Network, counted
+from export.foreign.interface import check_ends, first_line
+from export.foreign.keras_source import Network, counted
 
 _PURE = """
     Abs Add AddN AddV2 All Any ArgMax ArgMin AssignAddVariableOp AssignSubVariableOp AssignVariableOp AvgPool BatchMatMulV2

@@ -10,9 +10,9 @@ from device.errors import BundleError, ExportError
 from device.images.frame import TensorSpec
 from device.system.console import quiet_stdio
 from export import to_tflite
+from export.export_source import Calibration, Pictures
 from export.foreign import Declared
-from export.foreign.ends import NOT_A_PICTURE, Shape, check_ends, first_line, manifest_of, settled, shown, try_out
-from export.subject import Calibration, Pictures
+from export.foreign.interface import NOT_A_PICTURE, Shape, check_ends, first_line, manifest_of, settled, shown, try_out
 
 
 class TfliteSubject:

@@ -20,8 +20,8 @@ from device.errors import ExportError  # noqa: E402
 from device.images.quality import mean_psnr  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from device.runtimes.onnxruntime import session_options  # noqa: E402
-from export.blame import LayerLoss, describe, in_float, layer_losses, layer_of, plot  # noqa: E402
-from export.subject import Calibration  # noqa: E402
+from export.export_source import Calibration  # noqa: E402
+from export.layer_sensitivity import LayerLoss, describe, in_float, layer_losses, layer_of, plot  # noqa: E402
 from export.to_onnx import to_onnx, to_onnx_fp32, to_onnx_int8  # noqa: E402
 from train.presets import UNet  # noqa: E402
 from train.quantise import calibrated_ranges  # noqa: E402

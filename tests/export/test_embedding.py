@@ -31,7 +31,7 @@ from device.runtimes import open_runtime  # noqa: E402
 from device.system.console import quiet_stdio  # noqa: E402
 from export import to_onnx, to_tflite  # noqa: E402
 from export.embedding import contract_of, readable, readable_onnx, with_contract  # noqa: E402
-from export.subject import Calibration  # noqa: E402
+from export.export_source import Calibration  # noqa: E402
 from train.presets import UNet  # noqa: E402
 from train.quantise import calibrated_ranges  # noqa: E402
 

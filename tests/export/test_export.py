@@ -28,7 +28,7 @@ from device.restore.restorer import Restorer  # noqa: E402
 from device.restore.self_check import TOLERANCE_DB, scenes_psnr  # noqa: E402
 from device.runtimes import open_runtime  # noqa: E402
 from export import gate, to_onnx, to_tflite  # noqa: E402
-from export.subject import Calibration  # noqa: E402
+from export.export_source import Calibration  # noqa: E402
 from train.presets import architecture_from  # noqa: E402
 from train.run_folder import load_network, read_run  # noqa: E402
 

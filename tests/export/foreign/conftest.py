@@ -17,7 +17,7 @@ from device.runtimes import open_runtime
 if TYPE_CHECKING:
     import keras
 
-    from export.subject import Pictures, Subject
+    from export.export_source import Pictures, Subject
 
 # Tests without Keras skip before they ask for these, so they import it only then.
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def generated() -> "Callable[..., Pictures]":
     """`generated(height, width, channels=3)`: what `open_foreign` asks for."""
-    from export.subject import Pictures
+    from export.export_source import Pictures
 
     def make(height: int, width: int, channels: int = 3) -> Pictures:
         made = np.stack([*(to_float(dead_leaves(height, width, i)) for i in range(5)), to_float(chart(height, width, seed=6))])
@@ -144,8 +144,8 @@ def onnx_file() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def opened() -> "Callable[[Path], Subject]":
     """`opened(path)`: of a file that declares nothing unusual."""
+    from export.export_source import Pictures
     from export.foreign import Declared, open_foreign
-    from export.subject import Pictures
 
     def black(height: int, width: int) -> Pictures:
         picture = np.zeros((1, height, width, 3), np.float32)

@@ -22,8 +22,8 @@ from device.images.frame import TensorSpec  # noqa: E402
 from device.images.quality import psnr  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from export import to_onnx, to_tflite  # noqa: E402
+from export.export_source import Subject  # noqa: E402
 from export.foreign import Declared, open_foreign  # noqa: E402
-from export.subject import Subject  # noqa: E402
 
 Call = Callable[..., Any]
 HW = (64, 80)

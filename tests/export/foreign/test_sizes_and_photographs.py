@@ -16,8 +16,8 @@ pytestmark = pytest.mark.keras
 from device.errors import BundleError, DataError, UsageError  # noqa: E402
 from device.images.degrade import to_pixels  # noqa: E402
 from device.images.picture import read_picture, write_picture  # noqa: E402
+from export.export_source import SIDE, Subject  # noqa: E402
 from export.foreign import Declared, foreign_subject, open_foreign  # noqa: E402
-from export.subject import SIDE, Subject  # noqa: E402
 
 Call = Callable[..., Any]
 ANY = [1, 3, "h", "w"]

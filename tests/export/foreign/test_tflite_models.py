@@ -15,8 +15,8 @@ pytestmark = pytest.mark.keras
 from device.errors import BundleError  # noqa: E402
 from device.images.quality import psnr  # noqa: E402
 from export import to_tflite  # noqa: E402
+from export.export_source import Subject  # noqa: E402
 from export.foreign import Declared, open_foreign  # noqa: E402
-from export.subject import Subject  # noqa: E402
 
 Call = Callable[..., Any]
 HW = (64, 80)

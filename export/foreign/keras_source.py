@@ -16,11 +16,21 @@ from device.errors import BundleError, ExportError, UsageError
 from device.system.console import quiet_stdio
 from export import to_onnx, to_tflite
 from export.calibration import METHODS
+from export.export_source import Calibration, Pictures, keras_outputs
 from export.foreign import Declared
-from export.foreign.ends import NOT_A_PICTURE, Shape, first_line, manifest_of, settled, shown, sides, size_text, try_out
+from export.foreign.interface import (
+    NOT_A_PICTURE,
+    Shape,
+    first_line,
+    manifest_of,
+    settled,
+    shown,
+    sides,
+    size_text,
+    try_out,
+)
 from export.foreign.onnx_file import with_plain_resizes
 from export.foreign.tflite_file import tflite_macs, tflite_outputs
-from export.subject import Calibration, Pictures, keras_outputs
 
 
 @dataclass(frozen=True)

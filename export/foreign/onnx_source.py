@@ -10,10 +10,10 @@ import onnx
 from device.errors import BundleError, ExportError
 from export import to_onnx
 from export.calibration import METHODS
+from export.export_source import Calibration, Pictures
 from export.foreign import Declared
-from export.foreign.ends import NOT_A_PICTURE, Shape, first_line, manifest_of, settled, shown, try_out
+from export.foreign.interface import NOT_A_PICTURE, Shape, first_line, manifest_of, settled, shown, try_out
 from export.foreign.onnx_file import ends_of, open_onnx, own_variant, session, with_plain_resizes
-from export.subject import Calibration, Pictures
 
 _WEIGHT_TYPES = {
     onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE,

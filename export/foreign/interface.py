@@ -9,8 +9,8 @@ import numpy as np
 from device.bundle.manifest import SCHEMA, Manifest, Training
 from device.errors import BundleError
 from device.system.console import quiet_stdio
+from export.export_source import concrete_size, versions
 from export.foreign import Declared
-from export.subject import concrete_size, versions
 
 Shape = tuple[int | None, ...]
 Reference = Callable[[np.ndarray], np.ndarray]

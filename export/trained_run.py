@@ -13,14 +13,14 @@ from device.bundle.manifest import SCHEMA, Manifest, Training
 from device.errors import BundleError, ExportError
 from export import to_onnx, to_tflite
 from export.calibration import METHODS, layer_ranges, pictures_of
-from export.subject import Calibration, concrete_size, keras_outputs, versions
+from export.export_source import Calibration, concrete_size, keras_outputs, versions
 from train import quantise, run_folder
 from train.nafnet import NAFNet
 from train.run_folder import RunRecord
 
 
 class RunSubject:
-    """See `export.subject.Subject`. All seven files; int8 ranges are the run's own where it learned them."""
+    """See `export.export_source.Subject`. All seven files; int8 ranges are the run's own where it learned them."""
 
     offers = tuple(("tflite", v) for v in to_tflite.VARIANTS) + tuple(("onnx", v) for v in to_onnx.VARIANTS)
 
