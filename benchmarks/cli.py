@@ -9,10 +9,12 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compare, contributed, emulated, live_suite, quality_suite, report, suites
+from benchmarks import compare, live_suite, quality_suite, suites
+from benchmarks.boards import contributed, predict
 from benchmarks.measure import KERAS
 from benchmarks.pick import as_measured
 from benchmarks.records import Result, as_json
+from benchmarks.report import write
 from device import runtimes
 from device.bundle.manifest import DEFAULT, VARIANTS, open_bundle, shipped
 from device.config import nearest
@@ -94,12 +96,12 @@ def _bench(options: Namespace, argv: list[str]) -> int:
         result = suites.load(wanted) if options.suite == "sustained" else suites.measure(wanted, raw)
         if options.report:
             hashes = {row.sha256 for row in result.rows if row.sha256}
-            names = report.write(options.report, result, raw if raw.is_file() else None, emulated.for_bundles(hashes))
+            names = write.write(options.report, result, raw if raw.is_file() else None, predict.for_bundles(hashes))
             log.info("%s: %s", options.report, ", ".join(names))
     if options.json:
         print_json(as_json(result))
     else:
-        print(report.as_table(result))
+        print(write.as_table(result))
     if not result.complete:
         return 130
     if options.suite != "sustained" and suites.nothing_runs(result.rows):

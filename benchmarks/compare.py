@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contributed import read
+from benchmarks.boards.contributed import read
 from benchmarks.environment import restless
 from benchmarks.records import FAILED, MISSING, OK, Estimate, Result, Row
 from benchmarks.verdict import BEYOND, IMPROVED, LEAST_MS, NOISE, WORSE, ratio, verdict

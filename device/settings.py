@@ -78,7 +78,7 @@ class Settings:
     """What `run` can be told. A flag beats the environment (DEBLURKIT_SOURCE, …), which beats the file of --config."""
 
     bundle: tuple[str, ...] = ()
-    """Best first. Empty: what `bench --pick` measured (`device.loop.tuned`), else the default; to hold a rate also the smaller."""
+    """Best first. Empty: what `bench --pick` measured, else the default; to hold a rate also the smaller one."""
     source: str = "auto"
     sink: tuple[str, ...] = ()
     variant: str | None = None

@@ -40,7 +40,7 @@ class Wanted:
     pixels: str = "bytes"
     """Of int8 files: `bytes` (see PIXELS) or `float32`."""
     limits: Limits = field(default_factory=Limits)
-    layer_sensitivity: bool = False
+    blame: bool = False
     """Ask which layers lose in int8, even where no file failed; those that failed are always asked."""
     mixed: bool = False
     """Keep the worst layers of an int8 file that failed in float."""

@@ -37,7 +37,7 @@ step demo $kit run --source demo --sink null --seconds 30 --json
 step bench $kit bench --suite "$suite" --pick --report "$out/bench"
 step sustained $kit bench --suite sustained --minutes "$minutes" --report "$out/sustained"
 case $(tr -d '\000' 2>/dev/null < /proc/device-tree/model || true) in
-    "Raspberry Pi 4"* | "Raspberry Pi 5"*) step predicted .venv/bin/python -m benchmarks.emulated against "$out/bench/bench.json" ;;
+    "Raspberry Pi 4"* | "Raspberry Pi 5"*) step predicted .venv/bin/python -m benchmarks.boards.predict against "$out/bench/bench.json" ;;
 esac
 step contribute $kit bench results --add "$out/bench/bench.json"
 

@@ -21,8 +21,8 @@ def split(
 ) -> tuple[list[Item], list[Item]]:
     """Split by picture into (training, validation). A share of 0 validates on the training pictures, as tutorials do.
 
-    `groups` are indices of pictures that belong on one side (`train.near_duplicates.groups`); whoever is in none, or alone, is drawn
-    as without groups. Where no group is small enough for the share, the smallest one is held out.
+    `groups` are indices of pictures that belong on one side (`train.near_duplicates`); whatever is in none, or alone, is drawn as
+    without groups. Where no group is small enough for the share, the smallest one is held out.
     """
     if val_share == 0:
         return list(pictures), list(pictures)

@@ -1,7 +1,8 @@
 """Runs under emulation, one thread: infer.py TIMES, then WHAT RUNTIME FILE WIDTH HEIGHT of each that is counted.
 
-WHAT: `invoke`, the runtime's bare call; `rgb` or `planes`, a whole frame restored by the Restorer (FILE lies in its bundle). The picture is noise. Each runs once uncounted, then TIMES counted; the plugin prints its count at every call of
-getppid. Before each a line `version …`.
+WHAT: `invoke`, the runtime's bare call; `rgb` or `planes`, a whole frame through the Restorer (FILE lies in its bundle). The
+picture is noise. Each runs once uncounted, then TIMES counted; the plugin prints its count at every call of getppid.
+Before each a line `version …`.
 """
 
 import gc

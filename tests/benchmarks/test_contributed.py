@@ -13,9 +13,9 @@ import pytest
 from page_parts import BROWSER, Open
 from result_parts import result, row, rows, times
 
-from benchmarks import plausible
-from benchmarks.contributed import add, best, collect, local_names, main, short_command, stem
-from benchmarks.contributed_page import page
+from benchmarks.boards import plausible
+from benchmarks.boards.contributed import add, best, collect, local_names, main, short_command, stem
+from benchmarks.boards.page import page
 from benchmarks.records import Agreement, Estimate, Result, Row, as_json, from_json
 from device.errors import DataError, UsageError
 

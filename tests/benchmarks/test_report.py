@@ -10,8 +10,8 @@ import cv2
 import pytest
 from bench_parts import a_result, emulated, write_raw
 
-from benchmarks import answer, html, inline_svg, pareto, plots, report
 from benchmarks.records import MISSING, OK, Result, Row, from_json
+from benchmarks.report import html, inline_svg, pareto, plots, wording, write
 from device.errors import RunError
 
 EVIL = "<script>alert(1)</script> & \"'$x$ {{json}} \x1b|`"
@@ -56,7 +56,7 @@ def test_the_folder_holds_the_result_as_it_is_the_page_the_text_the_raw_times_an
     result: Result, tmp_path: Path
 ) -> None:
     raw = write_raw(result, tmp_path / "measured.csv")
-    names = report.write(tmp_path / "report", result, raw, emulated())
+    names = write.write(tmp_path / "report", result, raw, emulated())
     assert sorted(names) == ["bench.json", "quality_latency.png", "raw.csv", "report.html", "report.md"]
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(names)
     assert from_json(json.loads((tmp_path / "report/bench.json").read_text()), "bench.json") == result
@@ -69,11 +69,11 @@ def test_the_folder_holds_the_result_as_it_is_the_page_the_text_the_raw_times_an
 def test_a_folder_that_cannot_be_written_is_said(result: Result, tmp_path: Path) -> None:
     (tmp_path / "report").write_text("a file")
     with pytest.raises(RunError, match="cannot be written"):
-        report.write(tmp_path / "report", result, None, None)
+        write.write(tmp_path / "report", result, None, None)
 
 
 def test_the_terminal_shows_the_fastest_first_then_every_reason_then_the_answer(result: Result) -> None:
-    shown = report.as_table(result)
+    shown = write.as_table(result)
     lines = shown.splitlines()
     measured = [row for row in result.rows if row.status == OK and row.latency]
     assert lines[1].startswith("nothing")
@@ -91,7 +91,7 @@ def test_the_terminal_shows_the_fastest_first_then_every_reason_then_the_answer(
 def test_files_that_lack_the_same_runtime_are_one_line_and_failures_one_each() -> None:
     rows = [Row("small", "network", MISSING, v, f"small_{v}.onnx", "openvino", 1, "not installed") for v in ("fp32", "int8")]
     rows += [replace(row, status="failed", message="killed") for row in rows]
-    assert answer.without_figures(rows) == [
+    assert wording.without_figures(rows) == [
         ("missing", "openvino (2 combinations)", "not installed"),
         ("failed", "small fp32.onnx, openvino, 1 thread", "killed"),
         ("failed", "small int8.onnx, openvino, 1 thread", "killed"),
@@ -101,11 +101,11 @@ def test_files_that_lack_the_same_runtime_are_one_line_and_failures_one_each() -
 def test_the_command_names_the_bundle_as_it_was_given_and_is_fit_for_a_shell(result: Result) -> None:
     given = replace(result, command="deblurkit bench --bundle 'my bundles/small' --bundle nano")
     assert given.pick
-    assert answer.command(given, given.pick).startswith("deblurkit run --bundle 'my bundles/small' --variant int8")
+    assert wording.command(given, given.pick).startswith("deblurkit run --bundle 'my bundles/small' --variant int8")
 
 
 def test_without_a_pick_the_front_is_named_with_what_each_point_is_best_for(result: Result) -> None:
-    best = answer.best_for(result.rows)
+    best = wording.best_for(result.rows)
     assert "the fastest" in best[0][1]
     assert any("the best picture" in said for _, said in best)
     assert all(row.front for row, _ in best)
@@ -116,11 +116,11 @@ def test_without_a_pick_the_front_is_named_with_what_each_point_is_best_for(resu
 
 def test_markdown_begins_with_the_answer_and_every_line_of_a_table_has_as_many_columns(result: Result) -> None:
     for name in ("small", EVIL):
-        told = report.as_markdown(a_result(name, rows=9) if name == EVIL else result)
+        told = write.as_markdown(a_result(name, rows=9) if name == EVIL else result)
         lines = [line for line in told.splitlines() if line.startswith("|")]
-        assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {len(report.HEADER) + 1}
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {len(write.HEADER) + 1}
         assert "<script>" not in told
-    told = report.as_markdown(result)
+    told = write.as_markdown(result)
     assert (
         told.index("deblurkit run --bundle small") < told.index("| what |") < told.index("### Machine") < told.index("### Doubts")
     )
@@ -207,7 +207,7 @@ def test_sections_without_data_are_left_out(result: Result) -> None:
     ):
         assert heading not in words
     assert "The machine" in words
-    assert report.as_table(bare) == ""
+    assert write.as_table(bare) == ""
 
 
 def test_how_a_load_was_measured_is_not_told_as_rounds(result: Result) -> None:
@@ -220,7 +220,7 @@ def test_how_a_load_was_measured_is_not_told_as_rounds(result: Result) -> None:
 
 def test_a_partial_result_and_an_emulated_machine_are_doubts(result: Result) -> None:
     partial = replace(result, complete=False, machine=replace(result.machine, kind="emulated"))
-    told = report.as_markdown(partial) + report.as_table(partial) + Elements(html.page(partial, {}, None)).words
+    told = write.as_markdown(partial) + write.as_table(partial) + Elements(html.page(partial, {}, None)).words
     assert told.count("partial: ") == 3
     assert told.count("emulated: the times on this machine") == 3
 
@@ -250,9 +250,9 @@ def test_the_slowest_frame_of_the_raw_times_is_what_a_row_of_times_says(result: 
 def test_without_matplotlib_what_was_measured_is_written_and_the_rest_is_said(
     result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("benchmarks.html", "benchmarks.pareto", "benchmarks.plots", "matplotlib"):
+    for name in ("benchmarks.report.html", "benchmarks.report.pareto", "benchmarks.report.plots", "matplotlib"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     for name in ("html", "pareto", "plots"):
         monkeypatch.delattr(f"benchmarks.{name}")
-    assert report.write(tmp_path, result, None, None) == ["bench.json", "report.md"]
+    assert write.write(tmp_path, result, None, None) == ["bench.json", "report.md"]
     assert "pip install 'deblurkit[bench]'" in caplog.text

@@ -6,7 +6,7 @@ import pytest
 from bench_parts import a_result, emulated, write_raw
 from page_parts import BROWSER, Open
 
-from benchmarks import report
+from benchmarks.report import write
 
 pytestmark = BROWSER
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
@@ -46,7 +46,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
     result = a_result()
     raw = write_raw(result, folder / "measured.csv")
-    report.write(folder, result, raw, emulated())
+    write.write(folder, result, raw, emulated())
     return Path(folder, "report.html").as_uri()
 
 

@@ -76,7 +76,7 @@ def write_raw(result: Result, path: Path) -> Path:
 
 
 def emulated() -> dict[str, Any]:
-    """Counts and predictions as benchmarks/emulated.py makes them."""
+    """Counts and predictions as benchmarks/boards/predict.py makes them."""
     counted = [
         {"core": core, "what": "invoke", "runtime": "litert", "runtime_version": "2.3.0", "file": f"small_{variant}.tflite",
          "sha256": "ab" * 32, "size_wh": [640, 480], "per_frame_million": million, "per_pixel": 1e6 * million / 307200}

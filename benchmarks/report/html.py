@@ -13,21 +13,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import answer, html_tables, pareto, plots
-from benchmarks.html_tables import figure_table, text
-from benchmarks.inline_svg import inline_svg
 from benchmarks.intervals import ROUNDS_SHARE, STEADY_LEAST_S, STEADY_SHARE
-from benchmarks.plots import DARK, LIGHT, Plot
 from benchmarks.records import Result, as_json
+from benchmarks.report import html_tables, pareto, plots, wording
+from benchmarks.report.html_tables import figure_table, text
+from benchmarks.report.inline_svg import inline_svg
+from benchmarks.report.plots import DARK, LIGHT, Plot
 from benchmarks.sustained import BURST_S, STRETCH_S
 
-FRAME = Path(__file__).with_name("report.html")
+FRAME = Path(__file__).with_name("page.html")
 _HOLE = re.compile(r"\{\{(\w+)\}\}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/=]+")
 
 
 def page(result: Result, times: Mapping[int, Sequence[float]], emulated: Mapping[str, Any] | None) -> str:
-    """The whole page. `times`: milliseconds of every timed frame by index of row; `emulated`: see benchmarks/emulated.py."""
+    """The whole page. `times`: milliseconds of every timed frame by index of row; `emulated`: see `benchmarks.boards`."""
     sections = [
         _answer(result),
         _doubts(result),
@@ -95,14 +95,14 @@ def _footer(result: Result) -> str:
 
 
 def _answer(result: Result) -> str:
-    machine = f'<p class="machine">On {text(answer.board(result))}</p>'
-    best = answer.best_for(result.rows)
-    points = "".join(f"<li><b>{text(row.label)}</b>: {text(said)} ({text(answer.figures(row))})</li>" for row, said in best)
+    machine = f'<p class="machine">On {text(wording.board(result))}</p>'
+    best = wording.best_for(result.rows)
+    points = "".join(f"<li><b>{text(row.label)}</b>: {text(said)} ({text(wording.figures(row))})</li>" for row, said in best)
     listed = f'<ul class="plain">{points}</ul>' if points else ""
     if result.pick is None:
         head = "What each is best for" if best else "No answer: nothing was measured" if result.rows else "Full load"
         return f'<section id="answer"><h2>{head}</h2>{machine}{listed}</section>'
-    line = f"<pre>{text(answer.command(result, result.pick))}</pre>"
+    line = f"<pre>{text(wording.command(result, result.pick))}</pre>"
     row = next((row for row in result.rows if row.label == result.pick.label), None)
     facts = _key(html_tables.key_figures(row)) if row is not None else ""
     others = f"<h3>The front, by what each is best for</h3>{listed}" if points else ""
@@ -112,7 +112,7 @@ def _answer(result: Result) -> str:
 
 
 def _doubts(result: Result) -> str:
-    reasons = answer.doubts(result)
+    reasons = wording.doubts(result)
     listed = "".join(f"<li>{text(reason)}</li>" for reason in reasons)
     return f'<section id="doubts"><h2>Reasons to doubt</h2><ul>{listed}</ul></section>' if reasons else ""
 
@@ -136,7 +136,7 @@ def _sustained(result: Result) -> str:
         facts = [
             ("frames a second at first (burst)", f"{load.burst_fps:.1f}"),
             ("that stay (steady)", f"{load.steady_fps:.1f}"),
-            ("kept", answer.share(load.kept)),
+            ("kept", wording.share(load.kept)),
             ("held back from", held),
         ]
         drawn = _drawn(f"load{i}", partial(plots.sustained, load)) if load.curve else ""
@@ -150,7 +150,7 @@ def _loops(result: Result) -> str:
         return ""
     head = ["what", "frames a second", "share of infer", "frame age p50 ms", "p95 ms", "first frame s", "MiB"]
     rows = [
-        [loop.label, f"{loop.fps:.1f}", answer.share(loop.infer_share), f"{loop.frame_age_p50_ms:.1f}",
+        [loop.label, f"{loop.fps:.1f}", wording.share(loop.infer_share), f"{loop.frame_age_p50_ms:.1f}",
          f"{loop.frame_age_p95_ms:.1f}", f"{loop.first_frame_s:.2f}", f"{loop.peak_rss_mib:.0f}"]
         for loop in result.loops
     ]  # fmt: skip
@@ -163,7 +163,7 @@ def _loops(result: Result) -> str:
 
 
 def _environment(result: Result) -> str:
-    facts = "".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in answer.machine_facts(result))
+    facts = "".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in wording.machine_facts(result))
     versions = html_tables.versions(result)
     surroundings = html_tables.surroundings(result)
     fold = f"<details><summary>In every row: clocks, heat, load, files</summary>{surroundings}</details>" if surroundings else ""
@@ -184,9 +184,9 @@ def _method(result: Result) -> str:
         " of its own: load time, first frame and peak memory are its own.",
         f"{result.rounds} rounds over all combinations ({', '.join(['A B C'] * min(result.rounds, 3))}), so that a drift of the"
         " machine hits all alike.",
-        f"A round's warm-up ends when the median of the last five frames lies within {answer.share(STEADY_SHARE)} of that of the"
+        f"A round's warm-up ends when the median of the last five frames lies within {wording.share(STEADY_SHARE)} of that of the"
         f" five before (of slow frames, fewer), {STEADY_LEAST_S} s at least. A row counts as steady when all rounds came so far"
-        f" and their medians lie within {answer.share(ROUNDS_SHARE)} of their middle.",
+        f" and their medians lie within {wording.share(ROUNDS_SHARE)} of their middle.",
         "A time is that of one frame in memory, pixels in and pixels out. p50, p95 and p99 are over all rounds together, jitter"
         " is the distance between p5 and p95. 95 % intervals by bootstrap: rounds are drawn first, then blocks of neighbouring"
         " frames within them. Every frame's time is in raw.csv.",

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import matplotlib as mpl
 
-from benchmarks.plots import LIGHT, Plot
+from benchmarks.report.plots import LIGHT, Plot
 
 _COLOURS = {value: f"var(--{name})" for name, value in LIGHT.items()}
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\b")

@@ -1,8 +1,8 @@
 """What a board would do, without the board: counted instructions, and ranges of milliseconds predicted from them.
 
-    python -m benchmarks.emulated            the tables of docs/boards-predicted.md
-    python -m benchmarks.emulated counts     those of docs/networks.md
-    python -m benchmarks.emulated against F  what a board measured (the bench.json F) beside what was predicted for it
+    python -m benchmarks.boards.predict            the tables of docs/boards-predicted.md
+    python -m benchmarks.boards.predict counts     those of docs/networks.md
+    python -m benchmarks.boards.predict against F  what a board measured (the bench.json F) beside what was predicted for it
 
 Nothing here was measured on a board. Instructions: instructions.json, made by scripts/instructions/count.py. Networks whose
 milliseconds on the boards others published (published.json) were counted the same way: that gives instructions per clock
@@ -21,7 +21,7 @@ from benchmarks.records import Machine, Result, from_json
 from device.errors import DataError
 from device.system.console import table
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 COUNT_AGAIN = "python scripts/instructions/count.py"
 SIZE_WH = (640, 480)
 THREADS = (1, 4)
@@ -82,7 +82,7 @@ class Speed:
 @cache
 def counted() -> dict[str, Any]:
     """instructions.json."""
-    return json.loads((HERE / "instructions.json").read_text())
+    return json.loads((HERE.parent / "instructions.json").read_text())
 
 
 @cache

@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from benchmarks import answer
-from benchmarks.answer import ms
 from benchmarks.records import OK, Result, Row, Sustained
+from benchmarks.report import wording
+from benchmarks.report.wording import ms
 
 LIGHT = {
     "ink": "#17191c", "soft": "#5a6067", "line": "#d4d3cd", "accent": "#0b6e5b", "panel": "#fefefe",
@@ -169,7 +169,7 @@ def tip(row: Row) -> str:
         lines.append(f"p50 {ms(p50.value)} ms [{ms(p50.low)}–{ms(p50.high)}]")
         lines.append(f"p95 {ms(timed.p95_ms.value)}, p99 {ms(timed.p99_ms.value)}, jitter {ms(timed.jitter_ms.value)} ms")
     if row.gain_db is not None:
-        sharp = answer.sharp_db(row)
+        sharp = wording.sharp_db(row)
         lines.append(f"gain {row.gain_db:+.2f} dB" + (f", sharp pictures {sharp:.1f} dB" if sharp is not None else ""))
     if row.peak_rss_mib is not None:
         lines.append(f"{row.peak_rss_mib:.0f} MiB")
@@ -204,7 +204,7 @@ def look(row: Row, names: Sequence[str]) -> dict[str, Any]:
 def _fastest_threads(rows: Sequence[Row]) -> list[int]:
     """Indices, fastest first: of each file on each runtime the fastest number of threads."""
     best: dict[tuple[str, str | None, str | None], int] = {}
-    for i in answer.by_speed(rows):
+    for i in wording.by_speed(rows):
         row = rows[i]
         if row.status == OK and row.kind != "oracle" and row.latency is not None and p50(row).value > LEAST_MS:
             best.setdefault((row.name, row.file, row.runtime), i)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plausible
+from benchmarks.boards import plausible
 from benchmarks.records import OK, Result, Row, as_json, from_json
 from device.errors import DataError, UsageError
 from device.images.picture import write_atomically
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
     if wrong:
         raise DataError("\n  ".join([f"{options.folder}: {len(wrong)} problems", *wrong]))
     if options.report:
-        from benchmarks.contributed_page import page
+        from benchmarks.boards.page import page
 
         write_atomically(options.report, page(results).encode())
         log.info("%s: %d boards", options.report, len(results))

@@ -12,9 +12,22 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
-from benchmarks import answer
-from benchmarks.plots import LEAST_MS, LIGHT, MARKERS, NARROW_IN, SERIES, WIDE_IN, Plot, clipped, look, p50, style, tip
 from benchmarks.records import Result, Row
+from benchmarks.report import wording
+from benchmarks.report.plots import (
+    LEAST_MS,
+    LIGHT,
+    MARKERS,
+    NARROW_IN,
+    SERIES,
+    WIDE_IN,
+    Plot,
+    clipped,
+    look,
+    p50,
+    style,
+    tip,
+)
 
 _AROUND = [
     (-7, 5, "right", "bottom"), (0, 9, "center", "bottom"), (7, -5, "left", "top"), (-7, -5, "right", "top"),
@@ -93,7 +106,7 @@ def _legend(rows: Sequence[Row], names: Sequence[str]) -> list[Line2D]:
 def _to_name(result: Result) -> list[Row]:
     """What is named in the plot, the most important first: the pick, what of the front is best for something, the methods."""
     picked = [row for row in result.rows if result.pick is not None and row.label == result.pick.label]
-    best = [row for row, _ in answer.best_for(result.rows)]
+    best = [row for row, _ in wording.best_for(result.rows)]
     methods = [row for row in result.rows if row.kind != "network"]
     named = {row.label: row for row in [*picked, *best, *methods]}
     return [row for row in named.values() if row.latency is not None and row.gain_db is not None]

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from benchmarks import answer
-from benchmarks.answer import ms, number
-from benchmarks.inline_svg import readable
 from benchmarks.records import OK, CaseQuality, Estimate, Moment, Result, Row
+from benchmarks.report import wording
+from benchmarks.report.inline_svg import readable
+from benchmarks.report.wording import ms, number
 
 _HEAD = [
     ("runtime", "left"), ("threads", "number"), ("p50", "number"), ("p95", "number"), ("p99", "number"),
@@ -47,7 +47,7 @@ def key_figures(row: Row) -> list[tuple[str, str]]:
         facts.append(("ms (p95)", ms(row.latency.p95_ms.value)))
     if row.gain_db is not None:
         facts.append(("dB gained", f"{row.gain_db:+.2f}"))
-    if (sharp := answer.sharp_db(row)) is not None:
+    if (sharp := wording.sharp_db(row)) is not None:
         facts.append(("dB, sharp pictures", f"{sharp:.1f}"))
     if row.peak_rss_mib is not None:
         facts.append(("MiB", f"{row.peak_rss_mib:.0f}"))
@@ -59,7 +59,7 @@ def rows(result: Result) -> str:
     if not result.rows:
         return ""
     heads = "".join(f'<th scope="col" class="{kind}" data-of="{kind}">{name}</th>' for name, kind in [("what", "left"), *_HEAD])
-    body = "".join(_row(result.rows[i]) for i in answer.by_speed(result.rows))
+    body = "".join(_row(result.rows[i]) for i in wording.by_speed(result.rows))
     table = f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
     return _scrolling(table, "everything that was measured")
 
@@ -67,7 +67,7 @@ def rows(result: Result) -> str:
 def cases(result: Result) -> str:
     """Gain by case, coloured: what makes the same pictures is one line."""
     alike: dict[tuple[object, ...], Row] = {}
-    for i in answer.by_speed(result.rows):
+    for i in wording.by_speed(result.rows):
         if (row := result.rows[i]).quality:
             alike.setdefault((row.name, row.file, row.runtime, repr(row.quality)), row)
     names = list(dict.fromkeys(case for row in alike.values() for case in row.quality))
@@ -178,11 +178,11 @@ def _row(row: Row) -> str:
     if row.status != OK:
         message = f'<td class="words" colspan="11"><b>{text(row.status)}</b>: {text(row.message)}</td>'
         return f'<tr class="none">{_cells(cells)}{message}</tr>'
-    timed, agrees, sharp = row.latency, row.agreement, answer.sharp_db(row)
+    timed, agrees, sharp = row.latency, row.agreement, wording.sharp_db(row)
     figures = (timed.p50_ms, timed.p95_ms, timed.p99_ms, timed.jitter_ms) if timed is not None else (None,) * 4
     cells += [_estimate(figure, shown=i == 0) for i, figure in enumerate(figures)]
     cells += [(ms(row.load_ms), row.load_ms), (ms(row.first_ms), row.first_ms)]
-    cells += [(answer.share(row.infer_share), row.infer_share), (number(row.peak_rss_mib, ".0f"), row.peak_rss_mib)]
+    cells += [(wording.share(row.infer_share), row.infer_share), (number(row.peak_rss_mib, ".0f"), row.peak_rss_mib)]
     if agrees is not None:
         levels = f'{agrees.psnr_db:.1f} <span class="interval">{agrees.most_levels} levels</span>'
         cells.append((levels if agrees.most_levels else "equal", agrees.psnr_db))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import answer
-from benchmarks.answer import ms, number
 from benchmarks.records import OK, Result, Row, as_json
+from benchmarks.report import wording
+from benchmarks.report.wording import ms, number
 from device.images.picture import write_atomically
 from device.system.console import table
 
@@ -22,30 +22,30 @@ log = logging.getLogger(__name__)
 
 def as_table(result: Result) -> str:
     """Lined up for a terminal: the fastest first, then what has no figures and why, the whole loop, full load, the answer."""
-    measured = [result.rows[i] for i in answer.by_speed(result.rows) if result.rows[i].status == OK]
+    measured = [result.rows[i] for i in wording.by_speed(result.rows) if result.rows[i].status == OK]
     parts = [table(HEADER, [_cells(row) for row in measured])] if measured else []
-    parts += [f"{status}: {what}: {message}" for status, what, message in answer.without_figures(result.rows)]
+    parts += [f"{status}: {what}: {message}" for status, what, message in wording.without_figures(result.rows)]
     for loop in result.loops:
         parts.append(
-            f"the whole loop, {loop.label}: {loop.fps:.1f} frames a second, {answer.share(loop.infer_share)} of the time in the"
+            f"the whole loop, {loop.label}: {loop.fps:.1f} frames a second, {wording.share(loop.infer_share)} of the time in the"
             f" model, frame age p95 {ms(loop.frame_age_p95_ms)} ms"
         )
     for load in result.sustained:
         parts.append(
             f"{load.label}, {load.seconds:.0f} s at full load: {load.burst_fps:.1f} frames a second at first (burst),"
-            f" {load.steady_fps:.1f} at last (steady, {answer.share(load.kept)})"
+            f" {load.steady_fps:.1f} at last (steady, {wording.share(load.kept)})"
         )
-    parts += [f"doubt: {doubt}" for doubt in answer.doubts(result)]
+    parts += [f"doubt: {doubt}" for doubt in wording.doubts(result)]
     if result.pick is not None:
-        parts.append(f"\nrun {result.pick.label}: {result.pick.why}\n  {answer.command(result, result.pick)}")
+        parts.append(f"\nrun {result.pick.label}: {result.pick.why}\n  {wording.command(result, result.pick)}")
     return "\n".join(parts)
 
 
 def as_markdown(result: Result) -> str:
     """For an issue or a README: the answer, the table, the machine, the doubts."""
     width, height = result.size_wh
-    lines = [f"## deblurkit bench on {_md(answer.board(result))}", "", *_md_answer(result)]
-    measured = [result.rows[i] for i in answer.by_speed(result.rows) if result.rows[i].status == OK]
+    lines = [f"## deblurkit bench on {_md(wording.board(result))}", "", *_md_answer(result)]
+    measured = [result.rows[i] for i in wording.by_speed(result.rows) if result.rows[i].status == OK]
     chief = [row for row in measured if row.front or row.kind != "network"]
     if measured:
         lines += [f"Milliseconds of a {width}x{height} frame, pixels in and pixels out; quality on {_md(result.pictures)}.", ""]
@@ -58,14 +58,14 @@ def as_markdown(result: Result) -> str:
             "</details>",
             "",
         ]
-    lines += [f"- {status}: {_md(what)}: {_md(message)}" for status, what, message in answer.without_figures(result.rows)]
+    lines += [f"- {status}: {_md(what)}: {_md(message)}" for status, what, message in wording.without_figures(result.rows)]
     for load in result.sustained:
         lines.append(
             f"- full load for {load.seconds:.0f} s, {_md(load.label)}: {load.burst_fps:.1f} frames a second at first,"
-            f" {load.steady_fps:.1f} at last ({answer.share(load.kept)})"
+            f" {load.steady_fps:.1f} at last ({wording.share(load.kept)})"
         )
-    lines += ["", "### Machine", "", *(f"- {_md(name)}: {_md(value)}" for name, value in answer.machine_facts(result))]
-    lines += ["", "### Doubts", "", *(f"- {_md(doubt)}" for doubt in answer.doubts(result) or ["none"])]
+    lines += ["", "### Machine", "", *(f"- {_md(name)}: {_md(value)}" for name, value in wording.machine_facts(result))]
+    lines += ["", "### Doubts", "", *(f"- {_md(doubt)}" for doubt in wording.doubts(result) or ["none"])]
     return "\n".join(lines) + "\n"
 
 
@@ -81,7 +81,7 @@ def write(folder: Path, result: Result, raw_csv: Path | None, emulated: dict[str
     for name, data in files.items():
         write_atomically(folder / name, data)
     try:
-        from benchmarks import html, pareto, plots
+        from benchmarks.report import html, pareto, plots
     except ModuleNotFoundError as error:
         log.warning("%s is not installed, so there is no report.html; pip install 'deblurkit[bench]'", error.name)
         return list(files)
@@ -95,9 +95,9 @@ def write(folder: Path, result: Result, raw_csv: Path | None, emulated: dict[str
 
 def _md_answer(result: Result) -> list[str]:
     if result.pick is not None:
-        return [f"**{_md(result.pick.label)}**: {_md(result.pick.why)}", "", f"    {answer.command(result, result.pick)}", ""]
-    best = answer.best_for(result.rows)
-    return [*(f"- {_md(row.label)}: {_md(said)} ({answer.figures(row)})" for row, said in best), *([""] if best else [])]
+        return [f"**{_md(result.pick.label)}**: {_md(result.pick.why)}", "", f"    {wording.command(result, result.pick)}", ""]
+    best = wording.best_for(result.rows)
+    return [*(f"- {_md(row.label)}: {_md(said)} ({wording.figures(row)})" for row, said in best), *([""] if best else [])]
 
 
 def _md_table(rows: Sequence[Row]) -> list[str]:
@@ -123,7 +123,7 @@ def _cells(row: Row) -> list[str]:
         number(row.peak_rss_mib, ".0f"),
         number(agrees.psnr_db if agrees else None, ".1f"),
         number(row.gain_db, "+.2f"),
-        number(answer.sharp_db(row), ".1f"),
+        number(wording.sharp_db(row), ".1f"),
         "*" if row.front else "",
     ]
 

@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from benchmarks.contributed import FPS, p50_ms, summary
+from benchmarks.boards.contributed import FPS, p50_ms, summary
 from benchmarks.records import OK, Estimate, Result, Row
 
 _INK = "#123456"

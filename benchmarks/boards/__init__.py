@@ -1,0 +1,1 @@
+"""Results of boards: contributed by their owners, or predicted from counted instructions."""

@@ -1,0 +1,1 @@
+"""What is written of a result: the report as a page and as Markdown, its tables and plots."""
