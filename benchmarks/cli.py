@@ -16,13 +16,14 @@ from benchmarks.pick import as_measured
 from benchmarks.records import Result, as_json
 from benchmarks.report import write
 from device import runtimes
-from device.bundle.manifest import DEFAULT, VARIANTS, open_bundle, shipped
+from device.bundle.manifest import VARIANTS
+from device.bundle.open import DEFAULT, open_bundle, shipped
 from device.config import nearest
 from device.errors import OK, DataError, RuntimeMissing, UsageError
-from device.images.picture import write_atomically
 from device.loop import tuned
 from device.loop.tuned import Measured
 from device.system.console import Parser, new_parser, print_json, start_logging
+from device.system.files import write_atomically
 
 EXAMPLE = """deblurkit bench --pick --fps 30
   deblurkit bench --suite full --report out/bench

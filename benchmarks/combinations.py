@@ -11,7 +11,8 @@ from benchmarks.baselines import BASELINES, ORACLES, available
 from benchmarks.measure import KERAS, Job
 from benchmarks.records import FAILED, MISSING, Row
 from device import runtimes
-from device.bundle.manifest import MANIFEST, Artifact, Bundle, file_facts
+from device.bundle.manifest import MANIFEST, Artifact, file_facts
+from device.bundle.open import Bundle
 from device.errors import UsageError
 
 

@@ -9,10 +9,12 @@ import os
 import time
 from typing import Any
 
-from device.bundle.manifest import Bundle
+from device.bundle.manifest import TensorSpec
+from device.bundle.open import Bundle
 from device.errors import BundleError, RunError, RuntimeMissing
-from device.images.frame import PixelCodec, Pixels, TensorSpec
+from device.images.frame import Pixels
 from device.restore import tiling
+from device.restore.pixel_codec import PixelCodec
 from device.system.console import quiet_stdio
 from device.telemetry import Telemetry
 

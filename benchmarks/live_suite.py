@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import environment
-from device.bundle.manifest import Bundle, open_bundle
+from device.bundle.open import Bundle, open_bundle
 from device.errors import RunError
 from device.images.frame import Pixels, pixels_of
 from device.images.picture import write_picture

@@ -22,7 +22,8 @@ from benchmarks import cases, workload
 from benchmarks.baselines import BASELINES, ORACLES
 from benchmarks.environment import moment, versions
 from benchmarks.intervals import is_steady
-from device.bundle.manifest import MANIFEST, Bundle, open_bundle
+from device.bundle.manifest import MANIFEST
+from device.bundle.open import Bundle, open_bundle
 from device.errors import DeblurkitError
 from device.images.frame import Pixels
 from device.images.quality import psnr, ssim

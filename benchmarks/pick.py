@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from benchmarks.records import OK, Latency, Loop, Pick, Result, Row
 from device import runtimes
-from device.bundle.manifest import MANIFEST, SHIPPED, VARIANTS, Bundle, file_facts, shipped
+from device.bundle.manifest import MANIFEST, VARIANTS, file_facts
+from device.bundle.open import SHIPPED, Bundle, shipped
 from device.errors import GateError, UsageError
 from device.loop import tuned
 from device.loop.tuned import Measured

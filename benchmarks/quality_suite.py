@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import cases
 from benchmarks.baselines import BASELINES, ORACLES
-from device.bundle.manifest import Bundle
+from device.bundle.open import Bundle
 from device.errors import UsageError
 from device.images.degrade import add_noise, gaussian_blur, to_float, to_pixels
 from device.images.frame import Pixels

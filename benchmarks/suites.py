@@ -15,7 +15,7 @@ from benchmarks.combinations import Planned
 from benchmarks.measure import KERAS
 from benchmarks.pick import front, pick
 from benchmarks.records import OK, SCHEMA, Loop, Pick, Result, Row, Sustained
-from device.bundle.manifest import Bundle
+from device.bundle.open import Bundle
 from device.errors import DeblurkitError, GateError, RunError
 from device.loop.tuned import Measured
 

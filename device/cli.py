@@ -9,7 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from device.bundle.manifest import DEFAULT, VARIANTS
+from device.bundle.manifest import VARIANTS
+from device.bundle.open import DEFAULT
 from device.errors import INTERRUPTED, OK
 from device.runtimes import RUNTIMES
 from device.session import Session

@@ -7,7 +7,7 @@ from argparse import Namespace
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
-from device.bundle.manifest import DEFAULT
+from device.bundle.open import DEFAULT
 from device.config import build, nearest
 from device.errors import UsageError
 

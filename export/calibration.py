@@ -12,9 +12,11 @@ import cv2
 import numpy as np
 import onnx
 
+from device.bundle.manifest import TensorSpec
 from device.errors import DataError, ExportError
 from device.images.degrade import KINDS, Camera, to_pixels
-from device.images.frame import PixelCodec, Pixels, TensorSpec
+from device.images.frame import Pixels
+from device.restore.pixel_codec import PixelCodec
 from device.system.console import quiet_stdio
 from export.export_source import Pictures
 from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named

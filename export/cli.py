@@ -7,7 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from device.bundle.manifest import MANIFEST, VARIANTS, open_bundle, writing
+from device.bundle.manifest import MANIFEST, VARIANTS
+from device.bundle.open import open_bundle
+from device.bundle.write import writing
 from device.config import nearest
 from device.errors import OK, BundleError, ExportError, GateError, RunError, UsageError
 from device.images.degrade import BLURS

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from device.bundle.manifest import VARIANTS, Artifact, Bundle, Calibrated, Weights, file_facts, write_manifest
+from device.bundle.manifest import VARIANTS, Artifact, Calibrated, Weights, file_facts
+from device.bundle.open import Bundle
+from device.bundle.write import write_manifest
 from device.errors import BundleError, ExportError, UsageError
-from device.images.frame import PixelCodec
+from device.restore.pixel_codec import PixelCodec
 from device.restore.self_check import scene_pairs
 from device.runtimes import open_runtime
 from export import layer_sensitivity, to_ncnn, to_onnx, to_tflite

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from device.bundle.manifest import Artifact, Bundle, Parity, Quality
+from device.bundle.manifest import Artifact, Parity, Quality, TensorSpec
+from device.bundle.open import Bundle
 from device.images.degrade import to_pixels
-from device.images.frame import PixelCodec, TensorSpec
 from device.images.quality import mean_psnr, psnr
+from device.restore.pixel_codec import PixelCodec
 from device.restore.restorer import Restorer
 from device.restore.self_check import scenes_psnr
 from device.runtimes import open_runtime

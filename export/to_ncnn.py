@@ -17,8 +17,8 @@ from pathlib import Path
 import onnx
 
 from device.bundle.embedded import ENTRY
+from device.bundle.manifest import TensorSpec
 from device.errors import ExportError, RuntimeMissing
-from device.images.frame import TensorSpec
 from device.runtimes import RUNTIMES, installed
 from device.runtimes.ncnn import BIN, PARAM
 

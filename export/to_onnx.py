@@ -11,8 +11,8 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
+from device.bundle.manifest import TensorSpec
 from device.errors import ExportError
-from device.images.frame import TensorSpec
 from device.system.console import quiet_stdio
 from export.calibration import METHODS, PERCENTILE, Reader, output_of
 from export.embedding import readable_onnx

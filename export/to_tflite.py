@@ -9,8 +9,8 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.lite.python.util import modify_model_io_type
 
+from device.bundle.manifest import TensorSpec
 from device.errors import ExportError
-from device.images.frame import TensorSpec
 from device.system.console import quiet_stdio
 from export.export_source import Calibration
 from train.quantise import RESIDUAL, Ranges

@@ -23,13 +23,14 @@ import cv2
 import numpy as np
 
 from benchmarks import cases
+from device.bundle.manifest import TensorSpec
 from device.images.degrade import BLURS
-from device.images.frame import PixelCodec, TensorSpec
-from device.images.picture import write_atomically
 from device.images.quality import psnr
 from device.images.scenes import dead_leaves
+from device.restore.pixel_codec import PixelCodec
 from device.runtimes import open_runtime
 from device.system.console import start_logging, table
+from device.system.files import write_atomically
 from export import to_tflite
 from train import accelerator, data, fit, presets, quantise, run_folder
 from train.presets import Recipe, UNet

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/rigs")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
 from result_parts import measured_times  # noqa: E402
 

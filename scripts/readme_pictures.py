@@ -12,7 +12,7 @@ import skimage.data
 from matplotlib.figure import Figure
 
 from benchmarks.baselines import BASELINES, ORACLES
-from device.bundle.manifest import open_bundle
+from device.bundle.open import open_bundle
 from device.images.degrade import (
     Kernel,
     add_noise,

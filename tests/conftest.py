@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import deblurkit
-from device.bundle.manifest import SHIPPED, Bundle, open_bundle
+from device.bundle.open import SHIPPED, Bundle, open_bundle
 from device.images.frame import Pixels
 from device.images.picture import write_picture
 from device.images.scenes import chart, dead_leaves
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "rigs"))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
 
 # One browser for all tests: two cannot run side by side.
 from page_parts import browser, visit  # noqa: F401

@@ -17,8 +17,8 @@ from keras import ops
 from tqdm import tqdm
 
 from device.errors import DataError
-from device.images.picture import write_atomically
 from device.images.quality import largest_channel_accuracy, mean_psnr
+from device.system.files import write_atomically
 from train import accelerator, figures, quantise
 from train.data import Batch, Batches, prefetched
 from train.distil import Teacher

@@ -15,7 +15,7 @@ import numpy as np
 from keras import layers, ops
 
 from device.errors import BundleError
-from device.images.picture import write_atomically
+from device.system.files import write_atomically
 
 RANGES = "ranges.json"
 Ranges = dict[str, tuple[float, float]]

@@ -10,11 +10,11 @@ from zipfile import BadZipFile
 import keras
 import numpy as np
 
-from device.bundle.manifest import open_bundle
+from device.bundle.open import open_bundle
 from device.config import build
 from device.errors import BundleError, DataError, UsageError
 from device.images.degrade import Camera
-from device.images.picture import write_atomically
+from device.system.files import write_atomically
 from train import net2net
 from train.presets import Architecture, Recipe, architecture_from
 from train.reparameterise import fold

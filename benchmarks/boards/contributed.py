@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.boards import plausible
 from benchmarks.records import OK, Result, Row, as_json, from_json
 from device.errors import DataError, UsageError
-from device.images.picture import write_atomically
 from device.system.console import new_parser, print_json, start_logging, table
+from device.system.files import write_atomically
 
 MOST_MIB = 4
 _MOST_READ_MIB = 64

@@ -9,8 +9,8 @@ from typing import Any
 from benchmarks.records import OK, Result, Row, as_json
 from benchmarks.report import wording
 from benchmarks.report.wording import ms, number
-from device.images.picture import write_atomically
 from device.system.console import table
+from device.system.files import write_atomically
 
 HEADER = [
     "what", "p50 ms", "[95 %]", "p95", "p99", "jitter", "load", "first", "MiB", "agrees dB", "gain dB", "sharp-in dB", "front",

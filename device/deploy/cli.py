@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from device.bundle.manifest import Bundle
+from device.bundle.open import Bundle
 from device.deploy import payload, preflight, wheels
 from device.deploy.ssh import Board, File, Refusal
 from device.errors import OK, RunError, UsageError

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import device
-from device.bundle.manifest import MANIFEST, Bundle, open_bundle, shipped
+from device.bundle.manifest import MANIFEST
+from device.bundle.open import Bundle, open_bundle, shipped
 from device.deploy.board.paths import HOME
 from device.deploy.board.receive import BROUGHT, SUMS
 from device.deploy.preflight import Facts

@@ -65,7 +65,7 @@ def picamera2() -> Iterator[Finding]:
 
 def camera() -> Iterator[Finding]:
     """The first camera. Asked for in another process: libcamera keeps threads, and may hang."""
-    code, said = _ask("from device.sources.camera import first_camera; print(first_camera())")
+    code, said = _ask("from device.sources.open_camera import first_camera; print(first_camera())")
     lines = said.strip().splitlines() or [f"ended with {code}"]
     if code == 0:
         yield Finding("camera", "ok", lines[-1])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 import device.runtimes
-from device.bundle.manifest import open_bundle, shipped
+from device.bundle.open import open_bundle, shipped
 from device.doctor.finding import Finding
 from device.errors import DataError, DeblurkitError
 from device.loop import tuned

@@ -1,7 +1,5 @@
 """Pictures from and to files, for every command: any usual format in, 8-bit R G B; written aside, synced and renamed."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -9,6 +7,7 @@ import numpy as np
 
 from device.errors import DataError, RunError
 from device.images.frame import Pixels
+from device.system.files import write_atomically
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v")
@@ -86,23 +85,6 @@ def encode_picture(pixels: Pixels, suffix: str, jpeg_quality: int = 95) -> bytes
 def write_picture(path: str | Path, pixels: Pixels) -> None:
     """Write R G B pixels to `path` in the format of its suffix, atomically."""
     write_atomically(path, encode_picture(pixels, Path(path).suffix))
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write aside, sync, rename: after a power cut the file is the old one or the new one, never half. Raises RunError."""
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        with suppress(OSError):  # where there is no such folder, or no room for a name, there is nothing to remove
-            aside.unlink()
-        raise RunError(f"{path}: cannot be written: {error.strerror}; free some space or choose another place") from error
 
 
 def _on_white(decoded: object) -> Pixels | None:

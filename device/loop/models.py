@@ -10,17 +10,15 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-
-from device.bundle.manifest import open_bundle, shipped
+from device.bundle.open import open_bundle, shipped
 from device.controls import Choice
 from device.errors import BundleError, RunError, UsageError
-from device.images.frame import NOT_RESTORED, Frame, Image, Restored, pixels_of
+from device.images.frame import NOT_RESTORED, Frame, Restored
 from device.images.overlay import stamp
-from device.images.yuv import Yuv
 from device.restore import self_check
+from device.restore.region import restore_region
 from device.restore.restorer import Restorer
 from device.runtimes import RUNTIMES, formats, installed
 from device.telemetry import Telemetry
@@ -77,7 +75,7 @@ class Lineup:
         self._take_over()
         self._at_work = self.restorer(model)
         try:
-            return Restored(frame, self._part(frame.image, self._at_work))
+            return Restored(frame, restore_region(frame.image, self._roi_xywh, self._at_work))
         except UsageError:  # a region outside the picture: no runtime mends that
             raise
         except Exception as error:
@@ -201,24 +199,6 @@ class Lineup:
                 restorer.close()
             raise
         return opened
-
-    def _part(self, image: Image, restorer: Restorer) -> Image:
-        if self._roi_xywh is None:
-            return restorer.restore(image)
-        height, width = image.shape[:2]
-        x, y, right, bottom = self._roi_xywh[0], self._roi_xywh[1], sum(self._roi_xywh[0::2]), sum(self._roi_xywh[1::2])
-        if x >= width or y >= height:
-            raise UsageError(f"roi {','.join(map(str, self._roi_xywh))}: lies outside the picture of {width}x{height}")
-        if isinstance(image, Yuv):
-            image = image.in_full_range()
-            part = restorer.restore(replace(image, y=image.y[y:bottom, x:right])) if restorer.luma else None
-            if isinstance(part, Yuv):
-                whole = image.y.copy()
-                whole[y:bottom, x:right] = part.y
-                return replace(image, y=whole)
-        pixels = pixels_of(image).copy()
-        pixels[y:bottom, x:right] = restorer.restore(np.ascontiguousarray(pixels[y:bottom, x:right]))  # type: ignore[assignment]
-        return pixels
 
     def close(self) -> None:
         """Free the models; closing twice is safe."""

@@ -12,14 +12,15 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from device.bundle.manifest import MANIFEST, open_bundle
+from device.bundle.manifest import MANIFEST
+from device.bundle.open import open_bundle
 from device.config import build
 from device.errors import BundleError, DataError, RunError
-from device.images.picture import write_atomically
 from device.loop.models import Model
 from device.runtimes import RUNTIMES, formats, installed
 from device.settings import SMALLER, Settings
 from device.system import board
+from device.system.files import write_atomically
 from device.system.paths import state_folder
 
 SCHEMA = 1

@@ -10,11 +10,13 @@ from typing import overload
 import cv2
 import numpy as np
 
-from device.bundle.manifest import Artifact, Bundle
+from device.bundle.manifest import Artifact
+from device.bundle.open import Bundle
 from device.errors import BundleError
-from device.images.frame import Image, PixelCodec, Pixels, pixels_of
+from device.images.frame import Image, Pixels, pixels_of
 from device.images.yuv import Plane, Yuv
 from device.restore import tiling
+from device.restore.pixel_codec import PixelCodec
 from device.runtimes import first_installed, formats, open_runtime
 from device.telemetry import Telemetry
 

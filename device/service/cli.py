@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from device.errors import OK, RunError, UsageError
-from device.images.picture import write_atomically
 from device.service import status, systemd_unit
 from device.system.console import new_parser, print_json, start_logging
+from device.system.files import write_atomically
 
 EXAMPLE = "sudo deblurkit service install --lan\n  sudo deblurkit service status"
 UNIT = "etc/systemd/system/deblurkit.service"

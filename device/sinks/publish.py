@@ -26,7 +26,7 @@ from device.errors import RunError
 from device.images.frame import Restored
 from device.images.yuv import Yuv
 from device.sinks.h264 import MISSING, Form, form_of, planes_of
-from device.sources.camera import without_password, without_secrets
+from device.system.address import without_password, without_secrets
 
 log = logging.getLogger(__name__)
 CONNECTED = b"connected\n"

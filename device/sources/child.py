@@ -28,9 +28,10 @@ from typing import Any
 from device.errors import DeblurkitError, UsageError
 from device.images.frame import Frame
 from device.settings import CameraSettings
-from device.sources.camera import Camera, rotated, without_password, without_secrets
+from device.sources.camera import Camera, rotated
 from device.sources.checks import BadFrame, Stillness, check_image
 from device.sources.ring import SLOTS, Ring, layout_of
+from device.system.address import without_password, without_secrets
 
 Opener = Callable[[str, CameraSettings], Camera]
 _BAD_EVERY_S = 0.1  # how often thrown away frames are reported

@@ -19,9 +19,10 @@ import cv2
 
 from device.errors import CameraLost, UsageError
 from device.images.frame import Frame
-from device.sources.camera import Camera, without_password
+from device.sources.camera import Camera
 from device.sources.checks import BadFrame
 from device.sources.mjpeg import decode_jpeg, parts_of
+from device.system.address import without_password
 
 _ANSWER_S = 5.0  # to connect, and to each answer
 _LOGGED = 4096  # bytes of what FFmpeg printed that go on to the log

@@ -18,8 +18,8 @@ from typing import Any
 import device
 from device.images.frame import Frame, Shot
 from device.settings import CameraSettings
-from device.sources.camera import without_password, without_secrets
 from device.sources.ring import Layout, Ring
+from device.system.address import without_password, without_secrets
 
 log = logging.getLogger(__name__)
 _ROOT = str(Path(device.__file__).resolve().parent.parent)

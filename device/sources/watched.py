@@ -18,11 +18,11 @@ from device.images.frame import NO_VIDEO, Frame
 from device.images.overlay import no_video
 from device.settings import CameraSettings
 from device.sources import Status
-from device.sources.camera import without_password
 from device.sources.process import Bad, CameraProcess, Delivered, Lost, Message, Opened, Ready
+from device.system.address import without_password
 
 log = logging.getLogger(__name__)
-OPENER = "device.sources.camera:open_camera"
+OPENER = "device.sources.open_camera:open_camera"
 SILENCE_S = 2.5  # without a good frame, then it is opened again
 STARTING_S = 60.0  # that a process may take to import its libraries: 2 s on a board, 20 on an emulated one that is busy
 OPENING_S = 10.0  # to the first good frame: a network camera may send a whole picture only every few seconds

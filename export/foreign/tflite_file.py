@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from device.bundle.manifest import TensorSpec
 from device.errors import BundleError, ExportError
-from device.images.frame import TensorSpec
 from device.system.console import quiet_stdio
 from export import to_tflite
 from export.export_source import Calibration, Pictures

@@ -43,7 +43,7 @@ on_board() {
     inside cortex-a76 .venv/bin/python -m pip install -qq --disable-pip-version-check --no-index \
         "$(cd "$work" && ls deblurkit-*.whl)[live,onnx]"
     for core in "${cores[@]}"; do
-        tests=(tests/aarch64)
+        tests=(tests/rigs/aarch64)
         [ "$core" != "$2" ] || tests+=(tests/device)
         inside "$core" AARCH64_RIG="$core" AARCH64_PICTURES="$home/pictures.npz" .venv/bin/python -m pytest -q -p no:cacheprovider \
             --durations=5 "${tests[@]}"
@@ -55,7 +55,7 @@ for part in "${parts[@]}"; do [ "$part" = budget ] || systems+=("$part"); done
 if [ ${#systems[@]} -gt 0 ]; then
     for system in "${systems[@]}"; do "$here/root.sh" "$system" > /dev/null; done
     "$PYTHON" -m build --wheel --no-isolation --outdir "$work" "$checkout" > "$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
-    (cd "$checkout" && PYTHONPATH=$checkout "$PYTHON" tests/rigs/arm_pictures.py "$work/pictures.npz")
+    (cd "$checkout" && PYTHONPATH=$checkout "$PYTHON" tests/support/arm_pictures.py "$work/pictures.npz")
     running=()
     for system in "${systems[@]}"; do
         on_board "$system" "${unit_core[$system]}" > "$work/$system.log" 2>&1 &

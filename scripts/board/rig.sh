@@ -80,4 +80,4 @@ wheel=$(echo "$work"/deblurkit-*.whl)
 made disk "$here/install.sh $(readlink "$work/root") $wheel" "$here"/{install.sh,board.toml} "$wheel" <(readlink "$work/root")
 
 cd "$checkout"
-BOARD_RIG=$work BOARD_FORM=$form "$PYTHON" -m pytest -p no:cacheprovider tests/board "$@"
+BOARD_RIG=$work BOARD_FORM=$form "$PYTHON" -m pytest -p no:cacheprovider tests/rigs/board "$@"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from counting import HOME, Measurement, Row
 
-from device.bundle.manifest import Bundle, open_bundle
+from device.bundle.open import Bundle, open_bundle
 
 TOLERANCE = 0.03
 """Of a count, and of our own part of a frame. Both repeat to 0.1 %."""

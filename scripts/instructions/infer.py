@@ -82,7 +82,7 @@ def whole(what: str, runtime: str, file: str, width: int, height: int) -> Infer:
     """A frame from pixels to pixels, by the device package itself."""
     import cv2
 
-    from device.bundle.manifest import open_bundle
+    from device.bundle.open import open_bundle
     from device.images.yuv import Yuv
     from device.restore.restorer import Restorer
 

@@ -18,13 +18,13 @@ case $what in
     # libcamera 0.3.2, as Bookworm had it in late 2024 with picamera2 0.3.22. simplejpeg 1.7.2 is compiled against
     # numpy 1, as the one of Raspberry Pi's archive: that is what numpy 2 breaks.
     imports-bookworm)
-        suite=bookworm python=3.11 constraints=constraints/bookworm.txt tests=tests/picamera/test_imports.py
+        suite=bookworm python=3.11 constraints=constraints/bookworm.txt tests=tests/rigs/picamera/test_imports.py
         wheels='picamera2==0.3.22 simplejpeg==1.7.2 v4l2-python3 videodev2' ;;
     # 0.4.0 of Trixie itself has no virtual camera that keeps time.
     imports-trixie | virtual)
-        suite=trixie python=3.13 constraints=constraints/constraints.txt tests=tests/picamera/test_imports.py
+        suite=trixie python=3.13 constraints=constraints/constraints.txt tests=tests/rigs/picamera/test_imports.py
         wheels='picamera2==0.3.38 simplejpeg==1.9.0 videodev2==0.0.4 OpenEXR'
-        [ "$what" = virtual ] && tests=tests/picamera/test_virtual_camera.py ;;
+        [ "$what" = virtual ] && tests=tests/rigs/picamera/test_virtual_camera.py ;;
     *) echo "usage: $0 virtual|imports-bookworm|imports-trixie [pytest arguments]" >&2; exit 2 ;;
 esac
 shift

@@ -118,4 +118,4 @@ done
 [ -n "$booted" ] || { tail -n 20 "$work/boot.log" >&2; cannot "Debian $suite does not boot in a container here"; }
 
 cd "$checkout"
-SERVICE_RIG="$leader:$venv/bin/deblurkit" SERVICE_WHEELS="$root/wheels" "$host_python" -m pytest -p no:cacheprovider tests/service "$@"
+SERVICE_RIG="$leader:$venv/bin/deblurkit" SERVICE_WHEELS="$root/wheels" "$host_python" -m pytest -p no:cacheprovider tests/rigs/service "$@"

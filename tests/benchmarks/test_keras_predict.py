@@ -13,7 +13,9 @@ import pytest
 from benchmarks import workload
 from benchmarks.keras_predict import KerasPredict
 from benchmarks.measure import KERAS, Job, measure
-from device.bundle.manifest import Bundle, Weights, file_facts, open_bundle, write_manifest
+from device.bundle.manifest import Weights, file_facts
+from device.bundle.open import Bundle, open_bundle
+from device.bundle.write import write_manifest
 from device.errors import BundleError, RuntimeMissing
 from device.images.frame import Pixels
 from device.images.scenes import chart

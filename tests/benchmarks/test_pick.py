@@ -11,7 +11,8 @@ from benchmarks import pick as rules
 from benchmarks.environment import machine
 from benchmarks.pick import as_measured, front
 from benchmarks.records import SCHEMA, Agreement, CaseQuality, Estimate, Latency, Loop, Pick, Result, Row
-from device.bundle.manifest import MANIFEST, SHIPPED, file_facts, open_bundle
+from device.bundle.manifest import MANIFEST, file_facts
+from device.bundle.open import SHIPPED, open_bundle
 from device.errors import GateError, UsageError
 from device.loop import tuned
 from device.loop.tuned import Measured

@@ -16,7 +16,8 @@ from benchmarks import combinations, rounds, workload
 from benchmarks.combinations import Interpreter, Planned
 from benchmarks.records import FAILED, MISSING, OK, WRONG, Row
 from benchmarks.rounds import Measurements
-from device.bundle.manifest import Bundle, file_facts, open_bundle
+from device.bundle.manifest import file_facts
+from device.bundle.open import Bundle, open_bundle
 from device.errors import UsageError
 
 HERE = Interpreter(sys.executable, frozenset({"litert", "onnxruntime", "opencv_dnn"}))

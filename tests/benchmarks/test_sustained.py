@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import combinations, sustained, workload
 from benchmarks.records import Second
-from device.bundle.manifest import open_bundle
+from device.bundle.open import open_bundle
 
 
 def curve(*fps: float, throttled: tuple[str, ...] | None = None, at: int = -1) -> list[Second]:

@@ -13,7 +13,7 @@ for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
     pytest.importorskip(needed)
 pytestmark = pytest.mark.keras
 
-from device.bundle.manifest import open_bundle  # noqa: E402
+from device.bundle.open import open_bundle  # noqa: E402
 from device.errors import DataError  # noqa: E402
 from device.images.degrade import to_float, to_pixels  # noqa: E402
 from device.images.picture import read_picture, write_picture  # noqa: E402

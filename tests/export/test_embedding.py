@@ -23,7 +23,9 @@ from ai_edge_litert import schema_py_generated as schema  # noqa: E402
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
 from device.bundle.embedded import read_contract  # noqa: E402
-from device.bundle.manifest import Artifact, Bundle, Manifest, file_facts, open_bundle, write_manifest  # noqa: E402
+from device.bundle.manifest import Artifact, Manifest, file_facts  # noqa: E402
+from device.bundle.open import Bundle, open_bundle  # noqa: E402
+from device.bundle.write import write_manifest  # noqa: E402
 from device.errors import ExportError  # noqa: E402
 from device.images.frame import Pixels  # noqa: E402
 from device.restore.restorer import Restorer  # noqa: E402

@@ -19,7 +19,8 @@ for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
 pytestmark = pytest.mark.keras
 
 import deblurkit  # noqa: E402
-from device.bundle.manifest import Bundle, file_facts, open_bundle  # noqa: E402
+from device.bundle.manifest import file_facts  # noqa: E402
+from device.bundle.open import Bundle, open_bundle  # noqa: E402
 from device.errors import ExportError  # noqa: E402
 from device.images.degrade import to_float, to_pixels  # noqa: E402
 from device.images.quality import psnr  # noqa: E402

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.keras
 import onnx  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from device.bundle.manifest import VARIANTS, Artifact, Bundle, Calibrated, file_facts, open_bundle  # noqa: E402
+from device.bundle.manifest import VARIANTS, Artifact, Calibrated, file_facts  # noqa: E402
+from device.bundle.open import Bundle, open_bundle  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from device.restore.restorer import Restorer  # noqa: E402
 from export import gate, to_onnx, to_tflite  # noqa: E402

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from device.bundle.manifest import open_bundle
+from device.bundle.open import open_bundle
 from device.images.frame import Pixels
 from device.restore.restorer import Restorer
 

@@ -20,7 +20,8 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from device.bundle.embedded import read_contract
-from device.bundle.manifest import Artifact, Bundle, file_facts, open_bundle
+from device.bundle.manifest import Artifact, file_facts
+from device.bundle.open import Bundle, open_bundle
 from device.errors import BundleError, ExportError, RuntimeMissing
 from device.images.frame import Pixels
 from device.images.quality import psnr

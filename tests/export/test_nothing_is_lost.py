@@ -15,7 +15,7 @@ for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
     pytest.importorskip(needed)
 pytestmark = pytest.mark.keras
 
-from device.bundle.manifest import open_bundle  # noqa: E402
+from device.bundle.open import open_bundle  # noqa: E402
 
 Command = Callable[..., Any]
 

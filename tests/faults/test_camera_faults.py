@@ -22,7 +22,7 @@ from device.sources import watched
 from device.sources.watched import Watched
 
 ROOT = Path(__file__).resolve().parents[2]
-RIGS = ROOT / "tests" / "rigs"
+RIGS = ROOT / "tests" / "support"
 NOTICED_S, BACK_S = 3.0, 5.0
 SLACK_S = 2.0  # two cores that others use too
 Record = Callable[[str, object], None]
@@ -88,7 +88,7 @@ def survive(
         viewer.end()
 
 
-# A camera on a cable, whose driver fails in every way (tests/rigs/fake_cameras.py)
+# A camera on a cable, whose driver fails in every way (tests/support/fake_cameras.py)
 
 
 @pytest.mark.parametrize(

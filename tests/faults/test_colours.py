@@ -1,6 +1,6 @@
 """Red and blue are easily exchanged, and nobody notices on grey walls: one chart through every file source, runtime and sink.
 
-Cameras have the same chart in their own tests: the network's in tests/device/test_network.py, picamera2's in tests/picamera.
+Cameras have the same chart in their own tests: tests/device/sources/test_network.py, tests/rigs/picamera.
 """
 
 import json

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from device.bundle.manifest import open_bundle
+from device.bundle.open import open_bundle
 
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow")

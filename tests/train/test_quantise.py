@@ -11,7 +11,7 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
-from device.bundle.manifest import open_bundle  # noqa: E402
+from device.bundle.open import open_bundle  # noqa: E402
 from device.errors import BundleError  # noqa: E402
 from device.images.degrade import to_float  # noqa: E402
 from device.images.picture import write_picture  # noqa: E402

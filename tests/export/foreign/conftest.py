@@ -10,8 +10,8 @@ import pytest
 
 from device.errors import BundleError
 from device.images.degrade import to_float
-from device.images.frame import PixelCodec
 from device.images.scenes import chart, dead_leaves
+from device.restore.pixel_codec import PixelCodec
 from device.runtimes import open_runtime
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.keras
 
 from keras import layers  # noqa: E402
 
-from device.bundle.manifest import open_bundle  # noqa: E402
+from device.bundle.open import open_bundle  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from device.restore.restorer import Restorer  # noqa: E402
 from export import to_tflite  # noqa: E402

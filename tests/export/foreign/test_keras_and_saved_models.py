@@ -17,8 +17,8 @@ import onnx  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from keras import layers  # noqa: E402
 
+from device.bundle.manifest import TensorSpec  # noqa: E402
 from device.images.degrade import to_float  # noqa: E402
-from device.images.frame import TensorSpec  # noqa: E402
 from device.images.quality import psnr  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from export import to_onnx, to_tflite  # noqa: E402

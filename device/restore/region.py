@@ -1,0 +1,33 @@
+"""Restore one rectangle of a picture and leave the rest as it came."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from device.errors import UsageError
+from device.images.frame import Image, pixels_of
+from device.images.yuv import Yuv
+from device.restore.restorer import Restorer
+
+
+def restore_region(image: Image, roi_xywh: tuple[int, int, int, int] | None, restorer: Restorer) -> Image:
+    """The picture with the region (x, y, width, height in pixels) restored; None restores all of it.
+
+    A region that reaches over the edge is cut there. Raises UsageError for one that lies outside the picture.
+    """
+    if roi_xywh is None:
+        return restorer.restore(image)
+    height, width = image.shape[:2]
+    x, y, right, bottom = roi_xywh[0], roi_xywh[1], sum(roi_xywh[0::2]), sum(roi_xywh[1::2])
+    if x >= width or y >= height:
+        raise UsageError(f"roi {','.join(map(str, roi_xywh))}: lies outside the picture of {width}x{height}")
+    if isinstance(image, Yuv):
+        image = image.in_full_range()
+        restored = restorer.restore(replace(image, y=image.y[y:bottom, x:right])) if restorer.luma else None
+        if isinstance(restored, Yuv):
+            luma = image.y.copy()
+            luma[y:bottom, x:right] = restored.y
+            return replace(image, y=luma)
+    pixels = pixels_of(image).copy()
+    pixels[y:bottom, x:right] = restorer.restore(np.ascontiguousarray(pixels[y:bottom, x:right]))  # type: ignore[assignment]
+    return pixels
