@@ -93,7 +93,7 @@ def make_pictures(
 
 def always_blurred(blur: Camera) -> Camera:
     """The same mixture without its sharp pictures: those would hide in a mean what 8 bits cost the blurred ones."""
-    odds = [0.0 if kind == "sharp" else share for kind, share in zip(KINDS, blur.odds, strict=True)]
+    odds = [0.0 if kind == "sharp" else share for kind, share in zip(KINDS, blur.all_odds, strict=True)]
     return replace(blur, odds=tuple(share / sum(odds) for share in odds)) if sum(odds) else blur
 
 

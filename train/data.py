@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from device.blur.psf import BLIND, Psf
 from device.errors import DataError
 from device.images.degrade import Camera, to_float, to_luma
 from device.images.frame import Pixels
@@ -227,10 +228,7 @@ class Patches:
 
     def _blurred_crop(self, index: int) -> tuple[Pixels, Pixels]:
         rng = np.random.default_rng([self._seed, index, 1])
-        picture = self._pictures[int(rng.choice(len(self._pictures), p=self._odds))]
-        height, width = (max(self._patch, min(_CROP_PX, side)) for side in picture.size_hw)
-        top = int(rng.integers(0, picture.size_hw[0] - height + 1))
-        left = int(rng.integers(0, picture.size_hw[1] - width + 1))
+        picture, top, left, height, width = self._place(rng)
         blurred, sharp = picture.blurred, picture.sharp
         if blurred is not None:
             inside = np.s_[top : top + height, left : left + width]
@@ -239,6 +237,14 @@ class Patches:
         crop = crop_with_margin(sharp, top, left, height, width, margin)
         inside = np.s_[margin : margin + height, margin : margin + width]
         return self._blur.degrade(crop, rng, trim=margin), crop[inside].copy()
+
+    def _place(self, rng: np.random.Generator) -> tuple[Photograph, int, int, int, int]:
+        """A picture, and top, left, height and width of a crop of it."""
+        picture = self._pictures[int(rng.choice(len(self._pictures), p=self._odds))]
+        height, width = (max(self._patch, min(_CROP_PX, side)) for side in picture.size_hw)
+        top = int(rng.integers(0, picture.size_hw[0] - height + 1))
+        left = int(rng.integers(0, picture.size_hw[1] - width + 1))
+        return picture, top, left, height, width
 
     def _draw(self, blurred: Crop, sharp: Crop, rng: np.random.Generator) -> tuple[Crop, Crop]:
         top = int(rng.integers(0, sharp.shape[0] - self._patch + 1))
@@ -297,13 +303,21 @@ class WholePictures:
 
 
 def fixed_pairs(pictures: Sequence[Photograph], blur: Camera, *, side: int, whole: bool, multiple: int, seed: int) -> Batch:
+    """The pairs of `fixed_pairs_with_psfs`."""
+    return fixed_pairs_with_psfs(pictures, blur, side=side, whole=whole, multiple=multiple, seed=seed)[0]
+
+
+def fixed_pairs_with_psfs(
+    pictures: Sequence[Photograph], blur: Camera, *, side: int, whole: bool, multiple: int, seed: int
+) -> tuple[Batch, list[Psf]]:
     """One pair a picture, the same in every epoch and run: the middle of it, or (`whole`) all of it resized to `side`.
 
-    The middle is at most `side` pixels wide and high, the same for all pictures and a multiple of `multiple`.
+    The middle is at most `side` pixels wide and high, the same for all pictures and a multiple of `multiple`. The PSFs are blind
+    where the partner is real, or no PSF holds for the whole picture.
     """
     if not whole:
         side = min(side, *(min(p.size_hw) for p in pictures)) // multiple * multiple
-    blurred, sharp = [], []
+    blurred, sharp, psfs = [], [], []
     for i, picture in enumerate(pictures):
         rng = np.random.default_rng([seed, i])
         clear, real = picture.sharp, picture.blurred
@@ -314,15 +328,17 @@ def fixed_pairs(pictures: Sequence[Photograph], blur: Camera, *, side: int, whol
             margin = blur.margin_px
             full = crop_with_margin(clear, top, left, side, side, margin)
         inside = np.s_[margin : margin + side, margin : margin + side]
+        psf = BLIND
         if real is None:
-            soft = blur.degrade(full, rng, trim=margin)  # type: ignore[arg-type]
+            soft, psf = blur.degrade_with_psf(full, rng, trim=margin)  # type: ignore[arg-type]
         elif whole:
             soft = cv2.resize(real, (side, side), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         else:
             soft = real[top : top + side, left : left + side]
+        psfs.append(psf)
         blurred.append(to_float(soft))
         sharp.append(to_float(full[inside]))  # type: ignore[index, arg-type]
-    return np.stack(blurred), np.stack(sharp)
+    return (np.stack(blurred), np.stack(sharp)), psfs
 
 
 def crop_with_margin(pixels: Pixels, top: int, left: int, height: int, width: int, margin: int) -> Pixels:

@@ -5,16 +5,26 @@ lens or a shaking hand happens in linear light, before the sensor adds noise and
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from device.blur.kernels import (
+    Kernel,
+    both,
+    disk_kernel,
+    gaussian_kernel,
+    gaussian_taps,
+    lens_kernel,
+    line_kernel,
+    shake_kernel,
+)
+from device.blur.psf import BLIND, Psf
 from device.images.frame import Pixels
 
 Plane = NDArray[np.float32]
-Kernel = NDArray[np.float64]
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of R, G and B (ITU-R BT.601)."""
@@ -22,51 +32,6 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # IEC 61966-2-1, for 8-bit values.
 _CODES = np.arange(256) / 255
 _LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def gaussian_taps(sigma: float) -> NDArray[np.float64]:
-    """The 1-D Gaussian of standard deviation `sigma` pixels, cut at 4 sigma, summing to 1."""
-    reach = math.ceil(4 * sigma)
-    taps = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
-    return taps / taps.sum()
-
-
-def gaussian_kernel(sigma_x: float, sigma_y: float, angle: float) -> Kernel:
-    """An anisotropic Gaussian, standard deviations in pixels, turned by `angle` radians, cut at 4 of the larger."""
-    reach = math.ceil(4 * max(sigma_x, sigma_y))
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    kernel = np.exp(-0.5 * ((along / sigma_x) ** 2 + (across / sigma_y) ** 2))
-    return kernel / kernel.sum()
-
-
-def disk_kernel(radius: float, over: int = 8) -> Kernel:
-    """A defocused lens: a disk of `radius` pixels, anti-aliased by `over` sub-pixels a side."""
-    size = 2 * math.ceil(radius) + 3
-    at = (np.arange(size * over) + 0.5) / over - size / 2
-    inside = (at[:, None] ** 2 + at[None] ** 2 <= radius**2).astype(np.float64)
-    kernel = inside.reshape(size, over, size, over).mean((1, 3))
-    return kernel / kernel.sum()
-
-
-def shake_kernel(length: float, rng: np.random.Generator) -> Kernel:
-    """A shaking hand: a smooth random path of about `length` pixels, uneven in speed, centred on its centroid.
-
-    Direction is a random walk (0.28 rad a pixel), drawn with sub-pixel weights, 16 points a pixel.
-    """
-    steps = max(16, round(16 * length))
-    angle = np.cumsum(rng.normal(0, 0.07, steps)) + rng.uniform(0, 2 * np.pi)
-    speed = length / steps * (1 + 0.5 * np.sin(np.linspace(0, rng.uniform(3, 9), steps) + rng.uniform(0, 6)))
-    x, y = np.cumsum(np.cos(angle) * speed), np.cumsum(np.sin(angle) * speed)
-    x, y = x - x.mean(), y - y.mean()
-    reach = math.ceil(max(np.abs(x).max(), np.abs(y).max())) + 1
-    x, y = x + reach, y + reach
-    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
-    for dx in (0, 1):
-        for dy in (0, 1):
-            np.add.at(kernel, (top + dy, left + dx), np.abs(1 - dx - (x - left)) * np.abs(1 - dy - (y - top)))
-    return kernel / kernel.sum()
 
 
 def convolve(picture: Plane, kernel: Kernel) -> Plane:
@@ -137,7 +102,7 @@ def moving_object(linear: Plane, mask: Plane, kernel: Kernel) -> Plane:
     return convolve(linear * mask, kernel) + (1 - cover) * linear
 
 
-KINDS = ("sharp", "gaussian", "literature", "defocus", "motion", "mixed", "object", "rolling")
+KINDS = ("sharp", "gaussian", "literature", "defocus", "motion", "mixed", "object", "rolling", "line", "lens")
 
 
 @dataclass(frozen=True)
@@ -147,10 +112,11 @@ class Camera:
     If noise and compression depended on the blur, a model would learn to tell the cases by their noise.
     """
 
-    odds: tuple[float, ...] = (0.15, 0.09, 0.18, 0.16, 0.26, 0.06, 0.06, 0.04)
-    """Chance of each of KINDS: sharp; Gaussian in linear light (half of them anisotropic); Gaussian on sRGB values, as the
-    classical literature has it; defocus; hand-shake; hand-shake on defocus; an object that moves before a still
-    background; a shake that changes from row to row, as a rolling shutter shows it."""
+    odds: tuple[float, ...] = (0.11, 0.10, 0.14, 0.16, 0.20, 0.06, 0.04, 0.02, 0.11, 0.06)
+    """Chance of each of KINDS, in their order; kinds that are left out at the end never come: sharp; Gaussian in linear light
+    (half of them anisotropic); Gaussian on sRGB values, as the classical literature has it; defocus; hand-shake; hand-shake on
+    defocus; an object that moves before a still background; a shake that changes from row to row, as a rolling shutter shows
+    it; straight motion; a lens between a Gaussian and a disk."""
     sigma_px: tuple[float, float] = (0.3, 4.0)
     """Standard deviation of Gaussians."""
     radius_px: tuple[float, float] = (0.5, 6.0)
@@ -176,19 +142,24 @@ class Camera:
 
     def degrade(self, sharp: Pixels, rng: np.random.Generator, trim: int = 0) -> Pixels:
         """Blur `sharp` (height, width, 3), trim `trim` pixels from every side, then add what sensor and camera add."""
-        kind = KINDS[int(rng.choice(len(KINDS), p=self.odds))]
+        return self.degrade_with_psf(sharp, rng, trim)[0]
+
+    def degrade_with_psf(self, sharp: Pixels, rng: np.random.Generator, trim: int = 0) -> tuple[Pixels, Psf]:
+        """The same, and the PSF that was drawn; a blind one where none holds for the whole picture, or nothing was blurred."""
+        kind = KINDS[int(rng.choice(len(KINDS), p=self.all_odds))]
         noise = max(0.0, rng.uniform(self.noise[0] - (self.noise[1] - self.noise[0]) / 2, self.noise[1]))
+        seen_noise = noise
         of_sensor = rng.random() < self.sensor_share
         amount = max(0.0, rng.uniform(self.sharpening[0] - (self.sharpening[1] - self.sharpening[0]), self.sharpening[1]))
         through_jpeg = rng.random() < self.jpeg_share
         quality = int(rng.integers(self.jpeg_quality[0], self.jpeg_quality[1] + 1))
         bright = rng.random() < self.highlight_share
         inside = np.s_[trim : sharp.shape[0] - trim, trim : sharp.shape[1] - trim]
+        psf = self._psf(kind, rng)
         if kind in ("sharp", "literature"):
-            srgb = to_float(sharp) if kind == "sharp" else gaussian_blur(to_float(sharp), rng.uniform(*self.sigma_px))
-            srgb = srgb[inside]
+            srgb = (to_float(sharp) if psf.is_blind else gaussian_blur(to_float(sharp), psf.size_px))[inside]
         else:
-            linear = self._optics(to_linear(sharp), kind, bright, rng)[inside]
+            linear = self._optics(to_linear(sharp), kind, psf, bright, rng)[inside]
             if of_sensor and noise:  # a mid-grey of 0.18 then has about half of it on sRGB values
                 linear = add_sensor_noise(linear, 0.7 * noise**2, 0.2 * noise, rng)
                 noise = 0.0
@@ -198,32 +169,51 @@ class Camera:
         if amount:
             srgb = sharpen(srgb, amount)
         pixels = to_pixels(np.ascontiguousarray(srgb))
-        return jpeg(pixels, quality) if through_jpeg else pixels
+        return jpeg(pixels, quality) if through_jpeg else pixels, replace(psf, noise=seen_noise)
 
-    def _optics(self, linear: Plane, kind: str, bright: bool, rng: np.random.Generator) -> Plane:
+    @property
+    def all_odds(self) -> tuple[float, ...]:
+        """Chance of every one of KINDS."""
+        return self.odds + (0.0,) * (len(KINDS) - len(self.odds))
+
+    def _psf(self, kind: str, rng: np.random.Generator) -> Psf:
+        match kind:
+            case "literature":
+                return Psf("gaussian", rng.uniform(*self.sigma_px), linear=False)
+            case "gaussian":
+                sigma = rng.uniform(*self.sigma_px)
+                flatness = max(0.3 / sigma, rng.uniform(0.4, 1.0)) if rng.random() < 0.5 else 1.0
+                return Psf("gaussian", sigma, math.degrees(rng.uniform(0, np.pi)), min(1.0, flatness))
+            case "defocus":
+                return Psf("defocus", rng.uniform(*self.radius_px))
+            case "motion":
+                return Psf("measured", measured=shake_kernel(self._length(rng), rng))
+            case "mixed":
+                disk = disk_kernel(rng.uniform(0.5, 2.5))
+                return Psf("measured", measured=both(disk, shake_kernel(0.6 * self._length(rng), rng)))
+            case "line":
+                return Psf("motion", self._length(rng), math.degrees(rng.uniform(0, np.pi)))
+            case "lens":
+                return Psf("lens", rng.uniform(self.radius_px[0] / 2, self.radius_px[1] / 2), exponent=2 * 6 ** rng.random())
+            case _:
+                return BLIND
+
+    def _optics(self, linear: Plane, kind: str, psf: Psf, bright: bool, rng: np.random.Generator) -> Plane:
         if bright:
             clipped = np.clip((linear.min(2, keepdims=True) - 0.9) / 0.1, 0, 1)  # only what the photograph shows as white
             linear = linear + clipped * np.float32(rng.uniform(0, 3))
         match kind:
-            case "gaussian":
-                sigma = rng.uniform(*self.sigma_px)
-                flatness = rng.uniform(0.4, 1.0) if rng.random() < 0.5 else 1.0
-                return convolve(linear, gaussian_kernel(sigma, max(0.3, sigma * flatness), rng.uniform(0, np.pi)))
-            case "defocus":
-                return convolve(linear, disk_kernel(rng.uniform(*self.radius_px)))
-            case "motion":
-                return convolve(linear, shake_kernel(self._length(rng), rng))
-            case "mixed":
-                return convolve(convolve(linear, disk_kernel(rng.uniform(0.5, 2.5))), shake_kernel(0.6 * self._length(rng), rng))
             case "object":
                 return moving_object(
                     linear, _soft_ellipse(linear.shape[0], linear.shape[1], rng), shake_kernel(self._length(rng), rng)
                 )
-            case _:
+            case "rolling":
                 length = self._length(rng)
                 above, below = convolve(linear, shake_kernel(length, rng)), convolve(linear, shake_kernel(length, rng))
                 share = np.linspace(0, 1, linear.shape[0], dtype=np.float32)[:, None, None]
                 return above * (1 - share) + below * share
+            case _:
+                return convolve(linear, psf.kernel())
 
     def _length(self, rng: np.random.Generator) -> float:
         low, high = self.length_px
@@ -232,11 +222,11 @@ class Camera:
 
 BLURS = {
     "camera": Camera(),
-    "gaussian": Camera(odds=(0.15, 0.25, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0)),
-    "defocus": Camera(odds=(0.15, 0.1, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0)),
-    "motion": Camera(odds=(0.15, 0.0, 0.0, 0.05, 0.6, 0.05, 0.1, 0.05)),
+    "gaussian": Camera(odds=(0.15, 0.25, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
+    "defocus": Camera(odds=(0.15, 0.1, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
+    "motion": Camera(odds=(0.15, 0.0, 0.0, 0.05, 0.4, 0.05, 0.1, 0.05, 0.2, 0.0)),
     "tutorial": Camera(
-        odds=(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        odds=(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         sigma_px=(1.0, 2.5),
         noise=(0.0, 0.0),
         sharpening=(0.0, 0.0),
