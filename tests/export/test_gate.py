@@ -26,7 +26,8 @@ from export.embedding import readable  # noqa: E402
 from export.gate import Judge, Limits  # noqa: E402
 from export.graph import onnx_graph, tflite_graph  # noqa: E402
 from export.trained_run import RunSubject  # noqa: E402
-from train.run_folder import load_network, read_run, save_weights  # noqa: E402
+from train.run_folder import read_run  # noqa: E402
+from train.weights import load_network, save_weights  # noqa: E402
 
 Command = Callable[..., Any]
 SIZE = (96, 96)
