@@ -29,6 +29,13 @@ class UNet:
     1x1 to twice the channels and back, and an addition)."""
     skips: str = "add"
     """How a level on the way up takes what it had on the way down: `add`, or `concat` and a 1x1 convolution."""
+    planes: int = 1
+    """Planes of brightness that a `luma` network is shown: 1, the picture as seen; 2, that and the same deconvolved by the PSF
+    that is known of it. The restored picture is the last one and a residual."""
+
+    def __post_init__(self) -> None:
+        if self.planes not in (1, 2) or (self.planes == 2 and self.colour != "luma"):
+            raise UsageError(f"a U-Net of {self.planes} planes of {self.colour}; expected 1, or 2 of luma")
 
     @property
     def pad_multiple(self) -> int:

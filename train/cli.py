@@ -97,6 +97,7 @@ def main(argv: list[str]) -> int:
             quantise,
             run_folder,
             split,
+            two_planes,
             weights,
         )
         from train.networks import describe
@@ -199,9 +200,10 @@ def main(argv: list[str]) -> int:
     if val_share == 0:
         log.warning("--val-share 0: validated on the training pictures, so the figures say nothing about other pictures")
     whole, luma = recipe.patch == 0, architecture.colour == "luma"
+    planes = architecture.planes if isinstance(architecture, architectures.UNet) else 1
     side = architecture.fixed_hw[0] if architecture.fixed_hw else 256
     multiple = architecture.pad_multiple
-    validation = data.fixed_pairs(
+    validation, psfs = data.fixed_pairs_with_psfs(
         val_pictures[:48] if not whole else val_pictures,
         record.blur,
         side=side,
@@ -216,8 +218,9 @@ def main(argv: list[str]) -> int:
         )  # fmt: skip
         batches = data.WholePictures(pairs, batch=recipe.batch, seed=record.seed)
     else:
+        kind_of_patches = two_planes.PlanePatches if planes > 1 else data.Patches
         patches: list[data.Batches] = [
-            data.Patches(
+            kind_of_patches(
                 train_pictures,
                 record.blur,
                 patch=patch,
@@ -230,7 +233,8 @@ def main(argv: list[str]) -> int:
         ]
         batches = data.Growing(patches, recipe.epochs) if recipe.grow else patches[0]
     if luma:
-        validation = to_luma(validation[0]), to_luma(validation[1])
+        inputs = two_planes.network_inputs(validation[0], psfs) if planes > 1 else to_luma(validation[0])
+        validation = inputs, to_luma(validation[1])
     if options.profile:
         return profile.run(record, batches, cache, options.json)
     record = fit.fit(record, out, batches, validation, options.quiet)

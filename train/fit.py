@@ -94,7 +94,7 @@ def _fit(
         seen = [teacher.show(drawn, devices)[0] if teacher else drawn[0] for drawn in drawn_first]
         quantise.calibrate(network, np.concatenate(seen))
     average = _AveragedWeights(network) if recipe.ema else None
-    input_psnr = mean_psnr(*validation, 1.0)
+    input_psnr = mean_psnr(seen_of(validation), validation[1], 1.0)
     for epoch in range(len(history), recipe.epochs):
         if epoch in (len(history), recipe.last_loss_from):  # the optimizer keeps its state
             network.compile(optimizer, (taught_loss if teacher else picture_loss)(recipe, epoch))
@@ -138,7 +138,7 @@ def _fit(
             quantise.write_ranges(folder, network)
         save_weights(folder, record, network)
         restored = predict(network, validation[0], devices)
-    figures.examples(validation[0], validation[1], restored, folder / "examples.png")
+    figures.examples(seen_of(validation), validation[1], restored, folder / "examples.png")
     seconds = sum(row["seconds"] for row in history)
     log.info("trained in %.0f s (%.0f s in this sitting)", seconds, time.monotonic() - began)
     record = replace(record, finished=True, seconds=round(seconds, 1), results=results(validation, restored))
@@ -146,9 +146,15 @@ def _fit(
     return record
 
 
+def seen_of(pairs: Batch) -> np.ndarray:
+    """The blurred pictures as seen, without planes that were computed of them."""
+    blurred, sharp = pairs
+    return blurred[..., : sharp.shape[-1]]
+
+
 def results(pairs: Batch, restored: np.ndarray) -> dict[str, Any]:
     """PSNR of input and output, and the tutorial's "accuracy" of both, on fixed pairs."""
-    blurred, sharp = pairs
+    blurred, sharp = seen_of(pairs), pairs[1]
     return {
         "pictures": len(sharp),
         "input_psnr_db": round(mean_psnr(blurred, sharp, 1.0), 3),

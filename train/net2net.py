@@ -12,8 +12,12 @@ from device.images.degrade import LUMA
 from train.architectures import Architecture, UNet
 
 
+STEM = "down0"
+"""The first convolution."""
+
+
 def may_grow(smaller: Architecture, larger: Architecture) -> bool:
-    """Whether `larger` is `smaller` with more levels, more residual blocks, or for luma instead of rgb."""
+    """Whether `larger` is `smaller` with more levels, more residual blocks, for luma instead of rgb, or with one more plane."""
     if not (isinstance(smaller, UNet) and isinstance(larger, UNet)) or (smaller.block, smaller.skips) != ("residual", "add"):
         return False
     levels = len(smaller.widths)
@@ -22,27 +26,44 @@ def may_grow(smaller: Architecture, larger: Architecture) -> bool:
         larger.widths[:levels] == smaller.widths
         and all(few <= many for of_both in blocks for few, many in zip_longest(*of_both, fillvalue=0))
         and larger.colour in (smaller.colour, "luma")
-        and replace(smaller, widths=(), encoder_blocks=(), decoder_blocks=(), colour="")
-        == replace(larger, widths=(), encoder_blocks=(), decoder_blocks=(), colour="")
+        and smaller.planes <= larger.planes
+        and replace(smaller, widths=(), encoder_blocks=(), decoder_blocks=(), colour="", planes=1)
+        == replace(larger, widths=(), encoder_blocks=(), decoder_blocks=(), colour="", planes=1)
     )
 
 
 def grow(smaller: keras.Model, larger: keras.Model) -> None:
-    """Give `larger` the weights of `smaller`; what is new begins by adding nothing. For networks that `may_grow`."""
+    """Give `larger` the weights of `smaller`; what is new begins by adding nothing. For networks that `may_grow`.
+
+    A new plane begins unseen, but what the network adds is added to it: where it is the first plane again, the restored
+    picture is that of `smaller`.
+    """
     known = {layer.name: layer for layer in smaller.layers}
     for layer in (each for each in larger.layers if each.weights):
         if layer.name in known:
-            layer.set_weights(_in_colour_of(layer, known[layer.name].get_weights()))
+            weights = known[layer.name].get_weights()
+            if layer.name == STEM and larger.output_shape[-1] == 1:
+                weights = _with_planes(weights, smaller.input_shape[-1], larger.input_shape[-1])
+            layer.set_weights(_in_colour_of(layer, weights))
         elif re.fullmatch(r"up\d+|.*_b", layer.name):  # only the last of what is added: with more, no gradient would pass
             layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
 
 
+def _with_planes(weights: list[np.ndarray], before: int, planes: int) -> list[np.ndarray]:
+    """The first convolution, of a network of `before` channels (3: rgb, seen as luma), for `planes` of luma."""
+    kernel, bias = weights
+    height, width, _, channels_out = kernel.shape
+    by_pixel = kernel.reshape(height, width, -1, before, channels_out)  # the stem puts all channels of a pixel together
+    if before == 3:
+        by_pixel = by_pixel.sum(3, keepdims=True)
+    unseen = np.zeros((*by_pixel.shape[:3], planes - by_pixel.shape[3], channels_out), kernel.dtype)
+    return [np.concatenate([by_pixel, unseen], 3).reshape(height, width, -1, channels_out), bias]
+
+
 def _in_colour_of(layer: Any, weights: list[np.ndarray]) -> list[np.ndarray]:
-    """An rgb network's first and last convolution for luma: what it does to a grey picture, seen as luma."""
+    """An rgb network's last convolution for luma: what it does to a grey picture, seen as luma."""
     kernel, bias = weights
     height, width, channels_in, channels_out = layer.kernel.shape
-    if kernel.shape[2] != channels_in:
-        kernel = kernel.reshape(height, width, channels_in, 3, channels_out).sum(3)
     if kernel.shape[3] != channels_out:
         kernel = kernel.reshape(height, width, channels_in, channels_out, 3) @ LUMA
         bias = bias.reshape(channels_out, 3) @ LUMA

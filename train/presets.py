@@ -71,13 +71,13 @@ PRESETS = {
         Preset(
             "nano",
             "live video on a Raspberry Pi 4 class board",
-            UNet((8, 16, 32, 32), (1, 1, 1, 1), (1, 1, 0), colour="luma"),
+            UNet((8, 16, 32, 32), (1, 1, 1, 1), (1, 1, 0), colour="luma", planes=2),
             Recipe(learning_rate=2e-3),
         ),
         Preset(
             "small",
             "live video on a Raspberry Pi 5 class board",
-            UNet((16, 32, 64, 64), (1, 1, 2, 2), (1, 1, 0), colour="luma"),
+            UNet((16, 32, 64, 64), (1, 1, 2, 2), (1, 1, 0), colour="luma", planes=2),
         ),
         Preset("base", "stills, a Jetson or a workstation", UNet((32, 64, 128, 128), (1, 1, 2, 2), (1, 1, 0))),
         Preset(

@@ -51,3 +51,13 @@ class Clip(layers.Layer):
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return shape
+
+
+class LastPlane(layers.Layer):
+    """(b, h, w, c) -> (b, h, w, 1): the last channel."""
+
+    def call(self, x: Any) -> Any:
+        return x[..., -1:]
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*shape[:-1], 1)

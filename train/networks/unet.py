@@ -7,13 +7,14 @@ import keras
 from keras import layers
 
 from train.architectures import UNet
-from train.networks.pixel_layers import Clip, DepthToSpace, SpaceToDepth
+from train.networks.pixel_layers import Clip, DepthToSpace, LastPlane, SpaceToDepth
 
 
 def build_unet(unet: UNet, height: int | None, width: int | None, batch: int | None, clip: bool) -> keras.Model:
     """See `train.networks.build_network`."""
-    channels_in = 1 if unet.colour == "luma" else 3
-    picture = keras.Input((height, width, channels_in), batch_size=batch, name="blurred", dtype="float32")
+    channels_out = 1 if unet.colour == "luma" else 3
+    picture = keras.Input((height, width, channels_out * unet.planes), batch_size=batch, name="blurred", dtype="float32")
+    best = LastPlane(name="last_plane", dtype="float32")(picture) if unet.planes > 1 else picture
     x = SpaceToDepth(unet.stem, name="stem_space_to_depth")(picture)
     skips = []
     last = len(unet.widths) - 1
@@ -36,9 +37,9 @@ def build_unet(unet: UNet, height: int | None, width: int | None, batch: int | N
         for block in range(unet.decoder_blocks[level]):
             x = _block(unet.block, x, channels, f"up{level}_block{block}")
     # The head begins at zero: an untrained network passes the picture through.
-    x = _conv(channels_in * unet.stem**2, 3, "head", kernel_initializer="zeros")(x)
+    x = _conv(channels_out * unet.stem**2, 3, "head", kernel_initializer="zeros")(x)
     x = DepthToSpace(unet.stem, name="head_depth_to_space", dtype="float32")(x)
-    restored = layers.Add(name="picture_residual", dtype="float32")([picture, x])
+    restored = layers.Add(name="picture_residual", dtype="float32")([best, x])
     if clip:
         restored = Clip(name="restored", dtype="float32")(restored)
     return keras.Model(picture, restored, name="unet")
