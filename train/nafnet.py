@@ -11,7 +11,7 @@ from keras import layers, ops
 class NAFNet:
     """U-shaped, without activation functions: every block multiplies halves of its channels, and scales them by their mean.
 
-    That mean is taken over the whole picture, so a window of a picture is restored otherwise than the picture.
+    That mean is taken over the whole picture, so a tile of a picture is restored otherwise than the picture.
     """
 
     width: int = 16

@@ -13,7 +13,7 @@ import numpy as np
 from device.bundle.open import open_bundle
 from device.config import build
 from device.errors import BundleError, DataError, UsageError
-from device.images.degrade import Camera
+from device.images.degrade import CameraBlur
 from device.system.files import write_atomically
 from train import net2net
 from train.presets import Architecture, Recipe, architecture_from
@@ -46,7 +46,7 @@ class RunRecord:
     preset: str
     architecture: dict[str, Any]
     recipe: Recipe
-    blur: Camera
+    blur: CameraBlur
     data: DataRecord
     seed: int
     parameters: int
@@ -127,7 +127,7 @@ def load_initial(source: str, architecture: Architecture, network: keras.Model) 
         config, path = read_run(Path(source)).architecture, Path(source) / WEIGHTS
     else:
         bundle = open_bundle(source)
-        config, path = bundle.manifest.architecture, bundle.path_of_weights()
+        config, path = bundle.manifest.architecture, bundle.weights_path()
     given = architecture_from(config, source)
     if given == architecture:
         _load(network, path, source)
