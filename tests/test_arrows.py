@@ -40,7 +40,7 @@ LAYERS = (
 )
 
 # Circles that are being removed. Do not add to this list.
-KNOWN_CIRCLES = ("export.foreign", "benchmarks.boards")
+KNOWN_CIRCLES = ("benchmarks.boards",)
 
 # Refuses what the device floor must not need, as an installation without it would.
 BLOCK = """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from device.doctor.diagnosis import Diagnosis
 from device.sources.picamera import INSTALL
-from device.system import board
+from device.system import hardware
 from device.system.python_process import run_python
 
 _ANSWER_S = 30.0  # importing picamera2 takes five seconds on a Raspberry Pi Zero 2
@@ -18,7 +18,7 @@ _ANSWER_S = 30.0  # importing picamera2 takes five seconds on a Raspberry Pi Zer
 _NUMPY_MISMATCH = ("numpy.dtype size changed", "compiled using NumPy 1.x", "_ARRAY_API not found", "numpy.core.multiarray failed")
 
 
-def permissions(root: Path = board.ROOT) -> Iterator[Diagnosis]:
+def permissions(root: Path = hardware.ROOT) -> Iterator[Diagnosis]:
     """The nodes that cameras, their processors and their buffers have."""
     nodes = [p for pattern in ("video*", "media*", "v4l-subdev*", "dma_heap/*") for p in sorted((root / "dev").glob(pattern))]
     if not nodes:
@@ -46,7 +46,7 @@ def _group(path: Path) -> str:
 def picamera2() -> Iterator[Diagnosis]:
     """Whether it is there, and whether it can be imported beside the numpy that is here."""
     if importlib.util.find_spec("picamera2") is None:
-        if (board.model() or "").startswith("Raspberry Pi"):
+        if (hardware.model() or "").startswith("Raspberry Pi"):
             yield Diagnosis("picamera2", "missing", "not installed: no camera on the ribbon", INSTALL)
         return
     code, said = _ask("import picamera2")

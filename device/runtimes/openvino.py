@@ -8,7 +8,6 @@ from typing import Any
 
 from device.errors import BundleError
 from device.images.frame import Tensor
-from device.system import board
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -101,7 +100,7 @@ def int8_overflows(machine: str, features: tuple[str, ...]) -> bool:
 
 def int8_overflows_here() -> bool:
     """`int8_overflows` for this processor."""
-    return int8_overflows(platform.machine(), board.features())
+    return int8_overflows(platform.machine(), hardware.features())
 
 
 def _computes_in_8_bits(model: Any) -> bool:
