@@ -22,7 +22,7 @@ from device.service.sd_notify import Notifier
 from device.settings import Settings
 from device.sinks import Sink, is_file, open_sink
 from device.sources import Source, open_source
-from device.system import board
+from device.system import hardware
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class Session:
             self._decision = tuned.still(self._decision)
             self.models.reload()
         self._notifier.watchdog()
-        if self._notifier.heard and (now := time.monotonic()) - self._said_s > _STATUS_S:
+        if self._notifier.has_supervisor and (now := time.monotonic()) - self._said_s > _STATUS_S:
             self._said_s = now
             state = self.state()
             self._notifier.status(
@@ -184,7 +184,7 @@ class Session:
             "recording": self._recorder.facts() if self._recorder is not None else None,
             "sinks": [worker.facts() for worker in self._sink_workers],
             "choices": [asdict(tuned) for tuned in self.models.options],
-            "throttled": board.throttled(),
+            "throttled": hardware.throttled(),
             "message": self.models.message,
             "version": _version(),
         }

@@ -12,7 +12,7 @@ from pathlib import Path
 import device
 from device.doctor.finding import Finding
 from device.sources.picamera import INSTALL
-from device.system import board
+from device.system import hardware
 
 _ROOT = str(Path(device.__file__).resolve().parent.parent)
 _ANSWER_S = 30.0  # importing picamera2 takes five seconds on a Raspberry Pi Zero 2
@@ -20,7 +20,7 @@ _ANSWER_S = 30.0  # importing picamera2 takes five seconds on a Raspberry Pi Zer
 _NUMPY_MISMATCH = ("numpy.dtype size changed", "compiled using NumPy 1.x", "_ARRAY_API not found", "numpy.core.multiarray failed")
 
 
-def permissions(root: Path = board.ROOT) -> Iterator[Finding]:
+def permissions(root: Path = hardware.ROOT) -> Iterator[Finding]:
     """The nodes that cameras, their processors and their buffers have."""
     nodes = [p for pattern in ("video*", "media*", "v4l-subdev*", "dma_heap/*") for p in sorted((root / "dev").glob(pattern))]
     if not nodes:
@@ -48,7 +48,7 @@ def _group(path: Path) -> str:
 def picamera2() -> Iterator[Finding]:
     """Whether it is there, and whether it can be imported beside the numpy that is here."""
     if importlib.util.find_spec("picamera2") is None:
-        if (board.model() or "").startswith("Raspberry Pi"):
+        if (hardware.model() or "").startswith("Raspberry Pi"):
             yield Finding("picamera2", "missing", "not installed: no camera on the ribbon", INSTALL)
         return
     code, said = _ask("import picamera2")

@@ -19,7 +19,7 @@ from device.errors import BundleError, DataError, RunError
 from device.loop.models import ModelSpec
 from device.runtimes import RUNTIMES, formats, installed
 from device.settings import SMALLER, Settings
-from device.system import board
+from device.system import hardware
 from device.system.files import write_atomically
 from device.system.paths import state_folder
 
@@ -36,7 +36,7 @@ class TunedModel:
 
     schema: int
     hardware_hash: str
-    """Of the board that it was measured on (`device.system.board`)."""
+    """Of the board that it was measured on (`device.system.hardware`)."""
     versions: dict[str, str]
     """Of deblurkit and of the runtime's package."""
     bundle: str
@@ -154,7 +154,7 @@ def _version(package: str) -> str | None:
 
 def fit(measured: TunedModel) -> str:
     """Why it does not hold here any more; empty where it does."""
-    if measured.hardware_hash != board.hardware_hash():
+    if measured.hardware_hash != hardware.hardware_hash():
         return "it was made on other hardware"
     if measured.runtime not in RUNTIMES:
         return f"this version has no runtime {measured.runtime}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from device.errors import BundleError
 from device.images.frame import Tensor
-from device.system import board
+from device.system import hardware
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -28,7 +28,7 @@ class OpenVINO:
             raise BundleError(
                 f"{path}: not an ONNX or TFLite model that OpenVINO can load ({_line(error)}); export or copy it again"
             ) from error
-        if overflows(platform.machine(), board.features()) and _computes_in_8_bits(self._model):
+        if overflows(platform.machine(), hardware.features()) and _computes_in_8_bits(self._model):
             raise BundleError(
                 f"{path}: an 8-bit file, and this processor has no VNNI: OpenVINO's sums would overflow there and spoil the "
                 "picture; use --runtime litert or onnxruntime, or a float variant"

@@ -18,7 +18,7 @@ from device.loop.tuned import TunedModel
 from device.restore import restorer
 from device.session import Session
 from device.settings import CameraSettings, Settings
-from device.system import board
+from device.system import hardware
 
 Command = Callable[..., Any]
 DEMO = ("run", "--source", "demo", "--size", "64x48", "--sink", "null", "--frames", "2", "--json")
@@ -29,7 +29,7 @@ def measured() -> TunedModel:
     """`nano` fp32 on OpenCV with two threads, which nobody would get otherwise; kept for this machine."""
     file = SHIPPED / "nano" / "nano_fp32.onnx"
     found = TunedModel(
-        tuned.SCHEMA, board.hardware_hash(), tuned.versions("opencv_dnn"), "nano",
+        tuned.SCHEMA, hardware.hardware_hash(), tuned.versions("opencv_dnn"), "nano",
         file_facts(SHIPPED / "nano" / MANIFEST)["sha256"], file.name, file_facts(file)["sha256"], "fp32", "opencv_dnn", 2,
         (640, 480), 20.0, 21.0, 1.2, "the best picture", "2026-11-25",
     )  # fmt: skip

@@ -20,7 +20,7 @@ from device.images.yuv import from_rgb
 from device.loop.models import Models, ModelSpec
 from device.runtimes.openvino import overflows
 from device.sources.demo import Demo
-from device.system import board
+from device.system import hardware
 from device.telemetry import Telemetry
 
 Command = Callable[..., Any]
@@ -88,7 +88,7 @@ def test_every_kind_of_output_keeps_them(command: Command, tmp_path: Path, suffi
 def test_every_runtime_keeps_the_colours_of_pictures_and_of_a_cameras_planes(runtime: str, full: bool, matrix: str) -> None:
     if not runtimes.installed(runtime):
         pytest.skip(f"the runtime {runtime} is not installed; {runtimes.RUNTIMES[runtime][2]}")
-    refused = runtime == "openvino" and overflows(platform.machine(), board.features())  # files of 8 bits: test_runtimes.py
+    refused = runtime == "openvino" and overflows(platform.machine(), hardware.features())  # files of 8 bits: test_runtimes.py
     with Models([ModelSpec("nano", "fp32" if refused else None, runtime)], 1, Telemetry()) as models:
         assert_same(models.restore(Frame(0, 0.0, chart())).pixels)
         assert_same(models.restore(Frame(0, 0.0, from_rgb(chart(), matrix, full))).pixels)

@@ -18,13 +18,13 @@ from device.loop import tuned
 from device.loop.models import ModelSpec
 from device.loop.tuned import TunedModel
 from device.settings import Settings
-from device.system import board
+from device.system import hardware
 
 
 def measured_of(bundle: str, folder: Path, file: str, **others: object) -> TunedModel:
     content = {
         "schema": tuned.SCHEMA,
-        "hardware_hash": board.hardware_hash(),
+        "hardware_hash": hardware.hardware_hash(),
         "versions": tuned.versions("litert"),
         "bundle": bundle,
         "bundle_hash": file_facts(folder / MANIFEST)["sha256"],

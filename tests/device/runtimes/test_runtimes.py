@@ -27,7 +27,7 @@ from device.restore.pixel_codec import PixelCodec
 from device.runtimes import RUNTIMES, Runtime, formats, installed, open_runtime
 from device.runtimes.ncnn import BIN, PARAM
 from device.runtimes.openvino import overflows
-from device.system import board
+from device.system import hardware
 
 VARIANT = {"ncnn": "fp16"}
 """Where a runtime has no fp32 file."""
@@ -142,7 +142,7 @@ def test_every_file_that_a_runtime_reads_gives_nearly_the_picture_of_fp32_or_is_
     except BundleError:
         # OpenCV computes in float32 only; OpenVINO's 8-bit sums overflow on x86 without VNNI.
         refused = {("opencv_dnn", "fp16"), ("opencv_dnn", "int8")}
-        refused |= {("openvino", "int8")} if overflows(platform.machine(), board.features()) else set()
+        refused |= {("openvino", "int8")} if overflows(platform.machine(), hardware.features()) else set()
         assert (name, artifact.variant) in refused
         return
     finally:
@@ -284,7 +284,7 @@ def test_openvino_is_kept_from_8_bit_files_where_their_sums_overflow(
 @pytest.mark.skipif(not installed("openvino"), reason=RUNTIMES["openvino"][2])
 def test_an_8_bit_file_that_openvino_would_spoil_is_refused(small: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(board, "features", lambda: ("avx2", "fma"))
+    monkeypatch.setattr(hardware, "features", lambda: ("avx2", "fma"))
     for file_format in ("tflite", "onnx"):
         with pytest.raises(BundleError, match=r"no VNNI.*--runtime litert"):
             open_runtime("openvino", small.path(small.artifact("int8", (file_format,))), threads=1)
