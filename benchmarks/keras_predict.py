@@ -65,7 +65,9 @@ class KerasPredict:
         return pixels
 
     def _built_for(self, height: int, width: int) -> Any:
-        network = self._architecture.network(height, width)
+        from train.networks import build_network
+
+        network = build_network(self._architecture, height, width)
         try:
             network.load_weights(self._weights)
         except (ValueError, OSError, KeyError) as error:
@@ -100,6 +102,6 @@ def _set_up_tensorflow(threads: int) -> None:
 
 
 def _architecture(config: dict[str, Any], where: str) -> Any:
-    from train.presets import architecture_from
+    from train.architectures import architecture_from
 
     return architecture_from(config, where, BundleError)

@@ -29,6 +29,7 @@ from device.images.frame import Pixels, pixels_of
 from device.images.picture import write_picture
 from device.images.scenes import dead_leaves
 from device.restore.restorer import Restorer
+from device.settings import parse_size
 from device.system.console import table
 from device.system.python_process import run_python
 from device.telemetry import peak_rss_mib
@@ -170,7 +171,7 @@ def _here(what: str, bundle: str, size: str, threads: int, seconds: float) -> di
 
 def _bare(bundle: str, size: str, threads: int, seconds: float) -> dict[str, float]:
     """Frames a second of the runtime alone: no capture, no conversion, one tensor again and again."""
-    width, height = (int(side) for side in size.split("x"))
+    width, height = parse_size(size)
     with Restorer(open_bundle(bundle), threads=threads) as restorer:
         tensor = restorer.codec.to_tensor(dead_leaves(height, width, 1))
         warm, end, frames = time.monotonic() + seconds / 4, time.monotonic() + seconds * 5 / 4, 0

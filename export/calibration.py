@@ -41,16 +41,17 @@ def pictures_of(record: RunRecord, folder: Path | None, height: int, width: int)
     Calibration: from `folder` or the run's training pictures, blurred as in training; never the held-out ones. Judged: the
     run's validation pictures, all of them blurred. Raises DataError.
     """
+    architecture = record.parse_architecture()
     held_out = _read(record, spread(record.data.validation, JUDGED_PICTURES))
     training = calibration_folder(folder, held_out) if folder else _read(record, spread(record.data.train, CALIBRATION_PICTURES))
     return make_pictures(
         training,
         held_out,
         record.blur,
-        record.network.colour,
+        architecture.colour,
         (height, width),
-        whole=record.network.fixed_hw is not None,
-        multiple=record.network.pad_multiple,
+        whole=architecture.fixed_hw is not None,
+        multiple=architecture.pad_multiple,
         seed=record.seed,
         described=f"validation pictures of {'the scikit-image package' if record.data.kind == 'package' else record.data.kind}",
     )

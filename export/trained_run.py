@@ -14,8 +14,8 @@ from device.errors import BundleError, ExportError
 from export import to_onnx, to_tflite
 from export.calibration import METHODS, layer_ranges, pictures_of
 from export.export_source import Calibration, concrete_size, keras_outputs, versions
-from train import quantise, run_folder
-from train.nafnet import NAFNet
+from train import quantise, run_folder, weights
+from train.architectures import NAFNet
 from train.run_folder import RunRecord
 
 
@@ -31,15 +31,15 @@ class TrainedRun:
         UsageError for a size that the network cannot have.
         """
         self._run, record = run, run_folder.read_run(run)
-        architecture = record.network
+        architecture = record.parse_architecture()
         if isinstance(architecture, NAFNet):
             raise ExportError(
                 f"{run}: a {record.preset} is not exported: it scales its channels by means over the whole picture, so tiles "
                 f"of a picture come out otherwise than the picture; teach a small one with `deblurkit train --teacher {run}`"
             )
         self.size = concrete_size(size, architecture.fixed_hw, architecture.pad_multiple)
-        self._concrete = run_folder.load_network(run, *self.size, batch=1)
-        self._any = self._concrete if architecture.fixed_hw else run_folder.load_network(run)
+        self._concrete = weights.load_network(run, *self.size, batch=1)
+        self._any = self._concrete if architecture.fixed_hw else weights.load_network(run)
         self.layers = tuple(layer.name for layer in self._concrete.layers)
         self.pictures = pictures_of(record, calibration_folder, *self.size)
         self.weights: Path | None = run / run_folder.WEIGHTS
@@ -93,7 +93,7 @@ class TrainedRun:
         return to_onnx.to_onnx_fp32(self._any)
 
     def _unclipped(self, height: int | None = None, width: int | None = None, batch: int | None = None) -> keras.Model:
-        return run_folder.load_network(self._run, height, width, batch, clip=False)
+        return weights.load_network(self._run, height, width, batch, clip=False)
 
 
 def _without_folders(word: str) -> str:
@@ -123,7 +123,7 @@ def _steps(record: RunRecord) -> int:
 
 
 def _manifest(record: RunRecord) -> Manifest:
-    architecture = record.network
+    architecture = record.parse_architecture()
     folders = ", ".join(Path(f).name for f in record.data.folders) or "the scikit-image package"
     blur = {key: getattr(record.blur, key) for key in record.blur.__dataclass_fields__}
     runs = [*_runs_before(record), record]

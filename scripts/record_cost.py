@@ -16,10 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from device.images.frame import Frame, Restored
-from device.loop.models import Lineup, Model
+from device.loop.models import Models, ModelSpec
 from device.loop.pipeline import run_pipeline
-from device.loop.sink_worker import Outlet
-from device.settings import RecordSettings
+from device.loop.sink_worker import SinkWorker
+from device.settings import RecordSettings, parse_size
 from device.sinks.null import Null
 from device.sinks.record import Recorder
 from device.sources.demo import Demo
@@ -66,20 +66,20 @@ class Timed(Recorder):
 def measure(frames: list[Frame], options: argparse.Namespace, fps: float, recorder: Timed | None) -> dict[str, float]:
     """One run; frames a second that were restored, and what became of them."""
     telemetry, stop = Telemetry(), threading.Event()
-    outlets = [Outlet(Null(), telemetry, stop, live=True, first=True)]
+    sink_workers = [SinkWorker(Null(), telemetry, stop, live=True, first=True)]
     if recorder is not None:
-        outlets.append(Outlet(recorder, telemetry, stop, live=True, first=False))
+        sink_workers.append(SinkWorker(recorder, telemetry, stop, live=True, first=False))
     ending = threading.Timer(options.seconds, stop.set)
-    with Lineup([Model(options.bundle)], options.threads, telemetry, forgiving=True) as lineup:
+    with Models([ModelSpec(options.bundle)], options.threads, telemetry, forgiving=True) as models:
         ending.start()
-        run_pipeline(Drawn(frames, fps), lineup, outlets, telemetry, stop)
-    for outlet in outlets:
-        outlet.close()
+        run_pipeline(Drawn(frames, fps), models, sink_workers, telemetry, stop)
+    for worker in sink_workers:
+        worker.close()
     found = {"fps": telemetry.snapshot()["fps"]}
     if recorder is not None:
         found |= {
             "recorded": recorder.frames,
-            "lost": outlets[1].dropped,
+            "lost": sink_workers[1].dropped,
             "ms": 1000 * recorder.spent_s / max(1, recorder.frames),
         }
     return found
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to record: on the medium that is meant; else the temporary folder")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    width, height = (int(side) for side in options.size.split("x"))
+    width, height = parse_size(options.size)
     demo = Demo(width, height, 1000.0)
     frames = [demo.read() for _ in range(60)]
     fps = 1.5 * measure(frames, options, 1000.0, None)["fps"]  # warms up, and says how fast frames have to come

@@ -8,6 +8,7 @@ from typing import Any
 
 from device.errors import BundleError
 from device.images.frame import Tensor
+from device.system import hardware
 
 _TELEMETRY = "openvino_telemetry"
 

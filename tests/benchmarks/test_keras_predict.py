@@ -96,10 +96,11 @@ def test_the_benchmark_measures_it_like_any_runtime(nano: Bundle, tmp_path: Path
 
 
 def test_a_network_of_one_size_takes_a_picture_in_windows(nano: Bundle, tmp_path: Path) -> None:
-    from train.presets import Dense, architecture_config
+    from train.architectures import Dense, architecture_config
+    from train.networks import build_network
 
     dense = Dense(side=16, filters=(4, 8), latent=32)
-    network = dense.network()
+    network = build_network(dense)
     network.save_weights(tmp_path / "dense.weights.h5")
     weights = Weights(**file_facts(tmp_path / "dense.weights.h5"), licence="CC0 1.0")
     manifest = replace(

@@ -34,7 +34,8 @@ from device.system.console import quiet_stdio  # noqa: E402
 from export import to_onnx, to_tflite  # noqa: E402
 from export.embedding import contract_of, readable, readable_onnx, with_contract  # noqa: E402
 from export.export_source import Calibration  # noqa: E402
-from train.presets import UNet  # noqa: E402
+from train.architectures import UNet  # noqa: E402
+from train.networks import build_network  # noqa: E402
 from train.quantise import calibrated_ranges  # noqa: E402
 
 FILES = [
@@ -49,7 +50,7 @@ NET = UNet((8, 16), (1, 1), (1, 0), colour="luma")
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
     keras.utils.set_random_seed(1)
-    network = NET.network(64, 64, batch=1)
+    network = build_network(NET, 64, 64, batch=1)
     head = network.get_layer("head")
     head.kernel.assign(np.random.default_rng(1).normal(0, 0.03, head.kernel.shape))
     return network
@@ -62,7 +63,7 @@ def layers(network: keras.Model) -> list[str]:
 
 @pytest.fixture(scope="module")
 def flexible(network: keras.Model) -> keras.Model:
-    flexible = NET.network(None, None)
+    flexible = build_network(NET)
     flexible.set_weights(network.get_weights())
     return flexible
 
@@ -72,7 +73,7 @@ def files(network: keras.Model, flexible: keras.Model) -> dict[tuple[str, str], 
     """All files as the converters write them."""
     pictures = [np.random.default_rng(i).random((1, 64, 64, 1), np.float32) for i in range(3)]
     minmax = Calibration("minmax", pictures)
-    unclipped = NET.network(64, 64, batch=1, clip=False)
+    unclipped = build_network(NET, 64, 64, batch=1, clip=False)
     unclipped.set_weights(network.get_weights())
     made = {(v, "tflite"): to_tflite.to_tflite(network, v, minmax) for v in ("fp32", "fp16", "dynamic", "int8")}
     made["int8", "tflite"] = to_tflite.with_pixels(made["int8", "tflite"], "int8")

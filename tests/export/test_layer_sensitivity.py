@@ -23,7 +23,8 @@ from device.runtimes.onnxruntime import session_options  # noqa: E402
 from export.export_source import Calibration  # noqa: E402
 from export.layer_sensitivity import LayerSensitivity, describe, in_float, layer_of, layer_sensitivities, plot  # noqa: E402
 from export.to_onnx import to_onnx, to_onnx_fp32, to_onnx_int8  # noqa: E402
-from train.presets import UNet  # noqa: E402
+from train.architectures import UNet  # noqa: E402
+from train.networks import build_network  # noqa: E402
 from train.quantise import calibrated_ranges  # noqa: E402
 
 SIDE = 64
@@ -42,7 +43,7 @@ class Files:
 def network(architecture: UNet) -> "keras.Model":
     """With biases and a head that changes pictures, as a trained one has."""
     keras.utils.set_random_seed(3)
-    made = architecture.network(None, None)
+    made = build_network(architecture)
     random = np.random.default_rng(3)
     for layer in made.layers:
         if layer.weights:
@@ -108,7 +109,7 @@ def test_a_file_with_given_ranges_fits_the_same_network_converted_again() -> Non
     """Names that tf2onnx counts differ then, and the output of the graph is what is rounded last."""
     made = network(SMALL)
     ranges = calibrated_ranges(made, list(BLURRED[:, None]))
-    unclipped = SMALL.network(None, None, clip=False)
+    unclipped = build_network(SMALL, clip=False)
     unclipped.set_weights(made.get_weights())
     int8 = to_onnx_int8(unclipped, Calibration("minmax", list(BLURRED[:, None]), ranges))
     fp32 = to_onnx_fp32(unclipped).SerializeToString()

@@ -12,7 +12,7 @@ from device.bundle.open import Bundle
 from device.errors import CameraLost, RunError
 from device.images.frame import NOT_RESTORED, Frame, Restored
 from device.loop.pipeline import run_pipeline
-from device.loop.sink_worker import Outlet
+from device.loop.sink_worker import SinkWorker
 from device.restore.restorer import Restorer
 from device.sinks.sink import Sink
 from device.sources.source import Source, SourceStatus
@@ -127,9 +127,11 @@ def ours() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name in ("capture", "restore", "output")]
 
 
-def outlets(source: Source, sinks: list[Sink], telemetry: Telemetry, stop: threading.Event, **wanted: Any) -> list[Outlet]:
-    """Outlets of a run, as a session makes them; none is opened again."""
-    return [Outlet(sink, telemetry, stop, live=source.live, first=i == 0, **wanted) for i, sink in enumerate(sinks)]
+def sink_workers(
+    source: Source, sinks: list[Sink], telemetry: Telemetry, stop: threading.Event, **wanted: Any
+) -> list[SinkWorker]:
+    """The sink workers of a run, as a session creates them; none reopens its sink."""
+    return [SinkWorker(sink, telemetry, stop, live=source.live, first=i == 0, **wanted) for i, sink in enumerate(sinks)]
 
 
 def run(
@@ -143,7 +145,7 @@ def run(
     progress: Callable[[int], None] = lambda frames: None,
     **wanted: Any,
 ) -> None:
-    made = outlets(source, sinks, telemetry, stop, most_frames=most_frames if source.live else 0, progress=progress)
+    made = sink_workers(source, sinks, telemetry, stop, most_frames=most_frames if source.live else 0, progress=progress)
     run_pipeline(source, models, made, telemetry, stop, most_frames=most_frames, pace_fps=pace_fps, **wanted)
 
 
