@@ -19,8 +19,8 @@ from train.architectures import NAFNet
 from train.run_folder import RunRecord
 
 
-class RunSubject:
-    """See `export.export_source.Subject`. All seven files; int8 ranges are the run's own where it learned them."""
+class TrainedRun:
+    """See `export.export_source.ExportSource`. All seven files; int8 ranges are the run's own where it learned them."""
 
     offers = tuple(("tflite", v) for v in to_tflite.VARIANTS) + tuple(("onnx", v) for v in to_onnx.VARIANTS)
 
@@ -34,7 +34,7 @@ class RunSubject:
         architecture = record.parse_architecture()
         if isinstance(architecture, NAFNet):
             raise ExportError(
-                f"{run}: a {record.preset} is not exported: it scales its channels by means over the whole picture, so windows "
+                f"{run}: a {record.preset} is not exported: it scales its channels by means over the whole picture, so tiles "
                 f"of a picture come out otherwise than the picture; teach a small one with `deblurkit train --teacher {run}`"
             )
         self.size = concrete_size(size, architecture.fixed_hw, architecture.pad_multiple)
@@ -46,7 +46,7 @@ class RunSubject:
         self.manifest = _manifest(record)
 
     def reference(self, tensors: np.ndarray) -> np.ndarray:
-        """See Subject.reference."""
+        """See ExportSource.reference."""
         return keras_outputs(self._any, tensors)
 
     @cached_property
@@ -58,7 +58,7 @@ class RunSubject:
         return self._learned is not None
 
     def calibrations(self, format_: str) -> list[Calibration]:
-        """See Subject.calibrations. Both formats get the same ranges where the network is one of convolutions."""
+        """See ExportSource.calibrations. Both formats get the same ranges where the network is one of convolutions."""
         tensors = self.pictures.calibration
         if self._learned is not None:
             return [Calibration("learned", tensors, self._learned)]
@@ -74,7 +74,7 @@ class RunSubject:
         return [Calibration(method, tensors, ranges) for method, ranges in found.items()]
 
     def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
-        """See Subject.convert."""
+        """See ExportSource.convert."""
         if format_ == "tflite":
             if calibration and calibration.ranges:
                 return to_tflite.to_tflite_int8(self._unclipped(*self.size, batch=1), calibration.ranges, in_float)
@@ -84,7 +84,7 @@ class RunSubject:
         return to_onnx.to_onnx(self._onnx_fp32, variant, calibration)
 
     def before_int8(self, calibration: Calibration) -> bytes:
-        """See Subject.before_int8."""
+        """See ExportSource.before_int8."""
         graph = to_onnx.to_onnx_fp32(self._unclipped()) if calibration.ranges else self._onnx_fp32
         return graph.SerializeToString()
 

@@ -1,4 +1,8 @@
-"""The configurations of the networks, as plain data. `train.networks` builds them; nothing here needs Keras."""
+"""The configurations of the networks, as plain data; nothing here needs Keras.
+
+To add an architecture: a frozen dataclass here with `colour`, `pad_multiple` and `fixed_hw`, entered in `_KINDS`; a file in
+`train/networks/` that builds it; and a case in `train.networks.build_network`.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from device.blur.psf import BLIND, Psf
 from device.errors import DataError
-from device.images.degrade import Camera, to_float, to_luma
+from device.images.degrade import CameraBlur, to_float, to_luma
 from device.images.frame import Pixels
 from device.images.picture import pictures_in, read_picture
 from train import near_duplicates
@@ -182,7 +182,7 @@ class Patches:
     def __init__(
         self,
         pictures: Sequence[Photograph],
-        blur: Camera,
+        blur: CameraBlur,
         *,
         patch: int,
         batch: int,
@@ -302,13 +302,13 @@ class WholePictures:
         return self._blurred[chosen], self._sharp[chosen]
 
 
-def fixed_pairs(pictures: Sequence[Photograph], blur: Camera, *, side: int, whole: bool, multiple: int, seed: int) -> Batch:
+def fixed_pairs(pictures: Sequence[Photograph], blur: CameraBlur, *, side: int, whole: bool, multiple: int, seed: int) -> Batch:
     """The pairs of `fixed_pairs_with_psfs`."""
     return fixed_pairs_with_psfs(pictures, blur, side=side, whole=whole, multiple=multiple, seed=seed)[0]
 
 
 def fixed_pairs_with_psfs(
-    pictures: Sequence[Photograph], blur: Camera, *, side: int, whole: bool, multiple: int, seed: int
+    pictures: Sequence[Photograph], blur: CameraBlur, *, side: int, whole: bool, multiple: int, seed: int
 ) -> tuple[Batch, list[Psf]]:
     """One pair a picture, the same in every epoch and run: the middle of it, or (`whole`) all of it resized to `side`.
 
