@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from device.blur.kernels import Kernel
 from device.config import nearest
 from device.errors import UsageError
-from device.images.degrade import Kernel, to_float, to_pixels
+from device.images.degrade import to_float, to_pixels
 from device.images.frame import Pixels, luma_of
 
 Plane = NDArray[np.float32]

@@ -7,17 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from device.blur.kernels import Kernel, disk_kernel, gaussian_kernel, shake_kernel
 from device.errors import DataError
-from device.images.degrade import (  # fmt: skip
-    Kernel,
+from device.images.degrade import (
     add_noise,
     convolve,
-    disk_kernel,
     gaussian_blur,
-    gaussian_kernel,
     jpeg,
     moving_object,
-    shake_kernel,
     sharpen,
     to_float,
     to_linear,

@@ -12,20 +12,9 @@ import skimage.data
 from matplotlib.figure import Figure
 
 from benchmarks.baselines import BASELINES, ORACLES
+from device.blur.kernels import Kernel, disk_kernel, gaussian_kernel, shake_kernel
 from device.bundle.open import open_bundle
-from device.images.degrade import (
-    Kernel,
-    add_noise,
-    convolve,
-    disk_kernel,
-    gaussian_kernel,
-    jpeg,
-    shake_kernel,
-    to_float,
-    to_linear,
-    to_pixels,
-    to_srgb,
-)
+from device.images.degrade import add_noise, convolve, jpeg, to_float, to_linear, to_pixels, to_srgb
 from device.images.frame import Pixels
 from device.images.picture import read_picture
 from device.images.quality import psnr

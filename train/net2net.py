@@ -11,7 +11,6 @@ import numpy as np
 from device.images.degrade import LUMA
 from train.architectures import Architecture, UNet
 
-
 STEM = "down0"
 """The first convolution."""
 

@@ -1,4 +1,4 @@
-"""What the network is told of a picture's blur while it trains: the truth, something wrong as an estimator is wrong, or nothing."""
+"""What the network is told of a picture's blur while it trains: the truth, a mistake as estimators make them, or nothing."""
 
 from dataclasses import replace
 
@@ -57,4 +57,6 @@ def _of_other_kind(psf: Psf) -> Psf:
 def _slight(rng: np.random.Generator) -> Psf:
     if rng.random() < 0.5:
         return Psf("gaussian", rng.uniform(0.3, 0.7), linear=rng.random() < 0.7)
-    return Psf("motion", rng.uniform(1.5, 4.0), rng.uniform(0, 180)) if rng.random() < 0.5 else Psf("defocus", rng.uniform(0.5, 1.2))
+    return (
+        Psf("motion", rng.uniform(1.5, 4.0), rng.uniform(0, 180)) if rng.random() < 0.5 else Psf("defocus", rng.uniform(0.5, 1.2))
+    )

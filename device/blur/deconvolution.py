@@ -60,14 +60,14 @@ def wiener_filter(kernel: Kernel, height: int, width: int, regularisation: float
     spread = np.zeros(padded, np.float32)
     spread[: len(kernel), : len(kernel)] = kernel
     spread = np.roll(spread, (-reach, -reach), (0, 1))
-    transformed = cv2.dft(spread)
-    power = cv2.mulSpectrums(transformed, transformed, 0, conjB=True)
+    transformed: Values = cv2.dft(spread)  # type: ignore[assignment]
+    power: Values = cv2.mulSpectrums(transformed, transformed, 0, conjB=True)  # type: ignore[assignment]
     _spread_pairs(power)
     power += np.float32(regularisation) * _difference_power(*padded)
     power += np.float32(_FLOOR)
     np.divide(transformed, power, out=transformed)
     transformed *= np.float32(1 / transformed[0, 0])  # brightness stays
-    return WienerFilter((height, width), padded, transformed)  # type: ignore[arg-type]
+    return WienerFilter((height, width), padded, transformed)
 
 
 def deconvolve(plane: Plane, wiener: WienerFilter, linear: bool) -> Plane:
@@ -94,7 +94,8 @@ class Deconvolver:
         if self._kernel is None:
             return plane
         if self._filter is None or self._filter.size_hw != plane.shape:
-            self._filter = wiener_filter(self._kernel, *plane.shape, regularisation_for(self.psf.noise))
+            height, width = plane.shape
+            self._filter = wiener_filter(self._kernel, height, width, regularisation_for(self.psf.noise))
         return deconvolve(plane, self._filter, self.psf.linear)
 
 

@@ -103,6 +103,6 @@ def resized(kernel: Kernel, scale: float, turn: float = 0.0) -> Kernel:
     cos, sin = math.cos(turn) * scale, math.sin(turn) * scale
     middle = side // 2
     move = np.array([[cos, -sin, reach - cos * middle + sin * middle], [sin, cos, reach - sin * middle - cos * middle]])
-    drawn = cv2.warpAffine(kernel, move, (2 * reach + 1, 2 * reach + 1), flags=cv2.INTER_LINEAR)
+    drawn: Kernel = cv2.warpAffine(kernel, move, (2 * reach + 1, 2 * reach + 1), flags=cv2.INTER_LINEAR)  # type: ignore[assignment]
     total = drawn.sum()
-    return drawn * (kernel.sum() / total) if abs(total) > 1e-6 else drawn  # type: ignore[no-any-return]
+    return drawn * (kernel.sum() / total) if abs(total) > 1e-6 else drawn

@@ -15,10 +15,7 @@ from device.blur.kernels import (
     Kernel,
     both,
     disk_kernel,
-    gaussian_kernel,
     gaussian_taps,
-    lens_kernel,
-    line_kernel,
     shake_kernel,
 )
 from device.blur.psf import BLIND, Psf
@@ -221,11 +218,11 @@ class CameraBlur:
 
 
 BLURS = {
-    "camera": Camera(),
-    "gaussian": Camera(odds=(0.15, 0.25, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
-    "defocus": Camera(odds=(0.15, 0.1, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
-    "motion": Camera(odds=(0.15, 0.0, 0.0, 0.05, 0.4, 0.05, 0.1, 0.05, 0.2, 0.0)),
-    "tutorial": Camera(
+    "camera": CameraBlur(),
+    "gaussian": CameraBlur(odds=(0.15, 0.25, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
+    "defocus": CameraBlur(odds=(0.15, 0.1, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
+    "motion": CameraBlur(odds=(0.15, 0.0, 0.0, 0.05, 0.4, 0.05, 0.1, 0.05, 0.2, 0.0)),
+    "tutorial": CameraBlur(
         odds=(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         sigma_px=(1.0, 2.5),
         noise=(0.0, 0.0),

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks import cases
 from benchmarks.baselines import BASELINES, ORACLES, available, estimated_blur, polyblur, richardson_lucy, wiener
+from device.blur.kernels import Kernel, gaussian_kernel
 from device.errors import UsageError
-from device.images.degrade import Kernel, convolve, gaussian_blur, gaussian_kernel, to_float, to_pixels
+from device.images.degrade import convolve, gaussian_blur, to_float, to_pixels
 from device.images.frame import Pixels, luma_of
 from device.images.picture import read_picture
 from device.images.quality import psnr

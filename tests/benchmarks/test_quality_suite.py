@@ -12,8 +12,9 @@ import pytest
 import deblurkit as front_door
 from benchmarks import cases, quality_suite
 from benchmarks.baselines import richardson_lucy, unsharp, wiener
+from device.blur.kernels import disk_kernel
 from device.errors import DataError
-from device.images.degrade import convolve, disk_kernel, to_float, to_linear, to_pixels, to_srgb
+from device.images.degrade import convolve, to_float, to_linear, to_pixels, to_srgb
 from device.images.frame import Pixels
 from device.images.picture import read_picture, write_picture
 from device.images.quality import edge_sharpness, flicker, psnr
