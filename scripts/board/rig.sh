@@ -26,7 +26,7 @@ esac
 
 # The work is done by this script in a process namespace of its own: every process in it ends with the script, however it ends.
 if [ -z "${BOARD_RIG_INSIDE:-}" ]; then
-    [ "$(id -u)" = 0 ] || cannot "needs root, for a namespace and Debian's files: sudo make board"
+    [ "$(id -u)" = 0 ] || cannot "needs root, for a namespace and Debian's files: sudo make test-board"
     BOARD_RIG_INSIDE=1 setpriv --pdeathsig KILL unshare --pid --fork --kill-child --mount-proc "$0" "$@"
     exit
 fi
