@@ -26,7 +26,8 @@ from device.images.degrade import BLURS  # noqa: E402
 from device.images.picture import read_picture, write_picture  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from train.presets import PRESETS  # noqa: E402
-from train.run_folder import load_network, read_run, write_run  # noqa: E402
+from train.run_folder import read_run, write_run  # noqa: E402
+from train.weights import load_network  # noqa: E402
 
 Command = Callable[..., Any]
 EPOCHS, STEPS = 4, 15
@@ -109,7 +110,7 @@ def test_run_json_holds_what_is_needed_to_repeat_the_run(finished: tuple[Path, d
     record = read_run(finished[0])
     assert record.finished
     assert (record.preset, record.seed, record.parameters, record.macs_per_pixel) == ("small", 0, 430_004, 8816)
-    assert record.network == PRESETS["small"].architecture
+    assert record.parse_architecture() == PRESETS["small"].architecture
     assert record.blur == BLURS[PRESETS["small"].blur]
     recipe = replace(PRESETS["small"].recipe, epochs=EPOCHS, steps_per_epoch=STEPS, batch=4, patch=32, precision="any")
     assert replace(record.recipe, precision="any") == recipe
@@ -333,7 +334,7 @@ import sys, numpy as np, deblurkit
 from pathlib import Path
 folder, *words = sys.argv[1:]
 code = deblurkit.main(["train", "--out", folder + "/run", *words])
-from train.run_folder import load_network
+from train.weights import load_network
 if code == 0:
     np.save(folder + "/restored.npy", load_network(Path(folder, "run")).predict_on_batch(np.load(folder + "/blurred.npy")))
 sys.exit(code)
