@@ -34,7 +34,7 @@ class KerasPredict:
         self._architecture = _architecture(manifest.architecture, str(bundle.folder))
         self._multiple, self._halo, self._fixed_hw = manifest.pad_multiple, manifest.halo, manifest.fixed_hw
         tensor = TensorSpec("picture", "float32")
-        self._codec = PixelCodec(tensor, tensor, manifest.colour)
+        self._codec = PixelCodec(tensor, tensor, manifest.colour, manifest.planes)
         self._telemetry = telemetry or Telemetry()
         self._network: Any = None
         self._network_hw: tuple[int, ...] = ()

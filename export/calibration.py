@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import onnx
 
+from device.blur.psf import BLIND, Psf
 from device.bundle.manifest import TensorSpec
 from device.errors import DataError, ExportError
 from device.images.degrade import KINDS, CameraBlur, to_pixels
@@ -19,10 +20,13 @@ from device.images.frame import Pixels
 from device.restore.pixel_codec import PixelCodec
 from device.system.console import quiet_stdio
 from export.export_source import Pictures
-from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named
+from train.architectures import planes_of_architecture
+from train.data import Batch, Picture, fixed_pairs_with_psfs, load_photographs, read_named
 from train.picture_cache import FilePicture, Photograph
 from train.quantise import Ranges
 from train.run_folder import RunRecord
+from train.told_psf import told_psf
+from train.two_planes import planes_of
 
 CALIBRATION_PICTURES = 48  # a choice, not measured: how many are enough is still to be found
 JUDGED_PICTURES = 24
@@ -53,6 +57,7 @@ def pictures_of(record: RunRecord, folder: Path | None, height: int, width: int)
         whole=architecture.fixed_hw is not None,
         multiple=architecture.pad_multiple,
         seed=record.seed,
+        planes=planes_of_architecture(architecture),
         described=f"validation pictures of {'the scikit-image package' if record.data.kind == 'package' else record.data.kind}",
     )
 
@@ -68,28 +73,32 @@ def make_pictures(
     multiple: int,
     seed: int,
     described: str,
+    planes: int = 1,
 ) -> Pictures:
     """Blur photographs into pictures of `size` (height, width): their middle, or (`whole`) all of each, resized.
 
     A ramp from black to white comes first among those for calibration, so that input and output span exactly 0..1 and
-    their scale is 1/255.
+    their scale is 1/255. A network of two planes is told the PSFs of the judged pictures, and of those for calibration what
+    training would tell it.
     """
     height, width = size
 
-    def pairs(pictures: Sequence[Photograph], blur: CameraBlur, seed: int) -> Batch:
+    def pairs(pictures: Sequence[Photograph], blur: CameraBlur, seed: int) -> tuple[Batch, list[Psf]]:
         side = max(height, width)
         if not whole:
             pictures = [Picture(p.name, *(_filled(v, side) for v in (p.sharp, p.blurred) if v is not None)) for p in pictures]
-        blurred, sharp = fixed_pairs(pictures, blur, side=side, whole=whole, multiple=multiple, seed=seed)
-        return blurred[:, :height, :width], sharp[:, :height, :width]
+        (blurred, sharp), psfs = fixed_pairs_with_psfs(pictures, blur, side=side, whole=whole, multiple=multiple, seed=seed)
+        return (blurred[:, :height, :width], sharp[:, :height, :width]), psfs
 
-    blurred, _ = pairs(training, blur, seed + 7)
+    (blurred, _), truths = pairs(training, blur, seed + 7)
+    rng = np.random.default_rng(seed + 7)
+    told = [BLIND, *(told_psf(truth, rng) for truth in truths)]
     ramp = np.linspace(0, 1, width, dtype=np.float32)[None, :, None] * np.ones((height, 1, 3), np.float32)
-    inputs = [network_input(picture, colour) for picture in (ramp, *blurred)]
+    inputs = [network_input(picture, colour, planes, psf) for picture, psf in zip((ramp, *blurred), told, strict=True)]
     draws = 1 if any(p.blurred is not None for p in held_out) else DRAWS
-    judged, sharp = pairs([p for p in held_out for _ in range(draws)], always_blurred(blur), seed)
+    (judged, sharp), psfs = pairs([p for p in held_out for _ in range(draws)], always_blurred(blur), seed)
     times = f", {draws} blurs each" if draws > 1 else ""
-    return Pictures(inputs, judged, sharp, f"{len(held_out)} {described}{times}, {width}x{height}")
+    return Pictures(inputs, judged, sharp, f"{len(held_out)} {described}{times}, {width}x{height}", psfs)
 
 
 def always_blurred(blur: CameraBlur) -> CameraBlur:
@@ -98,10 +107,10 @@ def always_blurred(blur: CameraBlur) -> CameraBlur:
     return replace(blur, odds=tuple(share / sum(odds) for share in odds)) if sum(odds) else blur
 
 
-def network_input(picture: np.ndarray, colour: str) -> np.ndarray:
-    """(h, w, 3) in 0..1 -> (1, h, w, 3 or 1) float32, through the codec that the board uses."""
-    plain = TensorSpec("", "float32")
-    return PixelCodec(plain, plain, colour).to_tensor(to_pixels(picture))
+def network_input(picture: np.ndarray, colour: str, planes: int = 1, psf: Psf = BLIND) -> np.ndarray:
+    """(h, w, 3) in 0..1 -> (1, h, w, channels) float32, through the codec and the filter that the board uses."""
+    plain, pixels = TensorSpec("", "float32"), to_pixels(picture)
+    return PixelCodec(plain, plain, colour, planes).to_tensor(planes_of(pixels, psf) if planes == 2 else pixels)
 
 
 def layer_ranges(graph: onnx.ModelProto, layers: Iterable[str], tensors: Sequence[np.ndarray], method: str) -> Ranges:

@@ -84,7 +84,12 @@ def convert(source: ExportSource, folder: Path, name: str, wanted: Wanted) -> Co
     if wanted.ncnn:
         manifest = replace(manifest, made_with=manifest.made_with | to_ncnn.versions())
     bundle = Bundle(folder, manifest)
-    inputs = np.concatenate([network_input(blurred, manifest.colour) for blurred in source.pictures.blurred])
+    inputs = np.concatenate(
+        [
+            network_input(blurred, manifest.colour, manifest.planes, psf)
+            for blurred, psf in zip(source.pictures.blurred, source.pictures.told, strict=True)
+        ]
+    )
     judge = Judge(source.pictures, source.reference(inputs), manifest.colour, wanted.limits)
     seconds: dict[str, float] = {}
     unmade: list[str] = []
@@ -196,7 +201,7 @@ def _ncnn(source: ExportSource, bundle: Bundle) -> bytes:
     if ("onnx", "fp32") not in source.offers:
         raise ExportError("ncnn: is made of an fp32 ONNX graph, which this model cannot become; leave out --ncnn")
     size = concrete_size(None, manifest.fixed_hw, manifest.pad_multiple)
-    channels = 1 if manifest.colour == "luma" else 3
+    channels = manifest.planes if manifest.colour == "luma" else 3
     return to_ncnn.to_ncnn(source.convert("onnx", "fp32", None), channels, size, manifest.fixed_hw is None)
 
 
@@ -226,9 +231,9 @@ def _layer_sensitivities(
         return []
     pictures, colour = source.pictures, source.manifest.colour
     chosen = np.linspace(0, len(pictures.blurred) - 1, min(_BLAMED, len(pictures.blurred))).astype(int)
-    tensors, sharp = (
-        np.concatenate([network_input(side[i], colour) for i in chosen]) for side in (pictures.blurred, pictures.sharp)
-    )
+    planes = source.manifest.planes
+    tensors = np.concatenate([network_input(pictures.blurred[i], colour, planes, pictures.told[i]) for i in chosen])
+    sharp = np.concatenate([network_input(pictures.sharp[i], colour) for i in chosen])
     return layer_sensitivity.layer_sensitivities(
         source.convert("onnx", "int8", calibration), source.before_int8(calibration), tensors, sharp
     )
@@ -285,7 +290,8 @@ def _time_ratio(bundle: Bundle, artifact: Artifact, before: bytes, rounds: int =
     other.write_bytes(before)
     runtimes = [open_runtime(RUNTIME[artifact.format], p, 1) for p in (path, other)]
     height, width = bundle.manifest.fixed_hw or (SIDE, SIDE)
-    tensor = PixelCodec(artifact.input, artifact.output, bundle.manifest.colour).to_tensor(np.zeros((height, width, 3), np.uint8))
+    codec = PixelCodec(artifact.input, artifact.output, bundle.manifest.colour, bundle.manifest.planes)
+    tensor = codec.to_tensor(np.zeros((height, width, 3), np.uint8))
     spent: list[list[float]] = [[], []]
     for _ in range(rounds):
         for i, runtime in enumerate(runtimes):

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from device.blur.psf import BLIND, Psf
 from device.bundle.manifest import Manifest
 from device.errors import UsageError
 from train.quantise import Ranges
@@ -25,12 +26,19 @@ class Pictures:
     """What files are calibrated and judged on."""
 
     calibration: Sequence[np.ndarray]
-    """(1, height, width, 3 or 1) float32 in 0..1, as the network gets them."""
+    """(1, height, width, channels) float32 in 0..1, as the network gets them."""
     blurred: np.ndarray
     """(n, height, width, 3) float32 in 0..1, exact in 8 bits."""
     sharp: np.ndarray
     described: str
     """What `blurred` and `sharp` are, in words."""
+    psfs: Sequence[Psf] = ()
+    """The PSF of each of `blurred`, which models of two planes are told; none: all blind."""
+
+    @property
+    def told(self) -> Sequence[Psf]:
+        """The PSF of each of `blurred`."""
+        return self.psfs or [BLIND] * len(self.blurred)
 
     @cached_property
     def calibration_sha256(self) -> str:
@@ -53,7 +61,7 @@ class Calibration:
 
 
 class ExportSource(Protocol):
-    """A network that can become files. Its tensors are (n, height, width, 3 or 1) float32, 1.0 for white."""
+    """A network that can become files. Its tensors are (n, height, width, channels) float32, 1.0 for white."""
 
     manifest: Manifest
     """All but halo, weights and artifacts."""

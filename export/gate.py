@@ -15,6 +15,7 @@ from device.runtimes import open_runtime
 from export import graph
 from export.export_source import Pictures
 from export.graph import Graph
+from train.two_planes import planes_of
 
 # PSNR in dB between the outputs of file and network that a variant must reach; int8 a higher one where training learned its
 # ranges. These and the losses are the project's targets, part 2.
@@ -60,7 +61,7 @@ class Judge:
     def __init__(self, pictures: Pictures, reference: np.ndarray, colour: str, limits: Limits) -> None:
         """`reference`: what the network makes of the judged pictures, (n, h, w, c)."""
         self._reference, self._colour, self._limits = reference, colour, limits
-        self._described = pictures.described
+        self._described, self._psfs = pictures.described, pictures.told
         self._blurred, self._sharp = ([to_pixels(p) for p in side] for side in (pictures.blurred, pictures.sharp))
         codec = PixelCodec(_FLOAT, _FLOAT, colour)
         self._before = mean_psnr(self._blurred, self._sharp)
@@ -70,7 +71,11 @@ class Judge:
         """Mean PSNR in dB of the judged pictures, restored by a file that lies in the bundle's folder."""
         bundle = Bundle(bundle.folder, replace(bundle.manifest, artifacts=(artifact,)))
         with Restorer(bundle, artifact.variant, RUNTIME[artifact.format], THREADS) as restorer:
-            return mean_psnr([restorer.restore(b) for b in self._blurred], self._sharp)
+            restored = []
+            for blurred, psf in zip(self._blurred, self._psfs, strict=True):
+                restorer.use_psf(psf)
+                restored.append(restorer.restore(blurred))
+            return mean_psnr(restored, self._sharp)
 
     def judge(self, bundle: Bundle, artifact: Artifact) -> Verdict:
         """Measure one file that lies in the bundle's folder, and hold it against every target."""
@@ -111,10 +116,14 @@ class Judge:
         return self._outputs(bundle, artifact, 1)
 
     def _outputs(self, bundle: Bundle, artifact: Artifact, most: int | None = None) -> np.ndarray:
-        codec = PixelCodec(artifact.input, artifact.output, bundle.manifest.colour)
+        manifest = bundle.manifest
+        codec = PixelCodec(artifact.input, artifact.output, manifest.colour, manifest.planes)
+        pictures = self._blurred[:most]
+        if manifest.planes == 2:
+            pictures = [planes_of(picture, psf) for picture, psf in zip(pictures, self._psfs, strict=False)]
         runtime = open_runtime(RUNTIME[artifact.format], bundle.path(artifact), THREADS)
         try:
-            return np.concatenate([codec.to_values(runtime.run(codec.to_tensor(b))) for b in self._blurred[:most]])
+            return np.concatenate([codec.to_values(runtime.run(codec.to_tensor(b))) for b in pictures])
         finally:
             runtime.close()
 

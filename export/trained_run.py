@@ -15,7 +15,7 @@ from export import to_onnx, to_tflite
 from export.calibration import METHODS, layer_ranges, pictures_of
 from export.export_source import Calibration, concrete_size, keras_outputs, versions
 from train import quantise, run_folder, weights
-from train.architectures import NAFNet
+from train.architectures import NAFNet, planes_of_architecture
 from train.run_folder import RunRecord
 
 
@@ -151,5 +151,6 @@ def _manifest(record: RunRecord) -> Manifest:
         ),
         weights=None,
         artifacts=(),
+        planes=planes_of_architecture(architecture),
         made_with=versions(),
     )

@@ -33,7 +33,7 @@ from device.system.console import start_logging, table
 from device.system.files import write_atomically
 from export import to_tflite
 from train import accelerator, data, fit, quantise, run_folder, weights
-from train.architectures import UNet, architecture_config
+from train.architectures import UNet, architecture_config, planes_of_architecture
 from train.networks import build_network
 from train.networks.describe import macs_per_pixel
 from train.presets import Recipe
@@ -130,8 +130,9 @@ def _record(folder: Path, name: str, options: argparse.Namespace) -> run_folder.
 def _scores(folder: Path, pictures: Path, most: int) -> dict[str, float]:
     """Mean PSNR gain over RGB, dB, by case; of sharp-in the PSNR itself."""
     network = weights.load_network(folder)
-    colour = run_folder.read_run(folder).parse_architecture().colour
-    codec = PixelCodec(TensorSpec("", "float32"), TensorSpec("", "float32"), colour)
+    architecture = run_folder.read_run(folder).parse_architecture()
+    plain = TensorSpec("", "float32")
+    codec = PixelCodec(plain, plain, architecture.colour, planes_of_architecture(architecture))
 
     def restore(pixels: np.ndarray) -> np.ndarray:
         return codec.to_pixels(np.asarray(network(codec.to_tensor(pixels))), pixels)
@@ -167,7 +168,9 @@ def latencies(names: list[str], frames: int = 40) -> str:
         if changed:
             continue  # the same network, trained otherwise
         unclipped, clipped = (build_network(architecture, 480, 640, batch=1, clip=clip) for clip in (False, True))
-        tensor = PixelCodec(TensorSpec("", "float32"), TensorSpec("", "float32"), architecture.colour).to_tensor(picture)
+        tensor = PixelCodec(
+            TensorSpec("", "float32"), TensorSpec("", "float32"), architecture.colour, planes_of_architecture(architecture)
+        ).to_tensor(picture)
         files = {variant: to_tflite.to_tflite(clipped, variant) for variant in ("fp32", "dynamic")}
         if quantise.takes_ranges(unclipped):
             ranges = quantise.calibrated_ranges(unclipped, [tensor])
@@ -178,7 +181,7 @@ def latencies(names: list[str], frames: int = 40) -> str:
             for variant, content in files.items():
                 path = Path(folder, f"{variant}.tflite")
                 path.write_bytes(content)
-                codec = PixelCodec(*to_tflite.tflite_specs(content), architecture.colour)
+                codec = PixelCodec(*to_tflite.tflite_specs(content), architecture.colour, planes_of_architecture(architecture))
                 runtimes[variant] = open_runtime("litert", path, 1), codec.to_tensor(picture)
             for _ in range(frames):
                 for variant, (runtime, given) in runtimes.items():

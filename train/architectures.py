@@ -101,6 +101,11 @@ Architecture = UNet | Dense | NAFNet
 _KINDS: dict[str, type[Architecture]] = {"unet": UNet, "dense": Dense, "nafnet": NAFNet}
 
 
+def planes_of_architecture(architecture: Architecture) -> int:
+    """Planes of brightness that a network is shown; 1 for those that know nothing of planes."""
+    return architecture.planes if isinstance(architecture, UNet) else 1
+
+
 def architecture_config(architecture: Architecture) -> dict[str, Any]:
     """The architecture as plain data for run.json and the manifest; `architecture_from` is its inverse."""
     kind = next(k for k, cls in _KINDS.items() if isinstance(architecture, cls))

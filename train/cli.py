@@ -200,7 +200,7 @@ def main(argv: list[str]) -> int:
     if val_share == 0:
         log.warning("--val-share 0: validated on the training pictures, so the figures say nothing about other pictures")
     whole, luma = recipe.patch == 0, architecture.colour == "luma"
-    planes = architecture.planes if isinstance(architecture, architectures.UNet) else 1
+    planes = architectures.planes_of_architecture(architecture)
     side = architecture.fixed_hw[0] if architecture.fixed_hw else 256
     multiple = architecture.pad_multiple
     validation, psfs = data.fixed_pairs_with_psfs(

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 2
+SCHEMA = 3
+READABLE = (2, 3)
+"""Schemas that this version reads. 3 added `planes`."""
 MANIFEST = "manifest.json"
 # Order of the files in tables.
 VARIANTS = ("fp32", "fp16", "dynamic", "int8")
@@ -115,7 +117,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Manifest:
-    """manifest.json, schema 2."""
+    """manifest.json, schema 3."""
 
     schema: int
     name: str
@@ -134,6 +136,9 @@ class Manifest:
     trained: Training
     weights: Weights | None
     artifacts: tuple[Artifact, ...]
+    planes: int = 1
+    """Planes of brightness that a `luma` model takes as channels: 1, the picture as seen; 2, that and the same deconvolved by the
+    PSF that is known of it (device/blur), or once more as seen."""
     made_with: dict[str, str] = field(default_factory=dict)
     """Versions of the packages that made it."""
 

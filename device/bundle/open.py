@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from device.bundle.embedded import read_embedded_manifest
-from device.bundle.manifest import MANIFEST, SCHEMA, VARIANTS, Artifact, Manifest, file_facts
+from device.bundle.manifest import MANIFEST, READABLE, SCHEMA, VARIANTS, Artifact, Manifest, file_facts
 from device.config import build, nearest
 from device.errors import BundleError, UsageError
 
@@ -88,9 +88,9 @@ def _manifest(content: Any, where: str) -> Manifest:
     """A manifest from its JSON, checked. Raises BundleError that names the place `where` it came from."""
     try:
         schema = content.get("schema") if isinstance(content, dict) else None
-        if schema != SCHEMA:
+        if schema not in READABLE:
             newer = "update deblurkit" if isinstance(schema, int) and schema > SCHEMA else "export the bundle again"
-            raise BundleError(f"{where}: schema {schema!r}, this version reads {SCHEMA}; {newer}")
+            raise BundleError(f"{where}: schema {schema!r}, this version reads {READABLE[0]} to {SCHEMA}; {newer}")
         manifest = build(Manifest, content, where, BundleError)
     except RecursionError as error:
         raise BundleError(f"{where}: nested too deeply for a manifest; export or copy the bundle again") from error
@@ -106,6 +106,8 @@ def _check(manifest: Manifest, where: str) -> None:
         raise BundleError(f"{where}: {sizes} cannot be; export or copy the bundle again")
     if manifest.colour not in ("rgb", "luma"):
         raise BundleError(f"{where}: colour {manifest.colour!r}; this version knows rgb and luma, update deblurkit")
+    if manifest.planes != 1 and (manifest.planes, manifest.colour) != (2, "luma"):
+        raise BundleError(f"{where}: {manifest.planes} planes of {manifest.colour}; expected 1, or 2 of luma, update deblurkit")
     for tensor in (t for a in manifest.artifacts for t in (a.input, a.output)):
         if tensor.dtype != "float32" and (tensor.dtype not in ("uint8", "int8") or tensor.scale <= 0):
             raise BundleError(

@@ -12,18 +12,25 @@ from device.images.yuv import Plane
 class PixelCodec:
     """Turns pictures into the model's input tensor and its output tensor into pictures. Holds the tables of 8-bit models."""
 
-    def __init__(self, model_input: TensorSpec, model_output: TensorSpec, colour: str = "rgb") -> None:
+    def __init__(self, model_input: TensorSpec, model_output: TensorSpec, colour: str = "rgb", planes: int = 1) -> None:
         self.luma = colour == "luma"
         """Whether the model restores brightness alone: it then takes planes, (h, w)."""
+        self.planes = planes
+        """Planes of brightness that the model takes: as seen, and deconvolved."""
         self._input_table = None if model_input.dtype == "float32" else _table_to_tensor(model_input)
         self._output_table = None if model_output.dtype == "float32" else _table_to_pixels(model_output)
         self._input_dtype = np.dtype(model_input.dtype)
         self._output = model_output
 
     def to_tensor(self, pixels: Pixels | Plane) -> Tensor:
-        """(h, w, 3) or (h, w) uint8 -> (1, h, w, 3) or (1, h, w, 1) of the model's input type."""
-        if self.luma and pixels.ndim == 3:
+        """(h, w, 3) or (h, w) uint8 -> (1, h, w, 3) or (1, h, w, 1) of the model's input type.
+
+        A model of two planes takes (h, w, 2), as seen and deconvolved; of anything else it gets the same plane twice.
+        """
+        if self.luma and pixels.ndim == 3 and pixels.shape[2] == 3:
             pixels = luma_of(pixels)
+        if self.planes == 2 and pixels.ndim == 2:
+            pixels = cv2.merge([pixels, pixels])  # type: ignore[assignment]
         flat = _flat(pixels)
         if self._input_table is None:
             tensor = np.multiply(flat, np.float32(1 / 255), dtype=np.float32)
@@ -39,15 +46,14 @@ class PixelCodec:
         return np.float32(self._output.scale) * (tensor.astype(np.float32) - np.float32(self._output.zero_point))
 
     def to_pixels(self, tensor: Tensor, before: Pixels | Plane) -> Pixels | Plane:
-        """The model's output for the picture `before` -> uint8 of the same shape, rounded to nearest, saturated.
+        """The model's output for the picture `before` -> uint8 of the same shape, rounded to nearest, saturated; a plane for planes.
 
         A model of luma moves all three channels of R G B by what it changed: colour differences stay as they were.
         """
         restored = self._to_uint8(tensor)
-        if not self.luma or before.ndim == 2:
+        if not self.luma or before.ndim == 2 or before.shape[2] == 2:
             return restored
-        change = cv2.subtract(restored, luma_of(before), dtype=cv2.CV_16S)
-        return cv2.add(before, cv2.merge([change, change, change]), dtype=cv2.CV_8U)  # type: ignore[return-value]
+        return with_luma(before, luma_of(before), restored)
 
     def _to_uint8(self, tensor: Tensor) -> Pixels | Plane:
         shape = tensor.shape[1:] if tensor.shape[3] == 3 else tensor.shape[1:3]
@@ -56,6 +62,12 @@ class PixelCodec:
         else:
             pixels = cv2.LUT(_flat(tensor[0]).view(np.uint8), self._output_table)
         return pixels.reshape(shape)  # type: ignore[return-value]
+
+
+def with_luma(rgb: Pixels, before: Plane, restored: Plane) -> Pixels:
+    """R G B whose brightness was `before` with brightness `restored`: every channel moves by the difference."""
+    change = cv2.subtract(restored, before, dtype=cv2.CV_16S)
+    return cv2.add(rgb, cv2.merge([change, change, change]), dtype=cv2.CV_8U)  # type: ignore[return-value]
 
 
 def _flat(array: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -10,13 +10,15 @@ from typing import overload
 import cv2
 import numpy as np
 
+from device.blur.deconvolution import Deconvolver
+from device.blur.psf import BLIND, Psf
 from device.bundle.manifest import Artifact
 from device.bundle.open import Bundle
 from device.errors import BundleError
-from device.images.frame import Image, Pixels, pixels_of
+from device.images.frame import Image, Pixels, luma_of, pixels_of
 from device.images.yuv import Plane, Yuv
 from device.restore import tiling
-from device.restore.pixel_codec import PixelCodec
+from device.restore.pixel_codec import PixelCodec, with_luma
 from device.runtimes import first_installed, formats, open_runtime, preferred_variant
 from device.telemetry import Telemetry
 
@@ -50,12 +52,13 @@ class Restorer:
         variant = variant or _default_variant(self.runtime_name, bundle)
         self.artifact: Artifact = bundle.artifact(variant, formats(self.runtime_name))
         self.runtime = open_runtime(self.runtime_name, bundle.path(self.artifact), self.threads)
-        self.codec = PixelCodec(self.artifact.input, self.artifact.output, manifest.colour)
+        self.codec = PixelCodec(self.artifact.input, self.artifact.output, manifest.colour, manifest.planes)
         self.luma = self.codec.luma
         """Whether it restores brightness alone."""
         self.telemetry = telemetry or Telemetry()
         self.moved_s = time.monotonic()
         """When a picture was begun or a tile of it finished: a runtime that hangs is known by it."""
+        self._deconvolver = Deconvolver(BLIND)
         self._most_pixels = most_pixels
         self._plan: tiling.Plan | None = None
 
@@ -64,6 +67,15 @@ class Restorer:
         """What restores, in words: "small, int8.tflite on litert, 3 threads"."""
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
         return f"{self.bundle.name}, {self.artifact.label} on {self.runtime_name}, {threads}"
+
+    @property
+    def psf(self) -> Psf:
+        """The blur that it undoes."""
+        return self._deconvolver.psf
+
+    def use_psf(self, psf: Psf) -> None:
+        """Undo this blur from the next picture on. Models of one plane restore blind, whatever the PSF."""
+        self._deconvolver = Deconvolver(psf)
 
     @overload
     def restore(self, image: Pixels) -> Pixels: ...
@@ -93,15 +105,32 @@ class Restorer:
         return self._plan
 
     def _restore(self, pixels: Pixels | Plane) -> Pixels | Plane:
-        return tiling.run_tiled(pixels, self.plan_for(*pixels.shape[:2]), self._restore_tile)
+        if self.codec.planes == 1:
+            return tiling.run_tiled(pixels, self.plan_for(*pixels.shape[:2]), self._restore_tile)
+        seen = luma_of(pixels) if pixels.ndim == 3 else pixels
+        plan = self.plan_for(*seen.shape)
+        # Deconvolved before it is padded, as in training; a large picture tile by tile, since transforms take memory too.
+        planes = self._with_deconvolved(seen) if len(plan.tiles) == 1 else seen
+        restored = tiling.run_tiled(planes, plan, self._restore_tile)
+        return restored if pixels.ndim == 2 else with_luma(pixels, seen, restored)
+
+    def _with_deconvolved(self, seen: Plane) -> Pixels:
+        """(h, w) -> (h, w, 2): as seen, and deconvolved."""
+        began = time.perf_counter()
+        planes = cv2.merge([seen, self._deconvolver(seen)])
+        if not self.psf.is_blind:
+            self.telemetry.add("deconvolve", time.perf_counter() - began)
+        return planes  # type: ignore[return-value]
 
     def _restore_tile(self, tile: Pixels | Plane) -> Pixels | Plane:
+        if self.codec.planes == 2 and tile.ndim == 2:
+            tile = self._with_deconvolved(tile)
         t0 = time.perf_counter()
         tensor = self.codec.to_tensor(tile)
         t1 = time.perf_counter()
         restored = self.runtime.run(tensor)
         t2 = time.perf_counter()
-        if restored.shape != tensor.shape:
+        if restored.shape != (*tensor.shape[:3], tensor.shape[3] // self.codec.planes):
             raise BundleError(f"{self.artifact.file}: made {restored.shape} of {tensor.shape}; a restorer keeps the size")
         if restored.dtype == np.float32 and not cv2.checkRange(restored.reshape(restored.shape[1], -1))[0]:
             raise BundleError(

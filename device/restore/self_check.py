@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 
+from device.blur.psf import Psf
 from device.images.degrade import add_noise, gaussian_blur, to_float, to_pixels
 from device.images.frame import Pixels
 from device.images.quality import psnr
@@ -26,6 +27,17 @@ def scene_pairs() -> tuple[tuple[Pixels, Pixels], ...]:
     )
 
 
+@cache
+def scene_psfs() -> tuple[Psf, ...]:
+    """The PSF of each of `scene_pairs`."""
+    return tuple(Psf("gaussian", _SIGMAS[i % len(_SIGMAS)], linear=False) for i in range(len(scene_pairs())))
+
+
 def scenes_psnr(restorer: Restorer) -> float:
-    """Mean PSNR in dB that the restorer reaches on `scene_pairs`."""
-    return float(np.mean([psnr(restorer.restore(blurred), sharp) for blurred, sharp in scene_pairs()]))
+    """Mean PSNR in dB that the restorer reaches on `scene_pairs`, told their PSFs."""
+    before, reached = restorer.psf, []
+    for (blurred, sharp), psf in zip(scene_pairs(), scene_psfs(), strict=True):
+        restorer.use_psf(psf)
+        reached.append(psnr(restorer.restore(blurred), sharp))
+    restorer.use_psf(before)
+    return float(np.mean(reached))
