@@ -107,7 +107,7 @@ def _bench(options: Namespace, argv: list[str]) -> int:
     if not result.complete:
         return 130
     if options.suite != "sustained" and suites.nothing_runs(result.rows):
-        raise RuntimeMissing(f"no file could be run on any runtime; {runtimes.RUNTIMES['litert'][2]}")
+        raise RuntimeMissing(f"no file could be run on any runtime; {runtimes.RUNTIMES['litert'].install}")
     if options.pick:
         _keep(wanted, result)
     return OK

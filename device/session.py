@@ -20,8 +20,10 @@ from device.loop.rate_control import RateControl
 from device.loop.sink_worker import SinkWorker
 from device.service.sd_notify import Notifier
 from device.settings import Settings
-from device.sinks import Sink, is_file, open_sink
-from device.sources import Source, open_source
+from device.sinks import is_file, open_sink
+from device.sinks.sink import Sink
+from device.sources import open_source
+from device.sources.source import Source
 from device.system import hardware
 from device.telemetry import Telemetry
 

@@ -22,8 +22,8 @@ from device.loop.sink_worker import SinkWorker
 from device.settings import RecordSettings, parse_size
 from device.sinks.null import Null
 from device.sinks.record import Recorder
-from device.sources import Status
 from device.sources.demo import Demo
+from device.sources.source import SourceStatus
 from device.system.console import print_json, table
 from device.telemetry import Telemetry
 
@@ -33,7 +33,7 @@ _SETTINGS = RecordSettings(max_gib=0.5, min_free_gib=0.0)
 class Drawn:
     """A live source of frames that are there already."""
 
-    live, total, origin, status = True, 0, None, Status()
+    live, total, origin, status = True, 0, None, SourceStatus()
 
     def __init__(self, frames: list[Frame], fps: float) -> None:
         self.description, self.fps = f"{len(frames)} frames at {fps:.4g} fps", fps

@@ -92,7 +92,7 @@ class Models:
 
     @property
     def moved_s(self) -> float:
-        """`time.monotonic()` when the restorer at work last began a picture or finished a window of it."""
+        """`time.monotonic()` when the restorer at work last began a picture or finished a tile of it."""
         return self._at_work.moved_s
 
     def passed_through(self, frame: Frame) -> Restored:

@@ -13,11 +13,11 @@ from device.images.frame import Frame, Restored
 from device.loop.rate_control import RateControl
 from device.loop.sink_worker import SinkWorker
 from device.loop.slot import LOOK_S, Slot
-from device.sources import Source
+from device.sources.source import Source
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
-HANG_S = 5.0  # a model that takes longer than this over one window of a live picture hangs
+HANG_S = 5.0  # a model that takes longer than this over one tile of a live picture hangs
 _LAST_WRITE_S = 10.0  # that a sink may take over the last frame of a live run
 _JOIN_S = 1.5  # a stop ends within two seconds, also when a read does not return
 

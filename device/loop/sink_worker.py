@@ -9,7 +9,7 @@ from typing import Any
 from device.errors import UsageError
 from device.images.frame import NO_VIDEO, Restored
 from device.loop.slot import Slot
-from device.sinks import Sink
+from device.sinks.sink import Sink
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)

@@ -136,7 +136,7 @@ def read(folder: Path) -> TunedModel | None:
 def versions(runtime: str) -> dict[str, str]:
     """Of deblurkit and of the package that the runtime comes in; what has no version here is left out."""
     found = {name: number for name in ("deblurkit",) if (number := _version(name))}
-    module = RUNTIMES[runtime][1].partition(".")[0] if runtime in RUNTIMES else runtime
+    module = RUNTIMES[runtime].module.partition(".")[0] if runtime in RUNTIMES else runtime
     if module == "cv2":  # under four names, and none where the system's packages brought it
         import cv2
 

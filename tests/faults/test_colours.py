@@ -4,7 +4,6 @@ Cameras have the same chart in their own tests: tests/device/sources/test_networ
 """
 
 import json
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,7 @@ from device.images.frame import Frame, Pixels
 from device.images.picture import read_picture, write_picture
 from device.images.yuv import from_rgb
 from device.loop.models import Models, ModelSpec
-from device.runtimes.openvino import overflows
 from device.sources.demo import Demo
-from device.system import hardware
 from device.telemetry import Telemetry
 
 Command = Callable[..., Any]
@@ -87,9 +84,8 @@ def test_every_kind_of_output_keeps_them(command: Command, tmp_path: Path, suffi
 @pytest.mark.parametrize("runtime", list(runtimes.RUNTIMES))
 def test_every_runtime_keeps_the_colours_of_pictures_and_of_a_cameras_planes(runtime: str, full: bool, matrix: str) -> None:
     if not runtimes.installed(runtime):
-        pytest.skip(f"the runtime {runtime} is not installed; {runtimes.RUNTIMES[runtime][2]}")
-    refused = runtime == "openvino" and overflows(platform.machine(), hardware.features())  # files of 8 bits: test_runtimes.py
-    with Models([ModelSpec("nano", "fp32" if refused else None, runtime)], 1, Telemetry()) as models:
+        pytest.skip(f"the runtime {runtime} is not installed; {runtimes.RUNTIMES[runtime].install}")
+    with Models([ModelSpec("nano", None, runtime)], 1, Telemetry()) as models:
         assert_same(models.restore(Frame(0, 0.0, chart())).pixels)
         assert_same(models.restore(Frame(0, 0.0, from_rgb(chart(), matrix, full))).pixels)
 

@@ -14,8 +14,8 @@ from device.images.frame import NOT_RESTORED, Frame, Restored
 from device.loop.pipeline import run_pipeline
 from device.loop.sink_worker import SinkWorker
 from device.restore.restorer import Restorer
-from device.sinks import Sink
-from device.sources import Source, Status
+from device.sinks.sink import Sink
+from device.sources.source import Source, SourceStatus
 from device.telemetry import Telemetry
 
 FOREVER_S = 30.0
@@ -24,7 +24,7 @@ FOREVER_S = 30.0
 class Counter:
     """A source of small frames, as fast as they are read; frame i is grey. Fails at frame `fails_at`, if told so."""
 
-    description, fps, origin, status = "counter", 0.0, None, Status()
+    description, fps, origin, status = "counter", 0.0, None, SourceStatus()
 
     def __init__(self, total: int, live: bool, fails_at: int = -1, hangs_at: int = -1, pause_s: float = 0.0) -> None:
         self.total, self.live, self.reads, self._pause_s = total, live, 0, pause_s
