@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -36,11 +35,11 @@ def test_the_keys_of_the_state_stay_as_they_were_recorded(tmp_path: Path, monkey
         running = threading.Thread(target=session.run, daemon=True)
         running.start()
         until(lambda: session.telemetry.frames > 3)
-        url = session._sink_workers[0].description
+        url = session.state().sinks[0].description
         with urllib.request.urlopen(f"{url}/state", timeout=10) as reply:
             page = json.load(reply)
         stop.set()
         running.join(20)
-        run = json.loads(json.dumps(session.state()))
+        run = json.loads(json.dumps(session.state().to_dict()))
     assert keys(page) == RECORDED
     assert keys({**run, "viewers": page["viewers"]}) == RECORDED
