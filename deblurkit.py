@@ -43,9 +43,10 @@ def main(argv: list[str] | None = None) -> int:
                 raise
             raise UsageError(f"`deblurkit {name}` needs {error.name}, which is not installed; run `make setup`") from error
     except DeblurkitError as error:
-        from device.system.journal import is_journal
+        from device.system import journal
 
-        print(f"{'<3>' if is_journal(sys.stderr) else ''}deblurkit {name}: {error}", file=sys.stderr)
+        text = f"deblurkit {name}: {error}"
+        print(journal.with_priority(text, journal.ERROR) if journal.is_journal(sys.stderr) else text, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"deblurkit {name}: interrupted", file=sys.stderr)
