@@ -243,7 +243,7 @@ def test_only_pictures_or_a_missing_camera_are_healthy(status: dict[str, Any], f
 def test_the_program_is_read_back_from_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from device.service import systemd_unit
 
-    text = systemd_unit.rendered(Path("/home/pi/my kit 100%/bin/deblurkit"), [])
+    text = systemd_unit.render(Path("/home/pi/my kit 100%/bin/deblurkit"), [])
     (tmp_path / "unit").write_text(text)
     monkeypatch.setattr(activate, "UNIT", tmp_path / "unit")
     assert activate.installed_program() == Path("/home/pi/my kit 100%/bin/deblurkit")
