@@ -3,6 +3,8 @@
     restored = X · conj(H) / (|H|² + regularisation · (|Dx|² + |Dy|²) + floor)
 
 Dx and Dy are the differences of neighbours: photographs have less of high frequencies, so noise counts for more there.
+A plane is always transformed whole: what a uniform motion has wiped out rings through all of a picture, so tiles would not
+fit together. Everything large is computed in place: two floats a pixel are the most that is held.
 """
 
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ _FLOOR = 1e-4
 _USUAL_NOISE = 2 / 255  # that the least regularisation suits
 _LEAST_GAP_PX = 32
 _STEPS = 16384  # of the table back to sRGB: its slope is 12.92 near black, so one step is a fifth of a grey level there
+_STRIP = 256  # rows that are converted at once
 
 
 def regularisation_for(noise: float | None) -> float:
@@ -36,49 +39,44 @@ class WienerFilter:
     """The filter of one kernel for planes of one size."""
 
     size_hw: tuple[int, int]
-    padded_hw: tuple[int, int]
     spectrum: Values
-    """H / (|H|² + …) in OpenCV's packed form, of `padded_hw`; to be multiplied conjugated."""
-
-    def apply(self, values: Values) -> Values:
-        """(height, width) float32 -> the same, deconvolved, neither rounded nor clipped.
-
-        A plane is continued as a mirror image on every side, and the continuations of opposite sides are blended where
-        they meet, since the transform takes the plane as periodic.
-        """
-        transformed = cv2.dft(_periodic(values, self.padded_hw))
-        product = cv2.mulSpectrums(transformed, self.spectrum, 0, conjB=True)
-        restored = cv2.idft(product, flags=cv2.DFT_SCALE, nonzeroRows=self.size_hw[0])
-        return restored[: self.size_hw[0], : self.size_hw[1]]  # type: ignore[return-value]
+    """H / (|H|² + …) in OpenCV's packed form, larger than the plane; to be multiplied conjugated."""
 
 
 def wiener_filter(kernel: Kernel, height: int, width: int, regularisation: float = LEAST_REGULARISATION) -> WienerFilter:
     """Build the filter of `kernel` for planes of `height` x `width`."""
     reach = len(kernel) // 2
     gap = max(_LEAST_GAP_PX, 3 * reach + 16)
-    padded = _fast(height + gap), _fast(width + gap)
-    spread = np.zeros(padded, np.float32)
-    spread[: len(kernel), : len(kernel)] = kernel
-    spread = np.roll(spread, (-reach, -reach), (0, 1))
-    transformed: Values = cv2.dft(spread)  # type: ignore[assignment]
-    power: Values = cv2.mulSpectrums(transformed, transformed, 0, conjB=True)  # type: ignore[assignment]
+    spectrum = np.zeros((_fast(height + gap), _fast(width + gap)), np.float32)
+    spectrum[: len(kernel), : len(kernel)] = kernel
+    spectrum = np.roll(spectrum, (-reach, -reach), (0, 1))  # its centre at the origin, so that nothing moves
+    cv2.dft(spectrum, spectrum)
+    power: Values = cv2.mulSpectrums(spectrum, spectrum, 0, conjB=True)  # type: ignore[assignment]
     _spread_pairs(power)
-    power += np.float32(regularisation) * _difference_power(*padded)
+    _add_difference_power(power, regularisation)
     power += np.float32(_FLOOR)
-    np.divide(transformed, power, out=transformed)
-    transformed *= np.float32(1 / transformed[0, 0])  # brightness stays
-    return WienerFilter((height, width), padded, transformed)
+    spectrum /= power
+    spectrum *= np.float32(1 / spectrum[0, 0])  # brightness stays
+    return WienerFilter((height, width), spectrum)
 
 
 def deconvolve(plane: Plane, wiener: WienerFilter, linear: bool) -> Plane:
     """(height, width) uint8 of sRGB values -> the same, deconvolved in linear light or (`linear` False) as they are."""
-    if not linear:
-        restored = wiener.apply(np.multiply(plane, np.float32(1 / 255), dtype=np.float32))
-        return cv2.convertScaleAbs(cv2.max(restored, 0.0), alpha=255)  # type: ignore[return-value, call-overload]
-    to_linear, to_srgb = _tables()
-    restored = wiener.apply(cv2.LUT(plane, to_linear))  # type: ignore[arg-type]
-    levels = cv2.min(cv2.max(restored, 0.0), 1.0) * np.float32(_STEPS - 1) + np.float32(0.5)  # type: ignore[operator, call-overload]
-    return np.take(to_srgb, levels.astype(np.uint16))
+    height, width = plane.shape
+    to_values, to_pixels = _tables(linear)
+    values = np.empty(wiener.spectrum.shape, np.float32)
+    strips = [slice(y, min(y + _STRIP, height)) for y in range(0, height, _STRIP)]
+    for rows in strips:
+        values[rows, :width] = cv2.LUT(plane[rows], to_values)  # type: ignore[arg-type]
+    _continue(values, height, width)
+    cv2.dft(values, values)
+    cv2.mulSpectrums(values, wiener.spectrum, 0, values, conjB=True)
+    cv2.dft(values, values, cv2.DFT_INVERSE | cv2.DFT_SCALE, height)
+    restored = np.empty_like(plane)
+    for rows in strips:
+        levels = cv2.min(cv2.max(values[rows, :width], 0.0), 1.0) * np.float32(_STEPS - 1) + np.float32(0.5)  # type: ignore[operator, call-overload]
+        restored[rows] = np.take(to_pixels, levels.astype(np.uint16))
+    return restored
 
 
 class Deconvolver:
@@ -95,19 +93,20 @@ class Deconvolver:
             return plane
         if self._filter is None or self._filter.size_hw != plane.shape:
             height, width = plane.shape
+            self._filter = None  # two at once would take twice the memory
             self._filter = wiener_filter(self._kernel, height, width, regularisation_for(self.psf.noise))
         return deconvolve(plane, self._filter, self.psf.linear)
 
 
-def _periodic(values: Values, padded_hw: tuple[int, int]) -> Values:
-    """Continue a plane to the right and below, so that it meets itself without a step when it is repeated."""
-    for axis in (1, 0):
-        after, before, share = _continuation(values.shape[axis], padded_hw[axis])
-        weights = share[None, :] if axis else share[:, None]
-        mirrored = np.take(values, after, axis)
-        mirrored += (np.take(values, before, axis) - mirrored) * weights
-        values = np.concatenate([values, mirrored], axis)
-    return values
+def _continue(values: Values, height: int, width: int) -> None:
+    """Fill what lies beyond `height` and `width` so that the whole meets itself without a step when it is repeated.
+
+    A plane goes on as its mirror image; those of opposite sides are blended where they meet.
+    """
+    after, before, share = _continuation(width, values.shape[1])
+    values[:height, width:] = values[:height, after] * (1 - share) + values[:height, before] * share
+    after, before, share = _continuation(height, values.shape[0])
+    values[height:] = values[after] * (1 - share[:, None]) + values[before] * share[:, None]
 
 
 @cache
@@ -135,20 +134,23 @@ def _spread_pairs(power: Values) -> None:
         power[2:-1:2, column] = power[1:-1:2, column]
 
 
-@cache
-def _difference_power(height: int, width: int) -> Values:
-    """|Dx|² + |Dy|² at the frequency of every number of OpenCV's packed form. Even sides."""
-    packed_down, packed_across = (np.arange(height) + 1) // 2, (np.arange(width) + 1) // 2
-    down = np.repeat(np.arange(height)[:, None], width, 1)
-    down[:, [0, -1]] = packed_down[:, None]
-    power = 4 - 2 * np.cos(2 * np.pi * down / height) - 2 * np.cos(2 * np.pi * packed_across[None] / width)
-    return power.astype(np.float32)
+def _add_difference_power(power: Values, weight: float) -> None:
+    """Add `weight` · (|Dx|² + |Dy|²) to every number of OpenCV's packed form. Even sides."""
+
+    def of(frequencies: NDArray[np.intp], length: int) -> Values:
+        return (weight * (2 - 2 * np.cos(2 * np.pi * frequencies / length))).astype(np.float32)
+
+    height, width = power.shape
+    power += of((np.arange(width) + 1) // 2, width)
+    power[:, 1:-1] += of(np.arange(height), height)[:, None]
+    power[:, [0, -1]] += of((np.arange(height) + 1) // 2, height)[:, None]
 
 
 @cache
-def _tables() -> tuple[Values, Plane]:
-    """From 8-bit sRGB to linear light, and back from `_STEPS` steps of it (IEC 61966-2-1)."""
+def _tables(linear: bool) -> tuple[Values, Plane]:
+    """From 8-bit sRGB to linear light (IEC 61966-2-1) or the values as they are, and back from `_STEPS` steps."""
     codes, light = np.arange(256) / 255, np.arange(_STEPS) / (_STEPS - 1)
-    to_linear = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
-    to_srgb = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return to_linear.astype(np.float32), np.rint(to_srgb * 255).astype(np.uint8)
+    if linear:
+        codes = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
+        light = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    return codes.astype(np.float32), np.rint(light * 255).astype(np.uint8)

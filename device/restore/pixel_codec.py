@@ -46,8 +46,9 @@ class PixelCodec:
         return np.float32(self._output.scale) * (tensor.astype(np.float32) - np.float32(self._output.zero_point))
 
     def to_pixels(self, tensor: Tensor, before: Pixels | Plane) -> Pixels | Plane:
-        """The model's output for the picture `before` -> uint8 of the same shape, rounded to nearest, saturated; a plane for planes.
+        """The model's output for the picture `before` -> uint8 of the same shape, rounded to nearest, saturated.
 
+        For two planes, (h, w, 2), it is the restored plane, (h, w).
         A model of luma moves all three channels of R G B by what it changed: colour differences stay as they were.
         """
         restored = self._to_uint8(tensor)

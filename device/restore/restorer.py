@@ -108,10 +108,7 @@ class Restorer:
         if self.codec.planes == 1:
             return tiling.run_tiled(pixels, self.plan_for(*pixels.shape[:2]), self._restore_tile)
         seen = luma_of(pixels) if pixels.ndim == 3 else pixels
-        plan = self.plan_for(*seen.shape)
-        # Deconvolved before it is padded, as in training; a large picture tile by tile, since transforms take memory too.
-        planes = self._with_deconvolved(seen) if len(plan.tiles) == 1 else seen
-        restored = tiling.run_tiled(planes, plan, self._restore_tile)
+        restored = tiling.run_tiled(self._with_deconvolved(seen), self.plan_for(*seen.shape), self._restore_tile)
         return restored if pixels.ndim == 2 else with_luma(pixels, seen, restored)
 
     def _with_deconvolved(self, seen: Plane) -> Pixels:
@@ -123,8 +120,6 @@ class Restorer:
         return planes  # type: ignore[return-value]
 
     def _restore_tile(self, tile: Pixels | Plane) -> Pixels | Plane:
-        if self.codec.planes == 2 and tile.ndim == 2:
-            tile = self._with_deconvolved(tile)
         t0 = time.perf_counter()
         tensor = self.codec.to_tensor(tile)
         t1 = time.perf_counter()

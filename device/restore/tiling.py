@@ -89,18 +89,24 @@ def _sides(length: int, halo: int, multiple: int) -> list[tuple[int, int]]:
 
 
 def run_tiled(pixels: Pixels, layout: Plan, restore: Callable[[Pixels], Pixels]) -> Pixels:
-    """Restore (height, width, 3) or (height, width) `pixels` tile by tile. Memory beyond input and output is one tile's."""
+    """Restore (height, width, 3) or (height, width) `pixels` tile by tile. Memory beyond input and output is one tile's.
+
+    What `restore` makes of a tile may have other channels than the tile.
+    """
     height, width = layout.height, layout.width
     if len(layout.tiles) == 1:
         return restore(_cut_out(pixels, layout, layout.tiles[0]))[:height, :width]
-    out = np.empty_like(pixels)
+    out: Pixels | None = None
     for tile in layout.tiles:
         bottom, right = min(tile.bottom, height), min(tile.right, width)
         if tile.top < bottom and tile.left < right:
             done = restore(_cut_out(pixels, layout, tile))
+            if out is None:
+                out = np.empty((height, width, *done.shape[2:]), done.dtype)
             out[tile.top : bottom, tile.left : right] = done[
                 tile.top - tile.y : bottom - tile.y, tile.left - tile.x : right - tile.x
             ]
+    assert out is not None  # a plan covers its picture
     return out
 
 

@@ -40,6 +40,24 @@ def test_it_begins_as_the_smaller_one_on_grey_pictures(larger: UNet) -> None:
     assert np.abs(np.asarray(large(given)) - (expected @ LUMA[:, None] if larger.colour == "luma" else expected)).max() < 1e-5
 
 
+@pytest.mark.parametrize("colour", ["rgb", "luma"])
+def test_a_second_plane_begins_unseen_and_is_what_the_residual_is_added_to(colour: str) -> None:
+    one, two = replace(SMALL, colour=colour), replace(SMALL, colour="luma", planes=2)
+    assert may_grow(one, two)
+    assert not may_grow(two, replace(two, planes=1))
+    rng = np.random.default_rng(0)
+    small, large = build_network(one, clip=False), build_network(two, clip=False)
+    small.set_weights([w + rng.normal(0, 0.05, w.shape) for w in small.get_weights()])
+    grow(small, large)
+    seen, deconvolved = rng.random((2, 1, 32, 48, 1), dtype=np.float32)
+    grey = seen if colour == "luma" else np.repeat(seen, 3, -1)
+    expected = np.asarray(small(grey)) @ (LUMA[:, None] if colour == "rgb" else np.ones((1, 1), np.float32))
+    blind = np.asarray(large(np.concatenate([seen, seen], -1)))
+    assert np.abs(blind - expected).max() < 1e-6
+    told = np.asarray(large(np.concatenate([seen, deconvolved], -1)))
+    assert np.abs(told - deconvolved - (expected - seen)).max() < 1e-5
+
+
 def test_everything_that_is_new_learns() -> None:
     larger = UNet(widths=(8, 16, 24), encoder_blocks=(1, 2, 2), decoder_blocks=(2, 1))
     small, large = build_network(SMALL, clip=False), build_network(larger, clip=False)

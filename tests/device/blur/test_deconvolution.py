@@ -36,7 +36,7 @@ def expected_filter(kernel: np.ndarray, height: int, width: int, regularisation:
 @pytest.mark.parametrize("size", [(96, 128), (67, 45)])
 def test_a_filter_is_that_of_the_formula(name: str, size: tuple[int, int]) -> None:
     wiener = wiener_filter(KERNELS[name], *size, 0.02)
-    height, width = wiener.padded_hw
+    height, width = wiener.spectrum.shape
     point = np.zeros((height, width), np.float32)
     point[3, 5] = 1
     got = cv2.idft(cv2.mulSpectrums(cv2.dft(point), wiener.spectrum, 0, conjB=True), flags=cv2.DFT_SCALE)

@@ -145,7 +145,7 @@ def test_a_climbing_name_is_called_what_it_is(small_copy: Path) -> None:
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        (SCHEMA + 1, f"schema {SCHEMA + 1}, this version reads {SCHEMA}; update deblurkit"),
+        (SCHEMA + 1, f"schema {SCHEMA + 1}, this version reads 2 to {SCHEMA}; update deblurkit"),
         (0, "export the bundle again"),
         (None, "schema None"),
         ("1", "schema '1'"),

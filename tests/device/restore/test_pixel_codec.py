@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from device.bundle.manifest import TensorSpec
+from device.images.frame import luma_of
 from device.restore.pixel_codec import PixelCodec
 
 FLOAT = TensorSpec("x", "float32")
@@ -108,3 +109,22 @@ def test_luma_goes_in_alone_and_colour_differences_pass_through(spec: TensorSpec
     white = PixelCodec(FLOAT, FLOAT, "luma").to_pixels(np.full((1, 12, 16, 1), 1.0, np.float32), picture)
     assert white.min() > 100
     assert white.dtype == np.uint8
+
+
+@pytest.mark.parametrize("spec", [FLOAT, EXACT["uint8"], EXACT["int8"]], ids=lambda s: s.dtype)
+def test_two_planes_go_in_as_channels_and_one_comes_out(spec: TensorSpec) -> None:
+    codec = PixelCodec(spec, spec, "luma", planes=2)
+    planes = np.random.default_rng(0).integers(0, 256, (12, 16, 2), np.uint8)
+    tensor = codec.to_tensor(planes)
+    assert tensor.shape == (1, 12, 16, 2)
+    for i in range(2):
+        assert np.array_equal(codec.to_pixels(tensor[..., i : i + 1], planes), planes[..., i])
+
+
+def test_a_model_of_two_planes_that_is_shown_a_picture_works_blind() -> None:
+    codec = PixelCodec(FLOAT, FLOAT, "luma", planes=2)
+    picture = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    for pixels in (picture, luma_of(picture)):
+        tensor = codec.to_tensor(pixels)
+        assert np.array_equal(tensor[..., 0], tensor[..., 1])
+        assert np.array_equal(codec.to_pixels(tensor[..., 1:], pixels), pixels)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from device.blur.psf import BLIND, Psf
 from device.bundle.manifest import Artifact
 from device.bundle.open import Bundle, open_bundle
 from device.images.frame import Pixels
@@ -15,6 +16,12 @@ class Answers:
 
     def __init__(self, table: dict[bytes, Pixels], shift: int = 0) -> None:
         self.table, self.shift = table, shift
+        self.psf = BLIND
+        self.told: list[Psf] = []
+
+    def use_psf(self, psf: Psf) -> None:
+        self.psf = psf
+        self.told.append(psf)
 
     def restore(self, pixels: Pixels) -> Pixels:
         return np.clip(self.table.get(pixels.tobytes(), pixels).astype(int) + self.shift, 0, 255).astype(np.uint8)
@@ -36,6 +43,14 @@ def test_the_figure_is_the_mean_over_the_pairs() -> None:
     assert self_check.scenes_psnr(Answers({})) == pytest.approx(np.mean([psnr(b, s) for b, s in pairs]))  # type: ignore[arg-type]
     perfect = Answers({blurred.tobytes(): sharp for blurred, sharp in pairs})
     assert self_check.scenes_psnr(perfect) == 99.0  # type: ignore[arg-type]
+
+
+def test_the_psf_of_every_scene_is_told_and_what_was_told_before_comes_back() -> None:
+    listener = Answers({})
+    self_check.scenes_psnr(listener)  # type: ignore[arg-type]
+    assert [psf.size_px for psf in listener.told[:-1]] == [1.0, 1.6, 2.4] * 3
+    assert not any(psf.linear for psf in listener.told[:-1])
+    assert listener.psf is BLIND
 
 
 def test_a_result_two_levels_too_bright_is_noticed() -> None:
