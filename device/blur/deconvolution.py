@@ -20,10 +20,11 @@ from device.blur.psf import Psf
 Plane = NDArray[np.uint8]  # (height, width)
 Values = NDArray[np.float32]
 
-LEAST_REGULARISATION = 0.01
-"""JPEG and denoisers empty the high frequencies, so measured noise is too low there and the filter would amplify artefacts."""
+LEAST_REGULARISATION = 0.005
+"""JPEG and denoisers empty the high frequencies, so measured noise is too low there and the filter would amplify artefacts.
+On test pairs of seven photographs 0.005 gained most or within 0.2 dB of it in every case; 0.002 up to 0.6 dB less, 0.02 a dB."""
 _FLOOR = 1e-4
-_USUAL_NOISE = 2 / 255  # that the least regularisation suits
+_USUAL_NOISE = 2 / 255  # up to which the least regularisation serves
 _LEAST_GAP_PX = 32
 _STEPS = 16384  # of the table back to sRGB: its slope is 12.92 near black, so one step is a fifth of a grey level there
 _STRIP = 256  # rows that are converted at once
@@ -41,6 +42,9 @@ class WienerFilter:
     size_hw: tuple[int, int]
     spectrum: Values
     """H / (|H|² + …) in OpenCV's packed form, larger than the plane; to be multiplied conjugated."""
+    border_kernel: Values | None
+    """What blurs a plane's continuation, as filter2D wants it: the kernel mirrored. None where it looks the same from every
+    side: a mirror image of what such a kernel has blurred is as blurred itself."""
 
 
 def wiener_filter(kernel: Kernel, height: int, width: int, regularisation: float = LEAST_REGULARISATION) -> WienerFilter:
@@ -57,7 +61,9 @@ def wiener_filter(kernel: Kernel, height: int, width: int, regularisation: float
     power += np.float32(_FLOOR)
     spectrum /= power
     spectrum *= np.float32(1 / spectrum[0, 0])  # brightness stays
-    return WienerFilter((height, width), spectrum)
+    round_about = np.allclose(kernel, kernel[::-1]) and np.allclose(kernel, kernel.T)
+    mirrored = None if round_about else kernel[::-1, ::-1].astype(np.float32)
+    return WienerFilter((height, width), spectrum, mirrored)
 
 
 def deconvolve(plane: Plane, wiener: WienerFilter, linear: bool) -> Plane:
@@ -69,6 +75,8 @@ def deconvolve(plane: Plane, wiener: WienerFilter, linear: bool) -> Plane:
     for rows in strips:
         values[rows, :width] = cv2.LUT(plane[rows], to_values)  # type: ignore[arg-type]
     _continue(values, height, width)
+    if wiener.border_kernel is not None:
+        _blur_continuation(values, height, width, wiener.border_kernel)
     cv2.dft(values, values)
     cv2.mulSpectrums(values, wiener.spectrum, 0, values, conjB=True)
     cv2.dft(values, values, cv2.DFT_INVERSE | cv2.DFT_SCALE, height)
@@ -107,6 +115,25 @@ def _continue(values: Values, height: int, width: int) -> None:
     values[:height, width:] = values[:height, after] * (1 - share) + values[:height, before] * share
     after, before, share = _continuation(height, values.shape[0])
     values[height:] = values[after] * (1 - share[:, None]) + values[before] * share[:, None]
+
+
+def _blur_continuation(values: Values, height: int, width: int, kernel: Values) -> None:
+    """Blur what lies beyond `height` and `width`, as if the mirror image were what was there before the blur.
+
+    Without it motion is continued in the mirrored direction, which rings through the whole picture: hand-shake of 17 pixels
+    gains 0.8 to 1.1 dB by it, straight motion of 17 pixels 0.8 (test pairs) to 1.8 (cropped after the blur).
+    """
+    reach, (padded_height, padded_width) = len(kernel) // 2, values.shape
+
+    def blurred(top: int, bottom: int, left: int, right: int) -> Values:
+        rows = np.arange(top - reach, bottom + reach) % padded_height
+        columns = np.arange(left - reach, right + reach) % padded_width
+        part = cv2.filter2D(values[rows[:, None], columns], cv2.CV_32F, kernel)
+        return part[reach:-reach, reach:-reach]  # type: ignore[return-value]
+
+    beside = blurred(0, padded_height, width, padded_width)
+    values[height:, :width] = blurred(height, padded_height, 0, width)
+    values[:, width:] = beside
 
 
 @cache
