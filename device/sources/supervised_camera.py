@@ -15,7 +15,7 @@ from pathlib import Path
 
 from device.errors import CameraLost, UsageError
 from device.images.frame import NO_VIDEO, Frame
-from device.images.overlay import no_video
+from device.images.overlay import placeholder
 from device.settings import CameraSettings
 from device.sources.process import Bad, CameraProcess, Delivered, Lost, Message, Opened, Ready
 from device.sources.source import SourceStatus
@@ -218,7 +218,7 @@ class SupervisedCamera:
         now = time.monotonic()
         self._card_at = now + CARD_EVERY_S
         self._index += 1
-        return Frame(self._index, now, no_video(self._size_wh, self.status.reason), mark=NO_VIDEO)
+        return Frame(self._index, now, placeholder(self._size_wh, self.status.reason), mark=NO_VIDEO)
 
     def close(self) -> None:
         """End the process and with it every hold on the camera; a read that waits returns None. Closing twice is safe."""

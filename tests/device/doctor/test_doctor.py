@@ -46,7 +46,7 @@ def test_doctor_ends_with_one_when_the_shipped_bundle_is_spoiled(
     assert ended.code == 1
     (finding,) = [f for f in json.loads(ended.out.splitlines()[-1])["findings"] if f["state"] == "bad"]
     assert finding["what"] == "bundle small"
-    assert "SHA-256 is not the manifest's" in finding["found"]
+    assert "SHA-256 differs from the manifest" in finding["found"]
     assert finding["mend"]
 
 

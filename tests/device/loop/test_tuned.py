@@ -119,7 +119,9 @@ def test_each_thing_that_has_changed_is_named(measured: TunedModel, monkeypatch:
     assert tuned.fit(replace(measured, runtime="tensorrt")) == "this version has no runtime tensorrt"
     assert tuned.fit(replace(measured, sha256="0" * 64)) == "small_int8.tflite of small was changed"
     assert tuned.fit(replace(measured, bundle_hash="0" * 64)) == "the bundle small was changed"
-    assert tuned.fit(replace(measured, bundle="gone")).startswith("gone: neither a bundle's folder nor a shipped bundle")
+    assert tuned.fit(replace(measured, bundle="gone")).startswith(
+        "gone: neither the folder of a bundle nor the name of a shipped bundle"
+    )
     monkeypatch.setattr(tuned, "installed", lambda name: False)
     assert tuned.fit(measured) == "litert is not installed any more"
 

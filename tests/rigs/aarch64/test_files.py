@@ -61,5 +61,5 @@ def test_the_compiled_model_restores_where_it_can_and_is_refused_where_it_would_
         here = restored(bundle, artifact, "litert_compiled", elsewhere[PICTURE])
         assert np.array_equal(here, elsewhere["nano_int8.tflite-litert"])
     else:
-        with pytest.raises(RuntimeMissing, match="take --runtime litert"):
+        with pytest.raises(RuntimeMissing, match="use --runtime litert"):
             restored(bundle, artifact, "litert_compiled", elsewhere[PICTURE])

@@ -11,7 +11,7 @@ from page_parts import BROWSER, LOOK, Open, Show, until, viewers
 
 from device.controls import ModelOption
 from device.images.frame import NO_VIDEO, NOT_RESTORED, Frame, Restored
-from device.images.overlay import no_video
+from device.images.overlay import placeholder
 from device.sinks.web import Web
 
 pytestmark = BROWSER
@@ -222,7 +222,7 @@ def test_warnings_say_what_mends_them_and_go_when_it_is_mended(web: Web, loop: A
 
 
 def test_a_picture_that_is_none_and_one_that_is_not_restored_are_called_so(web: Web, loop: Any, show: Show, visit: Open) -> None:
-    card = no_video((160, 120), "no camera")
+    card = placeholder((160, 120), "no camera")
     web.write(Restored(Frame(0, time.monotonic(), card, mark=NO_VIDEO), card, NO_VIDEO))
     watched = visit(web.url)
     watched.says("live", "no video")
