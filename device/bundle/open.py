@@ -15,7 +15,7 @@ from device.errors import BundleError, UsageError
 SHIPPED = Path(__file__).resolve().parent.parent / "bundles"
 DEFAULT = "small"
 INT8_LOSS_DB = 0.15
-"""Largest loss on the held-out pictures at which int8 is the default: it is faster than dynamic, and tiling does not change it."""
+"""Largest loss on the held-out pictures at which int8 is the default: it is faster than dynamic, and the same when tiled."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def open_bundle(name: str | Path) -> Bundle:
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise BundleError(f"{folder}: no bundle ({MANIFEST}: {error.strerror}); `deblurkit export` makes one") from error
+        raise BundleError(f"{folder}: not a bundle ({MANIFEST}: {error.strerror}); `deblurkit export` makes one") from error
     except ValueError as error:
         raise BundleError(f"{path}: not valid JSON ({error}); export or copy the bundle again") from error
     return Bundle(folder, _manifest(content, str(path)))

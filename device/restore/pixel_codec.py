@@ -10,7 +10,7 @@ from device.images.yuv import Plane
 
 
 class PixelCodec:
-    """Converts pictures to the input tensor of one model file and its output tensor to pictures. 8-bit models use look-up tables."""
+    """Converts pictures to the input tensor of a model file and its output to pictures. 8-bit models use look-up tables."""
 
     def __init__(self, model_input: TensorSpec, model_output: TensorSpec, colour: str = "rgb") -> None:
         self.luma = colour == "luma"

@@ -102,9 +102,8 @@ class Restorer:
         restored = self.runtime.run(tensor)
         t2 = time.perf_counter()
         if restored.shape != tensor.shape:
-            raise BundleError(
-                f"{self.artifact.file}: returned {restored.shape} for {tensor.shape}; expected the same size; export the model again"
-            )
+            expected = "expected the same size; export the model again"
+            raise BundleError(f"{self.artifact.file}: returned {restored.shape} for {tensor.shape}; {expected}")
         if restored.dtype == np.float32 and not cv2.checkRange(restored.reshape(restored.shape[1], -1))[0]:
             raise BundleError(f"{self.artifact.file}: returned NaN or infinite values; try another file or runtime")
         pixels = self.codec.to_pixels(restored, tile)
