@@ -205,9 +205,9 @@ def test_a_process_that_cannot_be_begun_is_a_card_and_not_an_end(
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     plug.write_text("crash")
     until = time.monotonic() + 20
-    while "no process can be begun" not in source.status.reason and time.monotonic() < until:
+    while "its process cannot be started" not in source.status.reason and time.monotonic() < until:
         source.read()
-    assert "no process can be begun" in source.status.reason
+    assert "its process cannot be started" in source.status.reason
     monkeypatch.setattr(sys, "executable", interpreter)
     plug.write_text("")
     viewer = Viewer(source)

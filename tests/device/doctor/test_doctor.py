@@ -31,7 +31,7 @@ def test_doctor_prints_a_line_for_each_finding_and_how_to_mend_it(command: Comma
     assert ended.code == 0
     assert "bundle small" in ended.out
     if not any(Path("/dev").glob("video*")):
-        assert "mend: plug a camera in, or use --source demo" in ended.out
+        assert "fix: connect a camera, or use --source demo" in ended.out
 
 
 def test_doctor_ends_with_one_when_the_shipped_bundle_is_spoiled(

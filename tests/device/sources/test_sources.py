@@ -265,7 +265,7 @@ def test_a_camera_that_is_not_there_is_named_with_what_to_do() -> None:
 def test_a_device_that_is_no_camera_is_refused(tmp_path: Path) -> None:
     (tmp_path / "video0").write_bytes(b"")
     for device in ("/dev/null", str(tmp_path / "video0")):
-        with pytest.raises(CameraLost, match="no V4L2 device"):
+        with pytest.raises(CameraLost, match="not a V4L2 device"):
             open_source(f"v4l2:{device}")
 
 

@@ -1,4 +1,4 @@
-"""Cameras in a process of their own: fake ones that fail on purpose, through the real process, ring and watch."""
+"""Cameras in a process of their own: fake ones that fail on purpose, through the real process, shared memory and supervision."""
 
 import logging
 import os
@@ -227,7 +227,7 @@ def test_a_stop_ends_the_wait_for_the_first_frame(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_opener_that_does_not_exist_is_a_lost_camera_with_the_reason() -> None:
-    with pytest.raises(CameraLost, match="ended with exit code 1; it said:"):
+    with pytest.raises(CameraLost, match="ended with exit code 1; its output:"):
         SupervisedCamera("fake:", CameraSettings(), opener="device.sources.open_camera:no_such_thing")
 
 

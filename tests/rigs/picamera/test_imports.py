@@ -65,7 +65,7 @@ def test_on_bookworm_numpy_stays_the_one_that_picamera2_was_compiled_against() -
 
 def test_without_a_camera_there_is_none_and_opening_one_says_where_to_look() -> None:
     assert cameras() == []
-    with pytest.raises(CameraLost, match=r"picamera2:0: no such camera, libcamera sees none; look at the ribbon"):
+    with pytest.raises(CameraLost, match=r"picamera2:0: no such camera, libcamera finds none; check the ribbon"):
         PiCamera(0, CameraSettings())
 
 
@@ -108,5 +108,5 @@ def test_numpy_2_on_bookworm_is_named_with_the_line_that_mends_it() -> None:
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "CameraLost: picamera2 does not fit numpy 2." in done.stderr
+    assert "CameraLost: picamera2 does not work with numpy 2." in done.stderr
     assert "constraints/bookworm.txt" in done.stderr

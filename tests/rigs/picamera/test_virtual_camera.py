@@ -92,7 +92,7 @@ def test_colour_bars_come_out_in_their_colours_and_places(size: str) -> None:
 def test_a_size_that_it_does_not_have_is_told(caplog: pytest.LogCaptureFixture) -> None:
     opened = PiCamera(0, CameraSettings(size="800x600"))
     try:
-        assert "800x600 was asked for, 1366x768 is what it gives" in caplog.text
+        assert "requested 800x600, but it delivers 1366x768" in caplog.text
         assert opened.read().size_wh == (1366, 768)
     finally:
         opened.close()
@@ -180,7 +180,7 @@ def test_a_camera_in_use_is_named_and_free_again_afterwards(camera: PiCamera) ->
 
 
 def test_a_camera_that_is_not_there_is_named() -> None:
-    with pytest.raises(CameraLost, match="picamera2:7: no such camera, libcamera sees 1"):
+    with pytest.raises(CameraLost, match="picamera2:7: no such camera, libcamera finds 1"):
         PiCamera(7, CameraSettings())
 
 
