@@ -164,7 +164,7 @@ def test_a_frozen_server_is_given_up(server: Server, publisher: Callable[[str], 
     publish(sink, 1, noise)
     server.freeze()
     reason, _ = refusal(sink, 60, noise)
-    assert "is the server there" in reason
+    assert "is the server running" in reason
     server.thaw()
 
 
@@ -240,7 +240,7 @@ def test_no_process_is_left_when_it_is_closed_or_failed(server: Server, publishe
     assert len(children()) == 1
     sink.close()
     assert children() == []
-    with pytest.raises(RunError, match="closed already"):
+    with pytest.raises(RunError, match="already closed"):
         sink.write(restored())
 
 

@@ -289,7 +289,7 @@ def test_settings_that_no_recording_fits_in_are_refused(tmp_path: Path) -> None:
 
 def test_two_recorders_do_not_share_a_folder(recorder: Callable[..., Recorder]) -> None:
     first = recorder()
-    with pytest.raises(RunError, match="another recorder writes there"):
+    with pytest.raises(RunError, match="another recorder uses it"):
         recorder()
     first.close()
     recorder()
@@ -300,7 +300,7 @@ def test_a_closed_recorder_refuses_frames_and_closes_twice(recorder: Callable[..
     sink.write(restored(moving(1)[0], 0))
     sink.close()
     sink.close()
-    with pytest.raises(RunError, match="closed already"):
+    with pytest.raises(RunError, match="already closed"):
         sink.write(restored(moving(1)[0], 1))
 
 
