@@ -69,7 +69,7 @@ def test_a_shipped_model_file_works_without_its_manifest(small_copy: Path, small
 def test_a_model_file_without_manifest_and_contract_is_refused(small_copy: Path) -> None:
     path = without_contract(first_file(small_copy))
     (small_copy / MANIFEST).unlink()
-    with pytest.raises(BundleError, match=r"a model file without a manifest\.json next to it"):
+    with pytest.raises(BundleError, match=r"a model file with no manifest\.json next to it"):
         open_bundle(path)
 
 

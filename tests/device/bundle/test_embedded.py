@@ -301,7 +301,7 @@ def test_a_file_alone_without_a_contract_says_what_to_do(tmp_path: Path, format_
         ({"halo": "8"}, "the contract inside: halo: expected int, found '8'"),
         ({"pad_multiple": 0}, "the contract inside: pad_multiple 0"),
         ({"pad_multipel": 8}, "unknown key 'pad_multipel'; did you mean 'pad_multiple'"),
-        ({"artifacts": []}, r"is of no file, expected one \.onnx file"),
+        ({"artifacts": []}, r"describes no file, expected one \.onnx file"),
     ],
 )
 def test_a_contract_is_checked_as_a_manifest_is(small: Bundle, tmp_path: Path, change: dict[str, Any], said: str) -> None:

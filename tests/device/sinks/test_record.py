@@ -336,7 +336,7 @@ def test_where_the_board_has_an_encoder_that_does_not_open_x264_takes_over_and_i
     sink.write(restored(moving(1)[0], 0))
     sink.close()
     h264._hardware_works.cache_clear()
-    assert "x264 encodes instead" in caplog.text
+    assert "using x264 instead" in caplog.text
     assert decoded(files(tmp_path / "rec")[0])
 
 

@@ -250,7 +250,7 @@ def test_a_node_that_is_a_camera_is_known_by_its_name(monkeypatch: pytest.Monkey
 
 def test_the_drivers_stamp_is_taken_only_when_it_is_of_our_clock(caplog: pytest.LogCaptureFixture) -> None:
     camera_ = V4l2Camera.__new__(V4l2Camera)
-    camera_._path, camera_._stamped = "/dev/video0", True
+    camera_._path, camera_._warn_about_clock = "/dev/video0", True
     now = time.monotonic()
     stamp = now - 0.05
     buffer = kernel.Buffer(flags=kernel.BUF_FLAG_TIMESTAMP_MONOTONIC, tv_sec=int(stamp), tv_usec=int(stamp % 1 * 1e6))
