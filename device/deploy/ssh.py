@@ -42,7 +42,7 @@ class Connection:
             raise RunError("this machine has no ssh; install OpenSSH's client: sudo apt install openssh-client")
         self._target = target
         self._folder = tempfile.mkdtemp(prefix="deblurkit-")  # short: the length of a socket's name is limited
-        given = [word for option in options for word in ("-o", option)]
+        extra = [word for option in options for word in ("-o", option)]
         alive = [
             "-o",
             "ConnectTimeout=20",
@@ -53,7 +53,7 @@ class Connection:
             "-o",
             "ControlPersist=no",
         ]
-        self._ssh = ["ssh", "-T", *given, *alive, *(["-p", str(port)] if port else []), "-S", f"{self._folder}/s"]
+        self._ssh = ["ssh", "-T", *extra, *alive, *(["-p", str(port)] if port else []), "-S", f"{self._folder}/s"]
 
     def __enter__(self) -> "Connection":
         # The connection stays open while this `cat` runs, and `cat` ends with its input, however this process ends.
