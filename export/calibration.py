@@ -14,7 +14,7 @@ import onnx
 
 from device.bundle.manifest import TensorSpec
 from device.errors import DataError, ExportError
-from device.images.degrade import KINDS, Camera, to_pixels
+from device.images.degrade import KINDS, CameraBlur, to_pixels
 from device.images.frame import Pixels
 from device.restore.pixel_codec import PixelCodec
 from device.system.console import quiet_stdio
@@ -60,7 +60,7 @@ def pictures_of(record: RunRecord, folder: Path | None, height: int, width: int)
 def make_pictures(
     training: Sequence[Photograph],
     held_out: Sequence[Photograph],
-    blur: Camera,
+    blur: CameraBlur,
     colour: str,
     size: tuple[int, int],
     *,
@@ -76,7 +76,7 @@ def make_pictures(
     """
     height, width = size
 
-    def pairs(pictures: Sequence[Photograph], blur: Camera, seed: int) -> Batch:
+    def pairs(pictures: Sequence[Photograph], blur: CameraBlur, seed: int) -> Batch:
         side = max(height, width)
         if not whole:
             pictures = [
@@ -94,7 +94,7 @@ def make_pictures(
     return Pictures(inputs, judged, sharp, f"{len(held_out)} {described}{times}, {width}x{height}")
 
 
-def always_blurred(blur: Camera) -> Camera:
+def always_blurred(blur: CameraBlur) -> CameraBlur:
     """The same mixture without its sharp pictures: those would hide in a mean what 8 bits cost the blurred ones."""
     odds = [0.0 if kind == "sharp" else share for kind, share in zip(KINDS, blur.odds, strict=True)]
     return replace(blur, odds=tuple(share / sum(odds) for share in odds)) if sum(odds) else blur

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from device.bundle.write import writing
 from device.config import nearest
 from device.errors import OK, BundleError, ExportError, GateError, RunError, UsageError
 from device.images.degrade import BLURS
+from device.settings import parse_size
 from device.system.console import Parser, new_parser, print_json, quiet_stdio, start_logging, table
 
 if TYPE_CHECKING:
@@ -183,10 +183,8 @@ def _check(options: Any) -> None:
         if getattr(options, name) < least:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)}: expected {least} or more")
     if options.size is not None:
-        found = re.fullmatch(r"(\d+)x(\d+)", options.size)
-        if not found or not all(0 < int(length) <= 8192 for length in found.groups()):
-            raise UsageError(f"--size {options.size}: expected width and height in pixels, such as 640x480")
-        options.size = int(found[2]), int(found[1])
+        width, height = parse_size(options.size, most=8192)
+        options.size = height, width
     if options.ncnn:
         from export.to_ncnn import program
 

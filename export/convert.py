@@ -128,19 +128,19 @@ def convert(source: ExportSource, folder: Path, name: str, wanted: Wanted) -> Co
 
 
 def _halo(source: ExportSource, inputs: np.ndarray, size: tuple[int, int] | None) -> int:
-    """Measured. Raises ExportError for a network that sees more than windows can hold, UsageError for too small a `size`."""
+    """Measured. Raises ExportError for a network that sees more than tiles can hold, UsageError for too small a `size`."""
     multiple, fixed = source.manifest.pad_multiple, source.manifest.fixed_hw
     if fixed:
         most = mosaics(inputs, at_least=2 * max(fixed))
         halo = measure_fixed_halo(source.reference, most, (fixed[0], fixed[1]), multiple)
         if not halo:
-            log.warning("the network sees its whole window: pictures larger than %dx%d may show seams", fixed[1], fixed[0])
+            log.warning("the network sees its whole tile: pictures larger than %dx%d may show seams", fixed[1], fixed[0])
         return halo
     pictures = mosaics(inputs)
     halo = measure_halo(source.reference, pictures, multiple)
     if halo >= pictures.shape[1] // 4 // multiple * multiple:
         raise ExportError(
-            f"the network sees {halo} pixels far or more, so windows of a picture would come out otherwise than the picture "
+            f"the network sees {halo} pixels far or more, so tiles of a picture would come out otherwise than the picture "
             "(means over the whole picture do that); give one that sees less, or one of a fixed size"
         )
     if size and min(size) - 2 * halo < multiple:

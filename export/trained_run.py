@@ -34,7 +34,7 @@ class TrainedRun:
         architecture = record.parse_architecture()
         if isinstance(architecture, NAFNet):
             raise ExportError(
-                f"{run}: a {record.preset} is not exported: it scales its channels by means over the whole picture, so windows "
+                f"{run}: a {record.preset} is not exported: it scales its channels by means over the whole picture, so tiles "
                 f"of a picture come out otherwise than the picture; teach a small one with `deblurkit train --teacher {run}`"
             )
         self.size = concrete_size(size, architecture.fixed_hw, architecture.pad_multiple)

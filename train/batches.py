@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.images.degrade import Camera, to_float, to_luma
+from device.images.degrade import CameraBlur, to_float, to_luma
 from device.images.frame import Pixels
 from train.photographs import Photograph
 
@@ -48,7 +48,7 @@ class Patches:
     def __init__(
         self,
         pictures: Sequence[Photograph],
-        blur: Camera,
+        blur: CameraBlur,
         *,
         patch: int,
         batch: int,
@@ -163,7 +163,7 @@ class WholePictures:
         return self._blurred[chosen], self._sharp[chosen]
 
 
-def fixed_pairs(pictures: Sequence[Photograph], blur: Camera, *, side: int, whole: bool, multiple: int, seed: int) -> Batch:
+def fixed_pairs(pictures: Sequence[Photograph], blur: CameraBlur, *, side: int, whole: bool, multiple: int, seed: int) -> Batch:
     """One pair per picture, the same in every epoch and run: its centre, or (`whole`) all of it, resized to `side`.
 
     The centre is at most `side` pixels wide and high, of one size for all pictures, and a multiple of `multiple`.

@@ -7,7 +7,7 @@ from typing import Any
 
 from device.config import build
 from device.errors import BundleError, UsageError
-from device.images.degrade import Camera
+from device.images.degrade import CameraBlur
 from device.system.files import write_atomically
 from train.architectures import Architecture, architecture_from
 from train.presets import Recipe
@@ -39,7 +39,7 @@ class RunRecord:
     preset: str
     architecture: dict[str, Any]
     recipe: Recipe
-    blur: Camera
+    blur: CameraBlur
     data: DataRecord
     seed: int
     parameters: int

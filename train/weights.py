@@ -48,7 +48,7 @@ def load_initial(source: str, architecture: Architecture, network: keras.Model) 
         config, path = read_run(Path(source)).architecture, Path(source) / WEIGHTS
     else:
         bundle = open_bundle(source)
-        config, path = bundle.manifest.architecture, bundle.path_of_weights()
+        config, path = bundle.manifest.architecture, bundle.weights_path()
     source_architecture = architecture_from(config, source)
     if source_architecture == architecture:
         _load(network, path, source)

@@ -57,7 +57,7 @@ class KerasSource:
         if file and not fixed and size is None and not self._takes_any_size(file, declared):
             raise UsageError(
                 f"{path}: its TFLite files would take pictures of {size_text(self.size)} only, since sizes that it resizes to "
-                "become constants in them; give the --size WxH of the files, then larger pictures go through in windows"
+                "become constants in them; give the --size WxH of the files, then larger pictures go through in tiles"
             )
         macs = tflite_macs(file, self.size) if file else 0.0
         self.manifest = manifest_of(path, declared, fixed, network.parameters, macs)

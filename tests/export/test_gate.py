@@ -242,7 +242,7 @@ def test_the_sabotaged_layer_in_float_passes_and_its_cost_is_said(command: Comma
         (["--pixels", "int9"], "unknown pixels 'int9'"),
         (["--max-loss", "-1"], "--max-loss -1.0: expected decibels, 0 or more"),
         (["--max-pieces", "0"], "--max-pieces 0: expected 1 or more"),
-        (["--size", "640"], "--size 640: expected width and height in pixels, such as 640x480"),
+        (["--size", "640"], "--size 640: expected WIDTHxHEIGHT in pixels, for example 640x480"),
         (["--size", "100x64"], "--size 100x64: both sides must be multiples of 8"),
         (["--from", "m.onnx"], "exactly one of them"),
         (["--colour", "luma"], "--colour goes with --from: a run says that itself"),

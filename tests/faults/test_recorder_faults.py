@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from device.errors import RunError
 from device.images.frame import Frame, Restored
 from device.images.scenes import dead_leaves
 from device.images.yuv import from_rgb
-from device.loop.sink_worker import Outlet
+from device.loop.sink_worker import SinkWorker
 from device.settings import RecordSettings
 from device.telemetry import Telemetry
 
@@ -230,7 +231,7 @@ def test_a_medium_filled_by_others_is_named_and_used_again_when_there_is_room(
     said = write_until_refused(sink, 60)
     assert str(place) in said
     assert "No space left" in said or "MiB are free" in said
-    assert sink.facts()["error"] == said
+    assert sink.recording().error == said
     sink.close()
     assert all(frames_in(path) for path in own(place / "rec"))
     again = recorder(place / "rec")
@@ -363,22 +364,22 @@ def test_an_outlet_with_a_full_disk_tries_again_until_there_is_room(disk: Callab
     def opened() -> Recorder:
         return Recorder(place / "rec", SMALL, float(FPS))
 
-    outlet = Outlet(opened(), Telemetry(), stop, live=True, first=False, reopen=opened)
-    outlet.thread.start()
+    worker = SinkWorker(opened(), Telemetry(), stop, live=True, first=False, reopen=opened)
+    worker.thread.start()
     try:
         for i in range(300):
-            outlet.slot.put(restored(i))
+            worker.slot.put(restored(i))
             time.sleep(1 / FPS)
             if i == 20:
-                assert "MiB are free" in outlet.facts()["error"]
+                assert "MiB are free" in worker.state().error
                 (place / "others").unlink()
-            if i > 20 and outlet.frames > 20:
+            if i > 20 and worker.frames > 20:
                 break
     finally:
-        outlet.slot.close()
-        outlet.thread.join(10)
-        outlet.close()
-    assert outlet.facts()["failures"] >= 1
-    assert outlet.facts()["error"] == ""
-    assert json.dumps(outlet.facts())
-    assert sum(frames_in(path) for path in own(place / "rec")) == outlet.frames
+        worker.slot.close()
+        worker.thread.join(10)
+        worker.close()
+    assert worker.state().failures >= 1
+    assert worker.state().error == ""
+    assert json.dumps(asdict(worker.state()))
+    assert sum(frames_in(path) for path in own(place / "rec")) == worker.frames

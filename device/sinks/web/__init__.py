@@ -1,15 +1,15 @@
-"""The web page: the live picture before and after, the loop's figures, and the few things that a viewer may ask.
+"""The web page: the live picture before and after, the figures of the loop, and a few controls for viewers.
 
-Read `page.html` for what is seen, `stream.py` for how the pictures get there, `access.py` for who gets them,
-`server.py` and `request.py` for the sockets.
+`page.html` is what a viewer sees, `stream.py` sends the pictures, `auth.py` decides who may see them, `routes.py` answers
+requests, `server.py` and `request.py` handle the sockets.
 """
 
 from device.controls import Controls
 from device.images.frame import Restored
 from device.settings import WebSettings
-from device.sinks.web.auth import Access
-from device.sinks.web.latest_frame import Newest
-from device.sinks.web.routes import Site
+from device.sinks.web.auth import Auth
+from device.sinks.web.latest_frame import LatestFrame
+from device.sinks.web.routes import Routes
 from device.sinks.web.server import Server
 from device.sinks.web.token import kept_token, own_name, qr_code
 from device.system.paths import state_folder
@@ -17,33 +17,32 @@ from device.telemetry import Telemetry
 
 
 class Web:
-    """Serves the page. Encodes nothing while nobody watches, and never keeps the loop waiting.
+    """A sink that serves the page. It encodes only while somebody watches, and never holds up the loop.
 
-    On the loopback interface, or with `lan` on all of them and with a token. Raises RunError where the port is taken.
+    Listens on the loopback interface; with `lan` on all interfaces, and asks for a token. Raises RunError if the port is in use.
     """
 
     def __init__(self, controls: Controls, telemetry: Telemetry, settings: WebSettings) -> None:
         token = kept_token(state_folder()) if settings.lan else None
-        self._newest = Newest(telemetry)
-        site = Site(self._newest, controls, telemetry, settings.viewers, Access(settings.hosts, token))
-        self._server = Server("0.0.0.0" if settings.lan else "127.0.0.1", settings.port, site.answer, site.headers)
+        self._latest = LatestFrame(telemetry)
+        routes = Routes(self._latest, controls, telemetry, settings.viewers, Auth(settings.hosts, token))
+        self._server = Server("0.0.0.0" if settings.lan else "127.0.0.1", settings.port, routes.answer, routes.headers)
         host = own_name() if settings.lan else "127.0.0.1"
         self.url = f"http://{host}:{self._server.port}"
         """Without the token."""
         self.description = f"{self.url} (token in {state_folder() / 'token'})" if settings.lan else self.url
-        """For logs and states, which others may read: without the token."""
+        """For logs and the state, which others may read: without the token."""
         self._entrance = f"{self.url}/?token={token}" if settings.lan else self.url
 
-    @property
     def invitation(self) -> str:
-        """What to open, with the token; in the network also as a QR code. For a terminal, never for a log."""
+        """The address to open, with the token; for the local network also as a QR code. For a terminal, never for a log."""
         return f"{self._entrance}\n{qr_code(self._entrance)}" if self._entrance != self.url else self.url
 
     def write(self, restored: Restored) -> None:
-        """Show a frame: wakes whoever waits for one."""
-        self._newest.put(restored)
+        """Show a frame: wakes all who wait for one."""
+        self._latest.put(restored)
 
     def close(self) -> None:
-        """Let viewers go and free the port; closing twice is safe."""
-        self._newest.close()
+        """Disconnect the viewers and free the port; closing twice is safe."""
+        self._latest.close()
         self._server.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from device.doctor import cameras, machine
-from device.doctor.finding import Finding
+from device.doctor.diagnosis import Diagnosis
 from device.system import hardware
 
 
@@ -28,7 +28,7 @@ def lay(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def by_name(findings: list[Finding]) -> dict[str, Finding]:
+def by_name(findings: list[Diagnosis]) -> dict[str, Diagnosis]:
     """The findings by what was looked at; every one that is not ok says how to mend it."""
     assert all(f.mend for f in findings if f.state != "ok")
     return {f.what: f for f in findings}

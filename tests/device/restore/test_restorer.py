@@ -50,11 +50,11 @@ def test_sizes_may_change_from_frame_to_frame(restorer: Restorer) -> None:
 def test_tiled_equals_untiled_within_one_grey_level(small: Bundle, variant: str, runtime: str | None) -> None:
     if runtime:
         pytest.importorskip(runtime, reason="pip install onnxruntime")
-    window = 2 * small.manifest.halo + 72
-    pixels = blurred(window + 27, 2 * window + 5)
+    side = 2 * small.manifest.halo + 72
+    pixels = blurred(side + 27, 2 * side + 5)
     with (
         Restorer(small, variant, runtime, 1) as whole,
-        Restorer(small, variant, runtime, 1, most_pixels=window**2) as tiled,
+        Restorer(small, variant, runtime, 1, most_pixels=side**2) as tiled,
     ):
         difference = np.abs(whole.restore(pixels).astype(int) - tiled.restore(pixels))
     assert difference.max() <= 1
@@ -77,7 +77,7 @@ def test_the_choice_is_told_and_stages_are_timed(small: Bundle) -> None:
     with Restorer(small, "int8", threads=1, telemetry=telemetry) as restorer:
         assert (restorer.artifact.variant, restorer.threads, restorer.bundle) == ("int8", 1, small)
         restorer.restore(blurred(64, 64))
-    assert set(telemetry.snapshot()["stages_ms"]) == {"to_tensor", "infer", "to_pixels"}
+    assert set(telemetry.snapshot().stages_ms) == {"to_tensor", "infer", "to_pixels"}
 
 
 def test_opencv_takes_the_fp32_file_unless_told_otherwise(small: Bundle) -> None:
