@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks import cases
 from device.bundle.manifest import TensorSpec
-from device.images.degrade import BLURS
+from device.images.degrade import BLURS, to_luma
 from device.images.quality import psnr
 from device.images.scenes import dead_leaves
 from device.restore.pixel_codec import PixelCodec
@@ -32,10 +32,12 @@ from device.runtimes import open_runtime
 from device.system.console import start_logging, table
 from device.system.files import write_atomically
 from export import to_tflite
-from train import accelerator, data, fit, quantise, run_folder, weights
+from train import accelerator, fit, quantise, run_folder, weights
 from train.architectures import UNet, architecture_config
+from train.batches import Patches, fixed_pairs
 from train.networks import build_network
 from train.networks.describe import macs_per_pixel
+from train.photographs import load_photographs
 from train.presets import Recipe
 
 LUMA = UNet(colour="luma")
@@ -92,15 +94,15 @@ def compare(options: argparse.Namespace) -> str:
         record = _record(folder, name, options)
         architecture, recipe = record.parse_architecture(), record.recipe
         if not record.finished:
-            pictures = pictures or data.load_photographs(options.train, PATCH)
+            pictures = pictures or load_photographs(options.train, PATCH)
             luma = architecture.colour == "luma"
-            batches = data.Patches(
+            batches = Patches(
                 pictures, record.blur, patch=PATCH, batch=recipe.batch, steps_per_epoch=recipe.steps_per_epoch, seed=0, luma=luma
             )
-            few = data.load_photographs(options.validation, PATCH)[:: max(1, 40 // options.pictures)]
-            validation = data.fixed_pairs(few, record.blur, side=256, whole=False, multiple=16, seed=0)
+            few = load_photographs(options.validation, PATCH)[:: max(1, 40 // options.pictures)]
+            validation = fixed_pairs(few, record.blur, side=256, whole=False, multiple=16, seed=0)
             if luma:
-                validation = data.to_luma(validation[0]), data.to_luma(validation[1])
+                validation = to_luma(validation[0]), to_luma(validation[1])
             record = fit.fit(record, folder, batches, validation, quiet=True)
         found = {"name": name, "macs": record.macs_per_pixel, "parameters": record.parameters, "seconds": record.seconds}
         found |= _scores(folder, options.validation, options.pictures)
@@ -169,7 +171,7 @@ def latencies(names: list[str], frames: int = 40) -> str:
         unclipped, clipped = (build_network(architecture, 480, 640, batch=1, clip=clip) for clip in (False, True))
         tensor = PixelCodec(TensorSpec("", "float32"), TensorSpec("", "float32"), architecture.colour).to_tensor(picture)
         files = {variant: to_tflite.to_tflite(clipped, variant) for variant in ("fp32", "dynamic")}
-        if quantise.takes_ranges(unclipped):
+        if quantise.can_quantise(unclipped):
             ranges = quantise.calibrated_ranges(unclipped, [tensor])
             files["int8"] = to_tflite.with_pixels(to_tflite.to_tflite_int8(unclipped, ranges), "int8")
         ms: dict[str, list[float]] = {variant: [] for variant in files}

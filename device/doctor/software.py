@@ -74,13 +74,13 @@ def measurement() -> Iterator[Diagnosis]:
     """Is there a result of `bench --pick` for this machine, and is it still valid?"""
     mend = "deblurkit bench --pick   (for the service: with sudo, while the service is stopped)"
     try:
-        measured = tuned.read(tuned.place())
+        measured = tuned.read(tuned.folder())
     except DataError as error:
         yield Diagnosis("measurement", "poor", str(error), mend)
         return
     if measured is None:
         yield Diagnosis("measurement", "missing", "none for this board, so the fastest choice is unknown", mend)
-    elif why := tuned.fit(measured):
+    elif why := tuned.stale_reason(measured):
         yield Diagnosis("measurement", "poor", f"stale: {why}", mend)
     else:
         yield Diagnosis("measurement", "ok", f"{measured.label}, measured {measured.measured}")

@@ -12,19 +12,8 @@ from device.errors import DataError
 from device.images.degrade import KINDS, CameraBlur, to_float, to_luma
 from device.images.picture import write_picture
 from device.images.scenes import dead_leaves
-from train.data import (
-    Growing,
-    Patches,
-    Picture,
-    WholePictures,
-    crop_with_margin,
-    fixed_pairs,
-    load_pairs,
-    load_photographs,
-    package_photographs,
-    prefetched,
-    read_named,
-)
+from train.batches import GrowingPatches, Patches, WholePictures, crop_with_margin, fixed_pairs, prefetched
+from train.photographs import MemoryPhotograph, load_pairs, load_photographs, package_photographs, read_named
 from train.split import split
 
 
@@ -38,8 +27,8 @@ CLEAR = only("sharp")
 CAMERA = CameraBlur()
 
 
-def leaves(count: int, height: int = 72, width: int = 90) -> list[Picture]:
-    return [Picture(f"{i}.png", dead_leaves(height, width, i)) for i in range(count)]
+def leaves(count: int, height: int = 72, width: int = 90) -> list[MemoryPhotograph]:
+    return [MemoryPhotograph(f"{i}.png", dead_leaves(height, width, i)) for i in range(count)]
 
 
 def fill(folder: Path, count: int, height: int = 72, width: int = 90, first_seed: int = 0) -> Path:
@@ -48,11 +37,11 @@ def fill(folder: Path, count: int, height: int = 72, width: int = 90, first_seed
     return folder
 
 
-def patches(pictures: list[Picture], blur: CameraBlur = CAMERA, seed: int = 0, luma: bool = False) -> Patches:
+def patches(pictures: list[MemoryPhotograph], blur: CameraBlur = CAMERA, seed: int = 0, luma: bool = False) -> Patches:
     return Patches(pictures, blur, patch=32, batch=6, steps_per_epoch=5, seed=seed, luma=luma)
 
 
-def names(pictures: list[Picture]) -> list[str]:
+def names(pictures: list[MemoryPhotograph]) -> list[str]:
     return [p.name for p in pictures]
 
 
@@ -155,7 +144,7 @@ def test_the_pixels_round_a_patch_are_blurred_into_it() -> None:
     soft = only("literature", sigma_px=(3.0, 3.0))
     dark_beside_bright = 0
     for blurred, clear in zip(
-        *Patches([Picture("a", sharp)], soft, patch=16, batch=64, steps_per_epoch=1, seed=0).batch(0), strict=True
+        *Patches([MemoryPhotograph("a", sharp)], soft, patch=16, batch=64, steps_per_epoch=1, seed=0).batch(0), strict=True
     ):
         if clear.max() == 0 and blurred.max() > 0.05:
             dark_beside_bright += 1
@@ -163,14 +152,14 @@ def test_the_pixels_round_a_patch_are_blurred_into_it() -> None:
 
 
 def test_a_picture_exactly_as_large_as_the_patch_can_be_trained_on() -> None:
-    blurred, sharp = patches([Picture("a", dead_leaves(32, 32, 0))], CLEAR).batch(0)
+    blurred, sharp = patches([MemoryPhotograph("a", dead_leaves(32, 32, 0))], CLEAR).batch(0)
     assert sharp.shape == (6, 32, 32, 3)
     np.testing.assert_array_equal(blurred, sharp)
 
 
 def test_patches_of_a_real_pair_come_from_one_place_with_one_turn() -> None:
     sharp = dead_leaves(64, 80, 0)
-    batches = patches([Picture("a", sharp, 255 - sharp)])
+    batches = patches([MemoryPhotograph("a", sharp, 255 - sharp)])
     blurred, clear = batches.batch(0)
     np.testing.assert_allclose(blurred, 1 - clear, atol=1e-6)
 
@@ -178,7 +167,7 @@ def test_patches_of_a_real_pair_come_from_one_place_with_one_turn() -> None:
 def test_patches_are_turned_and_mirrored() -> None:
     ramp = np.zeros((40, 40, 3), np.uint8)
     ramp[..., 0] = np.arange(40) * 5
-    _, sharp = Patches([Picture("a", ramp)], CLEAR, patch=32, batch=64, steps_per_epoch=1, seed=0).batch(0)
+    _, sharp = Patches([MemoryPhotograph("a", ramp)], CLEAR, patch=32, batch=64, steps_per_epoch=1, seed=0).batch(0)
     directions = {(int(np.sign(p[0, -1, 0] - p[0, 0, 0])), int(np.sign(p[-1, 0, 0] - p[0, 0, 0]))) for p in sharp}
     assert directions == {(1, 0), (-1, 0), (0, 1), (0, -1)}
 
@@ -208,7 +197,7 @@ def test_an_epoch_of_whole_pictures_meets_each_picture_once_in_a_new_order() -> 
 
 
 def test_fixed_pairs_are_the_middle_of_each_picture_the_same_every_time() -> None:
-    pictures = [Picture("a", dead_leaves(90, 110, 0)), Picture("b", dead_leaves(75, 200, 1))]
+    pictures = [MemoryPhotograph("a", dead_leaves(90, 110, 0)), MemoryPhotograph("b", dead_leaves(75, 200, 1))]
     blurred, sharp = fixed_pairs(pictures, CLEAR, side=256, whole=False, multiple=8, seed=3)
     assert sharp.shape == (2, 72, 72, 3)
     np.testing.assert_array_equal(sharp[0], to_float(pictures[0].sharp[9:81, 19:91]))
@@ -219,7 +208,7 @@ def test_fixed_pairs_are_the_middle_of_each_picture_the_same_every_time() -> Non
 
 def test_fixed_pairs_of_whole_pictures_are_resized_to_the_networks_size() -> None:
     sharp = dead_leaves(60, 100, 0)
-    blurred, clear = fixed_pairs([Picture("a", sharp, 255 - sharp)], CAMERA, side=40, whole=True, multiple=40, seed=0)
+    blurred, clear = fixed_pairs([MemoryPhotograph("a", sharp, 255 - sharp)], CAMERA, side=40, whole=True, multiple=40, seed=0)
     assert clear.shape == blurred.shape == (1, 40, 40, 3)
     np.testing.assert_allclose(blurred, 1 - clear, atol=1.5 / 255)
 
@@ -277,7 +266,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(DataError, match=r"0 usable pictures, at least 2 are needed \(no picture in it or below it\)"):
+    with pytest.raises(DataError, match=r"0 usable pictures, at least 2 are needed \(no picture in it or its sub-folders\)"):
         load_photographs(tmp_path, 32)
 
 
@@ -378,7 +367,7 @@ def test_the_photographs_of_the_package_load_offline() -> None:
 def test_growing_patches_serve_an_equal_share_of_the_epochs_each() -> None:
     sizes = ((16, 8), (32, 2))
     stages = [Patches(leaves(2), CLEAR, patch=p, batch=b, steps_per_epoch=3, seed=0) for p, b in sizes]
-    growing = Growing(stages, epochs=4)
+    growing = GrowingPatches(stages, epochs=4)
     assert growing.steps_per_epoch == 3
     assert [growing.batch(step)[1].shape for step in (0, 5, 6, 11)] == [(8, 16, 16, 3)] * 2 + [(2, 32, 32, 3)] * 2
     np.testing.assert_array_equal(growing.batch(7)[0], stages[1].batch(7)[0])

@@ -11,9 +11,9 @@ from device.images.degrade import jpeg
 from device.images.frame import Pixels
 from device.images.picture import write_picture
 from device.images.scenes import dead_leaves
-from train.data import Picture, load_pairs, load_photographs, package_photographs
-from train.near_duplicates import Thumbnail, alike, groups, thumbnail
-from train.split import side_by_side, split, split_as_before
+from train.near_duplicates import Thumbnail, connected_groups, find_pairs, thumbnail
+from train.photographs import MemoryPhotograph, load_pairs, load_photographs, package_photographs
+from train.split import scene_groups, split, split_by_names
 
 
 def half(pixels: Pixels) -> Pixels:
@@ -43,7 +43,7 @@ def package() -> list[Pixels]:
 
 @pytest.mark.parametrize("change", [lambda p: jpeg(p, 30), half, lambda p: jpeg(half(p), 60), brighter])
 def test_copies_are_found_and_nothing_else(change: object, package: list[Pixels]) -> None:
-    found = alike(thumbnails(*package, *(change(p) for p in package)))  # type: ignore[operator]
+    found = find_pairs(thumbnails(*package, *(change(p) for p in package)))  # type: ignore[operator]
     count = len(package)
     assert found == [(i, count + i, True) for i in range(count)]
 
@@ -55,7 +55,7 @@ def test_shots_of_one_scene_are_found_and_are_no_copies(package: list[Pixels]) -
         return pixels[top : top + height, left : left + width]
 
     natural = [p for p in package if p.std() > 20]
-    found = alike(thumbnails(*(window(p, 0) for p in natural), *(window(p, 0.03) for p in natural)))
+    found = find_pairs(thumbnails(*(window(p, 0) for p in natural), *(window(p, 0.03) for p in natural)))
     partners = {(i, j) for i, j, _ in found}
     assert not [pair for pair in partners if pair[1] - pair[0] != len(natural)]
     assert len(partners) >= 0.8 * len(natural)
@@ -63,19 +63,19 @@ def test_shots_of_one_scene_are_found_and_are_no_copies(package: list[Pixels]) -
 
 
 def test_different_pictures_are_not_alike(package: list[Pixels]) -> None:
-    assert alike(thumbnails(*package, *(dead_leaves(144, 176, i) for i in range(30)))) == []
+    assert find_pairs(thumbnails(*package, *(dead_leaves(144, 176, i) for i in range(30)))) == []
 
 
 def test_plain_pictures_are_like_nothing() -> None:
     wall = np.full((80, 80, 3), 90, np.uint8)
     sky, other_sky = (np.repeat(np.linspace(top, 220, 80)[:, None, None], 80, 1).repeat(3, 2) for top in (120, 140))
-    assert alike(thumbnails(wall, wall, sky.astype(np.uint8), other_sky.astype(np.uint8))) == []
-    assert alike([]) == []
+    assert find_pairs(thumbnails(wall, wall, sky.astype(np.uint8), other_sky.astype(np.uint8))) == []
+    assert find_pairs([]) == []
 
 
 def test_groups_join_what_is_alike_through_others() -> None:
-    assert groups(6, [(1, 3, True), (3, 5, False), (0, 2, False)]) == [[0, 2], [1, 3, 5], [4]]
-    assert groups(3, []) == [[0], [1], [2]]
+    assert connected_groups(6, [(1, 3, True), (3, 5, False), (0, 2, False)]) == [[0, 2], [1, 3, 5], [4]]
+    assert connected_groups(3, []) == [[0], [1], [2]]
 
 
 # the split
@@ -122,7 +122,7 @@ def test_copies_and_bursts_in_a_folder_are_on_one_side(tmp_path: Path) -> None:
         write_picture(tmp_path / f"burst{i}.png", shot)
     write_picture(tmp_path / "sub" / "copy.jpg", half(dead_leaves(200, 240, 4)))
     pictures = load_photographs(tmp_path, 32)
-    together = side_by_side(pictures)
+    together = scene_groups(pictures)
     assert [[pictures[i].name for i in g] for g in together if len(g) > 1] == [
         ["burst0.png", "burst1.png", "burst2.png"],
         ["single04.png", "sub/copy.jpg"],
@@ -138,14 +138,14 @@ def test_pairs_are_grouped_by_their_sharp_pictures(tmp_path: Path) -> None:
     for i, pixels in enumerate(sharp):
         write_picture(tmp_path / "sharp" / f"{i}.png", pixels)
         write_picture(tmp_path / "blurred" / f"{i}.png", cv2.GaussianBlur(pixels, (0, 0), 2))  # type: ignore[arg-type]
-    assert side_by_side(load_pairs(tmp_path / "blurred", tmp_path / "sharp", 32)) == [[0], [1], [2], [3, 4]]
+    assert scene_groups(load_pairs(tmp_path / "blurred", tmp_path / "sharp", 32)) == [[0], [1], [2], [3, 4]]
 
 
 def test_a_run_that_goes_on_keeps_the_split_it_stored(tmp_path: Path) -> None:
-    pictures = [Picture(f"{i}.png", dead_leaves(20, 20, i)) for i in range(5)]
+    pictures = [MemoryPhotograph(f"{i}.png", dead_leaves(20, 20, i)) for i in range(5)]
     stored = ["0.png", "3.png", "4.png"], ["1.png", "2.png"]
-    train, validation = split_as_before(pictures, *stored, tmp_path)
+    train, validation = split_by_names(pictures, *stored, tmp_path)
     assert ([p.name for p in train], [p.name for p in validation]) == stored
-    for others in (pictures[:4], [*pictures, Picture("5.png", pictures[0].sharp)]):
-        with pytest.raises(UsageError, match=rf"its pictures have changed since it began \({len(others)} now\)"):
-            split_as_before(others, *stored, tmp_path)
+    for others in (pictures[:4], [*pictures, MemoryPhotograph("5.png", pictures[0].sharp)]):
+        with pytest.raises(UsageError, match=rf"its pictures have changed since it started \({len(others)} now\)"):
+            split_by_names(others, *stored, tmp_path)
