@@ -52,7 +52,7 @@ def test_the_divider_is_a_slider_for_the_keyboard_and_for_screen_readers(web: We
     ):
         slider.press(key)
         assert slider.get_attribute("aria-valuenow") == str(expected)
-    assert slider.get_attribute("aria-valuetext") == "0 % as it comes, 100 % restored"
+    assert slider.get_attribute("aria-valuetext") == "0 % original, 100 % restored"
     watched.shows(200, 0.3)
     named = watched.page.locator("button, select, canvas, [role=slider]").evaluate_all(
         "all => all.map(e => e.ariaLabel || e.textContent.trim() || e.labels?.[0]?.textContent || '')"
@@ -132,7 +132,7 @@ def test_the_figures_fill_in_and_nothing_is_asked_of_another_host(web: Web, loop
         show(i, 100 + i)
         watched.page.wait_for_timeout(60)
     watched.says("temperature", "61 °C")
-    watched.says("deadline", "30 fps, every second frame, nano")
+    watched.says("target", "30 fps, every second frame, nano")
     watched.says("camera", "1/120 s, gain 2.0, in focus")
     watched.says("legend", "12")
     watched.says("dropped", "1")
