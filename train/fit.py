@@ -142,7 +142,7 @@ def _fit(
         restored = predict(network, validation[0], devices)
     figures.examples(validation[0], validation[1], restored, folder / "examples.png")
     seconds = sum(row["seconds"] for row in history)
-    log.info("trained in %.0f s (%.0f s since the last start)", seconds, time.monotonic() - began)
+    log.info("trained in %.0f s (%.0f s in this sitting)", seconds, time.monotonic() - began)
     record = replace(record, finished=True, seconds=round(seconds, 1), results=results(validation, restored))
     write_run(folder, record)
     return record
