@@ -1,4 +1,4 @@
-"""A larger network that begins as what a smaller one does (Net2Net, Chen et al., 2016), so that no training is lost."""
+"""Initialises a larger network from a smaller one (Net2Net, Chen et al., 2016), so that no training is lost."""
 
 import re
 from dataclasses import replace
@@ -15,8 +15,8 @@ STEM = "down0"
 """The first convolution."""
 
 
-def may_grow(smaller: Architecture, larger: Architecture) -> bool:
-    """Whether `larger` is `smaller` with more levels, more residual blocks, for luma instead of rgb, or with one more plane."""
+def can_grow(smaller: Architecture, larger: Architecture) -> bool:
+    """Whether `larger` is `smaller` with more levels, more residual blocks, luma instead of rgb, or one more plane."""
     if not (isinstance(smaller, UNet) and isinstance(larger, UNet)) or (smaller.block, smaller.skips) != ("residual", "add"):
         return False
     levels = len(smaller.widths)
@@ -32,10 +32,10 @@ def may_grow(smaller: Architecture, larger: Architecture) -> bool:
 
 
 def grow(smaller: keras.Model, larger: keras.Model) -> None:
-    """Give `larger` the weights of `smaller`; what is new begins by adding nothing. For networks that `may_grow`.
+    """Copy the weights of `smaller` into `larger`; new layers add nothing at first. For networks that `can_grow`.
 
-    A new plane begins unseen, but what the network adds is added to it: where it is the first plane again, the restored
-    picture is that of `smaller`.
+    A new plane has no influence at first, but the residual is added to it: if it equals the first plane, the restored picture
+    is that of `smaller`.
     """
     known = {layer.name: layer for layer in smaller.layers}
     for layer in (each for each in larger.layers if each.weights):
@@ -44,7 +44,7 @@ def grow(smaller: keras.Model, larger: keras.Model) -> None:
             if layer.name == STEM and larger.output_shape[-1] == 1:
                 weights = _with_planes(weights, smaller.input_shape[-1], larger.input_shape[-1])
             layer.set_weights(_in_colour_of(layer, weights))
-        elif re.fullmatch(r"up\d+|.*_b", layer.name):  # only the last of what is added: with more, no gradient would pass
+        elif re.fullmatch(r"up\d+|.*_b", layer.name):  # only the last new layer: zeros in more of them would stop the gradient
             layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
 
 
@@ -60,7 +60,7 @@ def _with_planes(weights: list[np.ndarray], before: int, planes: int) -> list[np
 
 
 def _in_colour_of(layer: Any, weights: list[np.ndarray]) -> list[np.ndarray]:
-    """An rgb network's last convolution for luma: what it does to a grey picture, seen as luma."""
+    """The last convolution of an rgb network, converted to luma: what it does to a grey picture, as luma."""
     kernel, bias = weights
     height, width, channels_in, channels_out = layer.kernel.shape
     if kernel.shape[3] != channels_out:

@@ -10,7 +10,7 @@ from device.blur.deconvolution import Deconvolver
 from device.blur.psf import BLIND, Psf
 from device.images.degrade import to_float, to_luma
 from device.images.frame import Pixels, luma_of
-from train.data import Crop, Patches, crop_with_margin
+from train.batches import Crop, Patches, crop_with_margin
 from train.told_psf import told_psf
 
 MIRRORED_SHARE, INNER_SHARE = 0.2, 0.4
@@ -33,7 +33,7 @@ def network_inputs(blurred: NDArray[np.float32], psfs: Sequence[Psf]) -> NDArray
 class PlanePatches(Patches):
     """As `Patches`, with inputs of (n, patch, patch, 2); sharp ones are brightness, (n, patch, patch, 1)."""
 
-    def _make_crop(self, index: int) -> tuple[Crop, Crop]:
+    def _compute_crop(self, index: int) -> tuple[Crop, Crop]:
         rng = np.random.default_rng([self._seed, index, 1])
         picture, top, left, height, width = self._place(rng)
         blurred, sharp = picture.blurred, picture.sharp

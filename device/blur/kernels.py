@@ -15,14 +15,14 @@ Path = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def gaussian_taps(sigma: float) -> NDArray[np.float64]:
-    """The 1-D Gaussian of standard deviation `sigma` pixels, cut at 4 sigma, summing to 1."""
+    """The 1-D Gaussian of standard deviation `sigma` pixels, truncated at 4 sigma; the sum is 1."""
     reach = math.ceil(4 * sigma)
     taps = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
     return taps / taps.sum()
 
 
 def gaussian_kernel(sigma_x: float, sigma_y: float, angle: float) -> Kernel:
-    """An anisotropic Gaussian, standard deviations in pixels, turned by `angle` radians, cut at 4 of the larger."""
+    """An anisotropic Gaussian, standard deviations in pixels, rotated by `angle` radians, truncated at 4 times the larger."""
     reach = math.ceil(4 * max(sigma_x, sigma_y))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
@@ -47,7 +47,7 @@ def lens_kernel(sigma: float, exponent: float, over: int = 4) -> Kernel:
 
 
 def disk_kernel(radius: float, over: int = 8) -> Kernel:
-    """A defocused lens: a disk of `radius` pixels, anti-aliased by `over` sub-pixels a side."""
+    """Defocus: a disk of `radius` pixels, anti-aliased with `over` x `over` sub-pixels."""
     size = 2 * math.ceil(radius) + 3
     at = (np.arange(size * over) + 0.5) / over - size / 2
     inside = (at[:, None] ** 2 + at[None] ** 2 <= radius**2).astype(np.float64)
@@ -63,9 +63,9 @@ def line_kernel(length: float, angle: float) -> Kernel:
 
 
 def shake_kernel(length: float, rng: np.random.Generator) -> Kernel:
-    """A shaking hand: a smooth random path of about `length` pixels, uneven in speed, centred on its centroid.
+    """Hand shake: a smooth random path of about `length` pixels at varying speed, centred on its centroid.
 
-    Direction is a random walk (0.28 rad a pixel), drawn with sub-pixel weights, 16 points a pixel.
+    The direction is a random walk (0.28 rad per pixel); the path is drawn with sub-pixel weights, 16 points per pixel.
     """
     steps = max(16, round(16 * length))
     angle = np.cumsum(rng.normal(0, 0.07, steps)) + rng.uniform(0, 2 * np.pi)

@@ -8,7 +8,7 @@ from device.images.frame import luma_of
 from device.images.quality import psnr
 from device.images.scenes import chart, dead_leaves
 from train import two_planes
-from train.data import Picture
+from train.photographs import MemoryPhotograph
 from train.two_planes import PlanePatches, network_inputs, planes_of
 
 SHARP = CameraBlur(odds=(1.0,), noise=(0.0, 0.0), sharpening=(0.0, 0.0), jpeg_share=0.0)
@@ -21,7 +21,7 @@ def only(kind: str) -> CameraBlur:
 
 def patches(blur: CameraBlur, pairs: bool = False) -> PlanePatches:
     scenes = [dead_leaves(160, 192, seed) for seed in range(3)]
-    pictures = [Picture(f"{i}", scene, scene // 2 if pairs else None) for i, scene in enumerate(scenes)]
+    pictures = [MemoryPhotograph(f"{i}", scene, scene // 2 if pairs else None) for i, scene in enumerate(scenes)]
     return PlanePatches(pictures, blur, patch=32, batch=6, steps_per_epoch=5, seed=0)
 
 
