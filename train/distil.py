@@ -8,7 +8,7 @@ from device.bundle.manifest import file_facts
 from device.errors import BundleError, UsageError
 from device.images.degrade import to_luma
 from train.accelerator import Devices
-from train.architectures import Architecture
+from train.architectures import Architecture, planes_of_architecture
 from train.batches import Batch
 from train.run_folder import WEIGHTS, read_run
 from train.weights import load_network
@@ -27,17 +27,27 @@ class Teacher:
             )
         self._network = load_network(folder)
         self._network.trainable = False
-        self._colour, self._student = read_run(folder).parse_architecture().colour, student.colour
+        self._teacher, self._student = read_run(folder).parse_architecture(), student
 
     def add_targets(self, batch: Batch, devices: Devices) -> Batch:
-        """(blurred, sharp) in rgb -> (blurred, sharp and the teacher's output stacked as channels), in the student's colour."""
+        """(blurred, sharp) in rgb -> (blurred, sharp and the teacher's output stacked as channels), in the student's colour.
+
+        For a student of two planes, the deconvolved plane is the fourth channel of `blurred`.
+        """
         blurred, sharp = batch
-        inputs = to_luma(blurred) if self._colour == "luma" else blurred
-        taught = devices.predict(self._network, inputs)
-        if self._student == "luma":
-            blurred, sharp = to_luma(blurred), to_luma(sharp)
-            taught = taught if self._colour == "luma" else to_luma(taught)
-        return blurred, np.concatenate([sharp, taught], axis=-1)
+        taught = devices.predict(self._network, _inputs(blurred, self._teacher))
+        if self._student.colour == "luma":
+            sharp = to_luma(sharp)
+            taught = taught if self._teacher.colour == "luma" else to_luma(taught)
+        return _inputs(blurred, self._student), np.concatenate([sharp, taught], axis=-1)
+
+
+def _inputs(blurred: np.ndarray, architecture: Architecture) -> np.ndarray:
+    """R G B, with a deconvolved plane as fourth channel if there is one, as a network of this architecture takes it."""
+    if architecture.colour != "luma":
+        return blurred[..., :3]
+    luma = to_luma(blurred[..., :3])
+    return luma if planes_of_architecture(architecture) == 1 else np.concatenate([luma, blurred[..., 3:]], axis=-1)
 
 
 def teacher_sha256(folder: Path) -> str:
@@ -58,6 +68,8 @@ def require_compatible(folder: Path, student: Architecture, sides: tuple[int, ..
     teacher = read_run(folder).parse_architecture()
     if teacher.colour == "luma" and student.colour != "luma":
         raise UsageError(f"--teacher {folder}: it restores luma only and the student also colours; choose an rgb teacher")
+    if planes_of_architecture(teacher) > planes_of_architecture(student):
+        raise UsageError(f"--teacher {folder}: it takes the deconvolved plane and the student does not; choose another teacher")
     for side in sides:
         if (teacher.fixed_hw or (side, side)) != (side, side):
             raise UsageError(f"--teacher {folder}: it takes squares of {teacher.pad_multiple} pixels only, not patches of {side}")

@@ -31,7 +31,7 @@ def network_inputs(blurred: NDArray[np.float32], psfs: Sequence[Psf]) -> NDArray
 
 
 class PlanePatches(Patches):
-    """As `Patches`, with inputs of (n, patch, patch, 2); sharp ones are brightness, (n, patch, patch, 1)."""
+    """As `Patches`, with a deconvolved plane: the last channel of the blurred patches, of two with `luma`, else of four."""
 
     def _compute_crop(self, index: int) -> tuple[Crop, Crop]:
         rng = np.random.default_rng([self._seed, index, 1])
@@ -39,16 +39,20 @@ class PlanePatches(Patches):
         blurred, sharp = picture.blurred, picture.sharp
         inside = np.s_[top : top + height, left : left + width]
         if blurred is not None:
-            return planes_of(np.ascontiguousarray(blurred[inside]), BLIND), _brightness(sharp[inside])
+            return self._with_plane(np.ascontiguousarray(blurred[inside]), BLIND), self._sharp(sharp[inside])
         border = rng.random()
         margin = 0 if border < MIRRORED_SHARE else self._blur.margin_px
         crop = crop_with_margin(sharp, top, left, height, width, margin)
         trim = margin if border >= MIRRORED_SHARE + INNER_SHARE else 0
         soft, truth = self._blur.degrade_with_psf(np.ascontiguousarray(crop), rng, trim=trim)
-        planes = planes_of(soft, told_psf(truth, rng))
+        channels = self._with_plane(soft, told_psf(truth, rng))
         rest = margin - trim
-        return planes[rest : rest + height, rest : rest + width].copy(), _brightness(sharp[inside])
+        return channels[rest : rest + height, rest : rest + width].copy(), self._sharp(sharp[inside])
 
+    def _with_plane(self, pixels: Pixels, psf: Psf) -> NDArray[np.uint8]:
+        planes = planes_of(pixels, psf)
+        return planes if self._luma else np.dstack([pixels, planes[..., 1]])
 
-def _brightness(pixels: Pixels) -> Crop:
-    return to_luma(to_float(np.ascontiguousarray(pixels)))[..., 0]
+    def _sharp(self, pixels: Pixels) -> Crop:
+        pixels = np.ascontiguousarray(pixels)
+        return to_luma(to_float(pixels))[..., 0] if self._luma else pixels.copy()

@@ -3,7 +3,7 @@ import pytest
 
 from device.blur.deconvolution import Deconvolver
 from device.blur.psf import BLIND, Psf
-from device.images.degrade import KINDS, CameraBlur, to_float
+from device.images.degrade import KINDS, CameraBlur, to_float, to_luma
 from device.images.frame import luma_of
 from device.images.quality import psnr
 from device.images.scenes import chart, dead_leaves
@@ -19,10 +19,10 @@ def only(kind: str) -> CameraBlur:
     return CameraBlur(odds=odds, noise=(0.0, 0.0), sharpening=(0.0, 0.0), jpeg_share=0.0, highlight_share=0.0)
 
 
-def patches(blur: CameraBlur, pairs: bool = False) -> PlanePatches:
+def patches(blur: CameraBlur, pairs: bool = False, luma: bool = True) -> PlanePatches:
     scenes = [dead_leaves(160, 192, seed) for seed in range(3)]
     pictures = [MemoryPhotograph(f"{i}", scene, scene // 2 if pairs else None) for i, scene in enumerate(scenes)]
-    return PlanePatches(pictures, blur, patch=32, batch=6, steps_per_epoch=5, seed=0)
+    return PlanePatches(pictures, blur, patch=32, batch=6, steps_per_epoch=5, seed=0, luma=luma)
 
 
 def test_planes_are_those_that_a_board_computes() -> None:
@@ -63,3 +63,11 @@ def test_planes_and_sharp_patches_lie_on_each_other(mirrored: float, inner: floa
 def test_pairs_are_told_nothing_of_their_blur() -> None:
     blurred, _ = patches(CameraBlur(), pairs=True).batch(0)
     assert np.array_equal(blurred[..., 0], blurred[..., 1])
+
+
+def test_for_a_teacher_the_colours_come_too() -> None:
+    (planes, sharp), (colours, sharp_colours) = (patches(CameraBlur(), luma=luma).batch(1) for luma in (True, False))
+    assert colours.shape == (6, 32, 32, 4)
+    assert np.array_equal(colours[..., 3], planes[..., 1])
+    assert np.allclose(to_luma(colours[..., :3]), planes[..., :1], atol=0.6 / 255)
+    assert np.allclose(to_luma(sharp_colours), sharp, atol=1e-6)
