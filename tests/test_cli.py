@@ -230,7 +230,7 @@ def test_a_disk_that_fills_up_during_the_last_frame_of_a_video_is_reported(
     (tiny_disk / "ballast").write_bytes(bytes(max(0, 16 - pages) * 4096))
     ended = command(*line, tiny_disk / f"out{suffix}")
     assert ended.code == 1
-    assert "did not come out whole after 1 frames; is the disk full?" in ended.err
+    assert "the video is incomplete after 1 frames; is the disk full?" in ended.err
     assert os.listdir(tiny_disk) == ["ballast"]
 
 

@@ -119,7 +119,9 @@ def test_every_change_is_named(measured: TunedModel, monkeypatch: pytest.MonkeyP
     assert tuned.stale_reason(replace(measured, runtime="tensorrt")) == "this version has no runtime tensorrt"
     assert tuned.stale_reason(replace(measured, sha256="0" * 64)) == "small_int8.tflite of small has changed"
     assert tuned.stale_reason(replace(measured, bundle_hash="0" * 64)) == "the bundle small has changed"
-    assert tuned.stale_reason(replace(measured, bundle="gone")).startswith("gone: neither a bundle's folder nor a shipped bundle")
+    assert tuned.stale_reason(replace(measured, bundle="gone")).startswith(
+        "gone: neither the folder of a bundle nor the name of a shipped bundle"
+    )
     monkeypatch.setattr(tuned, "installed", lambda name: False)
     assert tuned.stale_reason(measured) == "litert is no longer installed"
 

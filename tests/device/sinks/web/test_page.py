@@ -12,7 +12,7 @@ from page_parts import BROWSER, LOOK, Open, Show, until, viewers
 from state_parts import CAMERA
 
 from device.images.frame import NO_VIDEO, NOT_RESTORED, Frame, Restored
-from device.images.overlay import no_video
+from device.images.overlay import placeholder
 from device.sinks.web import Web
 from device.state import Advice, ModelOption, RateControlState, RecordingState, SinkState
 
@@ -224,7 +224,7 @@ def test_warnings_show_a_fix_and_disappear_once_it_is_done(web: Web, loop: Any, 
 
 
 def test_no_video_and_an_unrestored_picture_are_marked(web: Web, loop: Any, show: Show, visit: Open) -> None:
-    card = no_video((160, 120), "no camera")
+    card = placeholder((160, 120), "no camera")
     web.write(Restored(Frame(0, time.monotonic(), card, mark=NO_VIDEO), card, NO_VIDEO))
     watched = visit(web.url)
     watched.says("live", "no video")
