@@ -33,7 +33,7 @@ def smooth(height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("matrix", STUDIO)
-def test_primaries_have_the_standards_values(matrix: str) -> None:
+def test_primaries_have_the_values_of_the_standard(matrix: str) -> None:
     for colour, expected in STUDIO[matrix].items():
         yuv = from_rgb(flat(colour), matrix, full_range=False)
         seen = np.array([yuv.y[0, 0], yuv.u[0, 0], yuv.v[0, 0]], int)
@@ -67,7 +67,7 @@ def test_limited_and_full_range_agree_within_one_level_of_rgb(matrix: str) -> No
     assert np.abs(limited.rgb().astype(int) - from_rgb(rgb, matrix).rgb()).mean() < 1
 
 
-def test_brightness_in_full_range_is_what_models_of_luma_were_trained_on() -> None:
+def test_full_range_luma_equals_what_luma_models_were_trained_on() -> None:
     picture = chart(96, 128)
     assert np.abs(from_rgb(picture).y.astype(int) - luma_of(picture)).max() <= 1
 
@@ -89,7 +89,7 @@ def test_padded_rows_are_cropped_by_stride(stride: int, height: int) -> None:
         assert np.array_equal(view.copy().rgb(), yuv.rgb())
 
 
-def test_planar_and_paired_layouts_are_those_that_opencv_reads() -> None:
+def test_planar_and_semi_planar_layouts_equal_those_of_opencv() -> None:
     rgb = smooth(64, 96)
     yuv = from_rgb(rgb, "bt601", full_range=False)
     planar = np.concatenate([yuv.y.ravel(), yuv.u.ravel(), yuv.v.ravel()]).reshape(96, 96)
@@ -103,7 +103,7 @@ def test_planar_and_paired_layouts_are_those_that_opencv_reads() -> None:
 
 
 @pytest.mark.parametrize("height", [64, 63])
-def test_packed_yuyv_is_what_opencv_reads_and_its_padding_is_cropped(height: int) -> None:
+def test_packed_yuyv_equals_opencv_and_its_padding_is_cropped(height: int) -> None:
     yuv = from_rgb(smooth(64, 96), "bt601", full_range=False)
     packed = np.full((64, 256), 255, np.uint8)
     packed[:, 0:192:2] = yuv.y
@@ -114,7 +114,7 @@ def test_packed_yuyv_is_what_opencv_reads_and_its_padding_is_cropped(height: int
     assert np.abs(ours.rgb().astype(int) - theirs).max() <= 3
 
 
-def test_a_frame_converts_its_planes_when_somebody_wants_pixels() -> None:
+def test_a_frame_converts_its_planes_when_pixels_are_needed() -> None:
     image = from_rgb(smooth(64, 96))
     frame = Frame(0, 0.0, image)
     assert frame.size_wh == (96, 64)

@@ -126,7 +126,7 @@ def test_a_reader_of_the_server_sees_the_published_picture(server: Server, publi
     assert np.abs(got.astype(int) - PICTURE.rgb()).mean() < 8
 
 
-def test_another_size_under_way_is_published_anew(server: Server, publisher: Callable[[str], Publisher]) -> None:
+def test_a_change_of_size_starts_a_new_stream(server: Server, publisher: Callable[[str], Publisher]) -> None:
     server.start()
     sink = publisher(f"rtsp://127.0.0.1:{server.port}/live")
     publish(sink, 1)
@@ -136,7 +136,7 @@ def test_another_size_under_way_is_published_anew(server: Server, publisher: Cal
     assert got.std() > 20
 
 
-def test_a_killed_server_is_noticed_within_five_seconds_and_found_again_by_reopening(
+def test_a_killed_server_is_noticed_within_five_seconds_and_reopening_works(
     server: Server, publisher: Callable[[str], Publisher]
 ) -> None:
     server.start()
@@ -157,7 +157,7 @@ def test_a_killed_server_is_noticed_within_five_seconds_and_found_again_by_reope
     assert publishing.error is None
 
 
-def test_a_frozen_server_is_given_up(server: Server, publisher: Callable[[str], Publisher]) -> None:
+def test_a_frozen_server_is_abandoned(server: Server, publisher: Callable[[str], Publisher]) -> None:
     server.start()
     sink = publisher(f"rtsp://127.0.0.1:{server.port}/live")
     noise = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)  # fills the network's buffers soon
@@ -168,7 +168,7 @@ def test_a_frozen_server_is_given_up(server: Server, publisher: Callable[[str], 
     server.thaw()
 
 
-def test_a_server_that_takes_the_connection_and_says_nothing_stops_nobody(publisher: Callable[[str], Publisher]) -> None:
+def test_a_server_that_accepts_but_never_answers_does_not_block_the_loop(publisher: Callable[[str], Publisher]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         sink = publisher(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live")
         pauses, over = [0.0], threading.Event()
@@ -188,7 +188,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_stops_nobody(publis
     assert max(pauses) < 2.5  # a client in this process would stop it for its timeout of three seconds
 
 
-def test_closing_does_not_wait_for_a_server_that_says_nothing(publisher: Callable[[str], Publisher]) -> None:
+def test_closing_does_not_wait_for_a_server_that_never_answers(publisher: Callable[[str], Publisher]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         sink = publisher(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live")
         silent.settimeout(30)
@@ -201,7 +201,7 @@ def test_closing_does_not_wait_for_a_server_that_says_nothing(publisher: Callabl
 
 
 @pytest.mark.parametrize(("password", "answer"), [("s3cret-word", ""), ("wr0ng-word", "401")])
-def test_a_password_opens_the_server_and_is_shown_nowhere(
+def test_a_password_works_and_is_not_shown_anywhere(
     server: Server, publisher: Callable[[str], Publisher], caplog: pytest.LogCaptureFixture, password: str, answer: str
 ) -> None:
     server.start("eye:s3cret-word")
@@ -230,7 +230,7 @@ def children() -> list[int]:
     return found
 
 
-def test_no_process_is_left_when_it_is_closed_or_failed(server: Server, publisher: Callable[[str], Publisher]) -> None:
+def test_no_process_is_left_after_closing_or_a_failure(server: Server, publisher: Callable[[str], Publisher]) -> None:
     server.start()
     sink = publisher(f"rtsp://127.0.0.1:{server.port}/live")
     publish(sink, 1)

@@ -74,7 +74,7 @@ def test_every_format_gives_the_same_colours_with_and_without_padded_rows(
         np.testing.assert_array_equal(rgb, colours)
 
 
-def test_what_the_colour_space_says_is_carried_by_the_frame(colours: Pixels) -> None:
+def test_the_frame_has_the_matrix_and_range_of_the_colour_space(colours: Pixels) -> None:
     limited = from_rgb(colours, "bt709", full_range=False)
     buffer = np.concatenate([limited.y.reshape(-1), limited.u.reshape(-1), limited.v.reshape(-1)])
     image = image_of(buffer, "YUV420", (WIDTH, HEIGHT), WIDTH, "bt709", False)
@@ -85,12 +85,12 @@ def test_what_the_colour_space_says_is_carried_by_the_frame(colours: Pixels) -> 
     ("encoding", "reach", "expected"),
     [("Rec601", "Full", ("bt601", True)), ("Rec709", "Limited", ("bt709", False)), ("Null", "Full", ("bt601", True))],
 )
-def test_matrix_and_range_are_read_from_what_was_got(encoding: str, reach: str, expected: tuple[str, bool]) -> None:
+def test_matrix_and_range_come_from_the_actual_colour_space(encoding: str, reach: str, expected: tuple[str, bool]) -> None:
     space = SimpleNamespace(ycbcrEncoding=SimpleNamespace(name=encoding), range=SimpleNamespace(name=reach))
     assert matrix_and_range(space) == expected
 
 
-def test_a_camera_that_names_no_colour_space_is_taken_for_a_usb_camera() -> None:
+def test_a_camera_without_a_colour_space_is_treated_like_a_usb_camera() -> None:
     assert matrix_and_range(None) == ("bt601", False)
 
 
@@ -105,12 +105,12 @@ def test_a_camera_that_names_no_colour_space_is_taken_for_a_usb_camera() -> None
         (4e9, 0.0, 100.0),  # garbage from the future
     ],
 )
-def test_a_time_stamp_is_put_on_the_monotonic_clock(sensor_s: float | None, suspended_s: float, expected: float) -> None:
+def test_a_time_stamp_is_converted_to_the_monotonic_clock(sensor_s: float | None, suspended_s: float, expected: float) -> None:
     sensor_ns = None if sensor_s is None else round(sensor_s * 1e9)
     assert captured_at(sensor_ns, 100.0, suspended_s) == pytest.approx(expected)
 
 
-def test_the_shot_tells_what_the_metadata_tells() -> None:
+def test_the_shot_contains_the_settings_in_the_metadata() -> None:
     metadata = {"ExposureTime": 66000, "AnalogueGain": 4.0, "AfState": 2, "LensPosition": 1.5, "Lux": 80.0}
     assert shot_of(metadata) == Shot(0.066, 4.0, True, 1.5, 80.0)
     assert shot_of({"AfState": 3}) == Shot(in_focus=False)
@@ -118,7 +118,7 @@ def test_the_shot_tells_what_the_metadata_tells() -> None:
     assert shot_of({}) == Shot()
 
 
-def test_without_picamera2_the_line_that_installs_it_is_given() -> None:
+def test_without_picamera2_the_error_says_how_to_install_it() -> None:
     if importlib.util.find_spec("picamera2") is not None:
         pytest.skip("picamera2 is installed here")
     for use in (cameras, lambda: PiCamera(0, CameraSettings())):

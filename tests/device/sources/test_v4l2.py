@@ -68,7 +68,7 @@ CONSTANTS = {
 }
 
 
-def test_structures_and_numbers_are_those_of_the_kernels_header(tmp_path: Path) -> None:
+def test_structures_and_numbers_equal_those_in_the_kernel_header(tmp_path: Path) -> None:
     if shutil.which("gcc") is None or not Path("/usr/include/linux/videodev2.h").exists():
         pytest.skip("no gcc with the kernel's headers here; sudo apt install gcc linux-libc-dev")
     expected = {name: ctypes.sizeof(structure) for name, structure in STRUCTURES.items()}
@@ -118,21 +118,21 @@ WEBCAM = [  # what a Logitech C920 offers, in short
         ((3840, 2160), 30.0, "auto", ("MJPG", 1920, 1080)),
     ],
 )
-def test_the_size_is_kept_first_then_the_rate_and_then_uncompressed_pictures(
+def test_a_mode_is_chosen_by_size_then_rate_then_uncompressed_pictures(
     size_wh: tuple[int, int], fps: float, format: str, chosen: tuple[str, int, int]
 ) -> None:
     mode = choose_mode(WEBCAM, size_wh, fps, format)
     assert (mode.format, mode.width, mode.height) == chosen
 
 
-def test_a_format_that_is_not_there_is_named_with_those_that_are() -> None:
+def test_a_missing_format_is_named_with_the_available_ones() -> None:
     with pytest.raises(CameraLost, match=r"delivers H264, expected YUYV"):
         choose_mode([Mode("H264", 640, 480, 30.0)], (640, 480), 30.0, "yuyv")
     with pytest.raises(CameraLost, match=r"delivers none"):
         choose_mode([], (640, 480), 30.0, "auto")
 
 
-def test_a_driver_that_tells_no_rates_is_asked_all_the_same() -> None:
+def test_a_driver_that_reports_no_rates_is_used_too() -> None:
     assert choose_mode([Mode("NV12", 640, 480, 0.0)], (640, 480), 30.0, "auto").format == "NV12"
 
 
@@ -147,7 +147,7 @@ def test_a_driver_that_tells_no_rates_is_asked_all_the_same() -> None:
         (0, 0, 0, ("bt601", False)),
     ],
 )
-def test_colours_are_resolved_as_the_kernel_does(
+def test_colours_are_resolved_like_in_the_kernel(
     colorspace: int, encoding: int, quantization: int, expected: tuple[str, bool]
 ) -> None:
     assert colours(kernel.PixFormat(colorspace=colorspace, ycbcr_enc=encoding, quantization=quantization)) == expected
@@ -192,7 +192,7 @@ def test_a_buffer_becomes_the_picture_and_a_short_one_a_bad_frame(format: str, p
 
 
 @pytest.mark.parametrize("make", ["null", "file", "folder"])
-def test_what_is_no_camera_is_refused_and_named(make: str, tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_camera_is_refused_and_named(make: str, tmp_path: Path) -> None:
     path = {"null": Path("/dev/null"), "file": tmp_path / "video0", "folder": tmp_path}[make]
     if make == "file":
         path.write_bytes(b"")
@@ -200,7 +200,7 @@ def test_what_is_no_camera_is_refused_and_named(make: str, tmp_path: Path) -> No
         V4l2Camera(str(path), CameraSettings())
 
 
-def test_a_node_that_is_not_there_says_what_to_do() -> None:
+def test_a_missing_node_is_reported_with_what_to_do() -> None:
     with pytest.raises(CameraLost, match=r"/dev/video987: no such device.*--source auto"):
         V4l2Camera("/dev/video987", CameraSettings())
 
@@ -235,7 +235,7 @@ CAPTURE = kernel.CAP_VIDEO_CAPTURE | kernel.CAP_STREAMING
         ("uvcvideo", CAPTURE, 0, "offers no format"),
     ],
 )
-def test_nodes_that_are_no_cameras_are_known(
+def test_nodes_that_are_not_cameras_are_recognised(
     name: str, capabilities: int, formats: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver(monkeypatch, name, capabilities, formats)
@@ -243,12 +243,12 @@ def test_nodes_that_are_no_cameras_are_known(
         nodes.require_camera(3)
 
 
-def test_a_node_that_is_a_camera_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_node_returns_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     driver(monkeypatch, "uvcvideo", CAPTURE)
     assert nodes.require_camera(3) == "a card"
 
 
-def test_the_drivers_stamp_is_taken_only_when_it_is_of_our_clock(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_driver_time_stamp_is_used_only_if_it_is_on_our_clock(caplog: pytest.LogCaptureFixture) -> None:
     camera_ = V4l2Camera.__new__(V4l2Camera)
     camera_._path, camera_._warn_about_clock = "/dev/video0", True
     now = time.monotonic()
@@ -265,7 +265,7 @@ def test_the_drivers_stamp_is_taken_only_when_it_is_of_our_clock(caplog: pytest.
     assert caplog.text.count("another clock") == 1
 
 
-def test_the_first_camera_is_named_as_a_source_or_its_absence_with_what_to_do() -> None:
+def test_the_first_camera_is_returned_as_a_spec_or_its_absence_reported() -> None:
     found, _ = cameras()
     if not found:
         with pytest.raises(CameraLost, match="--source demo"):
