@@ -18,7 +18,7 @@ def edit(folder: Path, change: dict[str, Any]) -> None:
 
 
 def artifacts_with(folder: Path, **change: Any) -> dict[str, Any]:
-    """The manifest's artifacts, the first one changed."""
+    """The manifest's artifacts with a change to the first."""
     first, *others = json.loads((folder / MANIFEST).read_text())["artifacts"]
     return {"artifacts": [first | change, *others]}
 
@@ -53,7 +53,7 @@ def test_a_single_file_of_a_bundle_opens_as_a_bundle_of_that_file(small: Bundle)
 
 
 def without_contract(path: Path) -> Path:
-    """The same file, the key of its contract spoiled."""
+    """The same file with a damaged contract key."""
     path.write_bytes(path.read_bytes().replace(b"deblurkit", b"deblurkat"))
     return path
 

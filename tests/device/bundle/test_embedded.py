@@ -1,4 +1,4 @@
-"""Model files with a contract inside, built byte by byte and by the schema's own object API."""
+"""Model files with a contract inside, built byte by byte and with the object API of the schema."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def prop(key: str, value: bytes) -> bytes:
 
 
 ONNX = b"\x08\x08" + field(2, b"by hand") + field(7, b"\x12" + varint(300) + bytes(300)) + field(8, b"\x10\x12")
-"""A version, a producer, a graph of one field, an operator set: as onnx.proto numbers them."""
+"""A version, a producer, a graph with one field, an operator set, with the field numbers of onnx.proto."""
 
 
 def onnx_with(content: bytes | None, key: str = KEY) -> bytes:
@@ -81,7 +81,7 @@ def written(folder: Path, format_: str, data: bytes) -> Path:
 
 
 def contract(small: Bundle, format_: str, **change: Any) -> dict[str, Any]:
-    """The shipped manifest as a file of this format carries it."""
+    """The shipped manifest as a file of this format contains it."""
     artifact = next(a for a in small.manifest.artifacts if a.format == format_)
     alone = replace(small.manifest, weights=None, artifacts=(replace(artifact, file="", sha256="", bytes=0),))
     return json.loads(json.dumps(asdict(alone))) | change
@@ -114,7 +114,7 @@ def test_the_shipped_files_read_without_an_error(small: Bundle) -> None:
 
 
 def test_reading_needs_no_runtime_and_no_package_of_a_format(tmp_path: Path) -> None:
-    """A board with tflite-runtime alone reads its files too."""
+    """A board with only tflite-runtime can read its files too."""
     for format_ in FORMATS:
         written(tmp_path, format_, model_with(format_, json.dumps(WORDS).encode()))
     code = """
@@ -156,11 +156,11 @@ def test_an_invalid_contract_is_refused(tmp_path: Path, format_: str, content: b
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path, format_: str) -> None:
     data = model_with(format_, json.dumps(WORDS).encode())
-    whole_without_the_end = {len(ONNX), len(onnx_with(None))}  # an ONNX file may end after any of its last fields
-    padding = 16  # the last bytes of a TFLite file may hold nothing
+    complete_without_the_end = {len(ONNX), len(onnx_with(None))}  # an ONNX file may end after any of its last fields
+    padding = 16  # the last bytes of a TFLite file may be unused
     for size in range(len(data) - (padding if format_ == "tflite" else 0)):
         path = written(tmp_path, format_, data[:size])
-        if format_ == "onnx" and size in whole_without_the_end:
+        if format_ == "onnx" and size in complete_without_the_end:
             assert read_contract(path) is None
         else:
             with pytest.raises(BundleError, match="that can be read"):

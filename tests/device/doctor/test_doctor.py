@@ -1,4 +1,4 @@
-"""`deblurkit doctor` as it is typed."""
+"""`deblurkit doctor` on the command line."""
 
 import json
 from collections.abc import Callable

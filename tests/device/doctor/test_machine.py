@@ -1,4 +1,4 @@
-"""What the doctor says of a board, from folders laid out as boards lay them out."""
+"""The checks of a board, on folders laid out like a board's /sys and /proc."""
 
 import os
 import socket
@@ -29,7 +29,7 @@ def lay(tmp_path: Path) -> Callable[..., Path]:
 
 
 def by_name(findings: list[Diagnosis]) -> dict[str, Diagnosis]:
-    """The findings by what was looked at; every one that is not ok says how to fix it."""
+    """The diagnoses by what was checked; every one that is not ok has a fix."""
     assert all(f.mend for f in findings if f.state != "ok")
     return {f.what: f for f in findings}
 
@@ -128,7 +128,7 @@ def test_nodes_that_this_user_may_not_open_are_reported_with_their_group(tmp_pat
             path.chmod(stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP)
     tmp_path.chmod(0o755)
     real = os.access
-    monkeypatch.setattr(  # root may open everything: ask as a user without groups would be answered
+    monkeypatch.setattr(  # root may open everything, so simulate a user without groups
         "device.doctor.cameras.os.access", lambda path, mode: real(path, mode) and bool(os.stat(path).st_mode & stat.S_IROTH)
     )
     finding = by_name(list(cameras.permissions(tmp_path)))["permissions"]

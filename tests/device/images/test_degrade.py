@@ -29,7 +29,7 @@ from device.images.scenes import chart
 
 
 def only(kind: str, **settings: Any) -> CameraBlur:
-    """A camera that blurs in one way and adds nothing else."""
+    """A camera with one kind of blur and no other degradation."""
     odds = tuple(float(k == kind) for k in KINDS)
     quiet: dict[str, Any] = {"noise": (0.0, 0.0), "sharpening": (0.0, 0.0), "jpeg_share": 0.0, "highlight_share": 0.0}
     return CameraBlur(odds=odds, **(quiet | settings))
@@ -122,7 +122,7 @@ LISTENED = CameraBlur((0.15, 0.0, 0.85, 0.0, 0.0, 0.0, 0.0, 0.0), sharpening=(0.
 
 @pytest.fixture(scope="module")
 def draws() -> dict[str, np.ndarray]:
-    """What 6000 draws of a camera asked for. Only listens: the real functions do the work."""
+    """The random parameters of 6000 draws. It only records them: the real functions still run."""
     heard: list[dict[str, Any]] = []
     real = {name: getattr(degrade, name) for name in ("gaussian_blur", "add_noise", "jpeg")}
     asked = {"gaussian_blur": "blur", "add_noise": "noise", "jpeg": "quality"}
@@ -154,7 +154,7 @@ def test_noise_and_jpeg_are_drawn_independently_of_the_blur(draws: dict[str, np.
     }
     correlation = np.corrcoef([column.astype(float) for column in columns.values()])
     limit = 4 / np.sqrt(6000)  # four standard errors
-    assert np.abs(correlation[:2, 2:]).max() < limit  # blur with all the rest
+    assert np.abs(correlation[:2, 2:]).max() < limit  # blur with everything else
     assert np.abs(correlation[2:4, 4]).max() < limit  # noise with JPEG
     through = draws["quality"] > 0
     assert abs(np.corrcoef(draws["blur"][through], draws["quality"][through])[0, 1]) < 4 / np.sqrt(through.sum())
@@ -273,7 +273,7 @@ def test_every_kind_but_sharp_blurs(kind: str) -> None:
 
 
 def test_noise_sharpening_and_jpeg_do_not_depend_on_the_kind() -> None:
-    """The same seed draws the same noise, sharpening and JPEG quality whatever the kind is."""
+    """The same seed draws the same noise, sharpening and JPEG quality regardless of the kind."""
     heard: dict[str, list[tuple[str, float]]] = {}
     for kind in ("sharp", "literature", "defocus", "motion", "rolling"):
         calls: list[tuple[str, float]] = []

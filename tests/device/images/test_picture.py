@@ -27,7 +27,7 @@ def on_white(image: Image.Image) -> np.ndarray:
 
 
 def jpeg_with_thumbnail(picture: Pixels) -> bytes:
-    """A JPEG whose EXIF segment holds a second, whole JPEG."""
+    """A JPEG whose EXIF segment contains a second, complete JPEG."""
     whole, thumbnail = encode_picture(picture, ".jpg"), encode_picture(picture[::4, ::4], ".jpg")
     # TIFF header, IFD0 without entries, then IFD1: compression 6 (JPEG), offset and length of the thumbnail.
     entries = struct.pack("<HHIHH", 0x0103, 3, 1, 6, 0)
@@ -84,7 +84,7 @@ def test_transparency_is_composited_onto_white(tmp_path: Path, picture: Pixels, 
 def test_a_palette_with_transparency_is_composited_onto_white(tmp_path: Path, picture: Pixels, profile_bytes: int) -> None:
     image = Image.fromarray(picture).quantize(16)
     alphas = bytes([0, 128, *[255] * 14])
-    # A colour profile lies before the transparency: random bytes, so that they do not shrink when compressed.
+    # A colour profile comes before the transparency: random bytes, which do not compress.
     profile = np.random.default_rng(0).bytes(profile_bytes)
     image.save(tmp_path / "a.png", transparency=alphas, icc_profile=profile or None)
     read = read_picture(tmp_path / "a.png")

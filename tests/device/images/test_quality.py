@@ -26,7 +26,7 @@ def test_psnr_and_ssim_equal_those_of_scikit_image(picture: Pixels, kind: str) -
     _, everywhere = metrics.structural_similarity(
         a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, win_size=11, data_range=255, full=True
     )
-    # Its own mean leaves out a border of 5 pixels; the map does not.
+    # scikit-image's mean omits a border of 5 pixels; its map does not.
     assert ssim(picture, other) == pytest.approx(float(everywhere.mean()), abs=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Planes of a camera and R G B: they must agree, whatever the matrix, the range and the padding of rows."""
+"""Camera planes and R G B must agree for every matrix, range and row padding."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from device.images.scenes import chart
 from device.images.yuv import Yuv, from_i420, from_nv12, from_rgb, from_yuyv
 
 KINDS = [(matrix, full) for matrix in ("bt601", "bt709") for full in (True, False)]
-# Colours that no camera mixes up unnoticed, and their studio values in BT.601 and BT.709 by the standards' own tables.
+# Colours whose confusion would be noticed, and their limited-range values from the tables of BT.601 and BT.709.
 COLOURS = [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (90, 120, 30), (17, 200, 201)]
 STUDIO = {
     "bt601": {
@@ -27,7 +27,7 @@ def flat(colour: tuple[int, int, int], height: int = 6, width: int = 8) -> np.nd
 
 
 def smooth(height: int, width: int) -> np.ndarray:
-    """Colours that change slowly, so that halving the colour differences loses nothing worth a level."""
+    """Colours that change slowly, so that chroma of half the size is accurate to a level."""
     y, x = np.mgrid[:height, :width] / 400
     return np.clip(np.stack([60 + 120 * x, 200 - 100 * y, 90 + 60 * (x + y)], -1), 0, 255).astype(np.uint8)
 
@@ -37,7 +37,7 @@ def test_primaries_have_the_values_of_the_standard(matrix: str) -> None:
     for colour, expected in STUDIO[matrix].items():
         yuv = from_rgb(flat(colour), matrix, full_range=False)
         seen = np.array([yuv.y[0, 0], yuv.u[0, 0], yuv.v[0, 0]], int)
-        assert np.abs(seen - expected).max() <= 1  # OpenCV's integers have ten bits behind the point
+        assert np.abs(seen - expected).max() <= 1  # OpenCV's integers have ten fractional bits
 
 
 @pytest.mark.parametrize(("matrix", "full"), KINDS)
@@ -81,7 +81,7 @@ def test_padded_rows_are_cropped_by_stride(stride: int, height: int) -> None:
     views = from_i420(planar, 96, height, stride, "bt601", full_range=False)
     pairs = np.full(stride * (height + rows), 255, np.uint8)
     both = from_nv12(pairs, 96, height, stride, "bt601", full_range=False)
-    for view in (views, both):  # they are views: what is written into them lies in the buffer where a camera would put it
+    for view in (views, both):  # views: writing to them fills the buffer like a camera
         view.y[:], view.u[:], view.v[:] = yuv.y, yuv.u, yuv.v
     assert (planar.reshape(-1)[96:stride] == 255).all()
     for view in (views, both):
@@ -99,7 +99,7 @@ def test_planar_and_semi_planar_layouts_equal_those_of_opencv() -> None:
         (pairs, cv2.COLOR_YUV2RGB_NV12, from_nv12),
     ):
         ours = read(buffer, 96, 64, 96, "bt601", full_range=False).rgb()
-        assert np.abs(ours.astype(int) - cv2.cvtColor(buffer, code)).max() <= 3  # OpenCV repeats colour, this interpolates it
+        assert np.abs(ours.astype(int) - cv2.cvtColor(buffer, code)).max() <= 3  # OpenCV repeats chroma, we interpolate it
 
 
 @pytest.mark.parametrize("height", [64, 63])

@@ -35,7 +35,7 @@ def test_any_size_comes_out_as_it_went_in(restorer: Restorer, size: tuple[int, i
     assert restored.shape == pixels.shape
     assert restored.dtype == np.uint8
     assert np.array_equal(pixels, before)
-    if min(size) >= 64:  # in a few pixels a model may see anything
+    if min(size) >= 64:  # a few pixels are not enough for a model
         assert np.abs(restored.astype(int) - pixels).mean() < 20
 
 
@@ -127,7 +127,7 @@ def test_nan_and_infinite_outputs_are_a_bundle_error(small: Bundle) -> None:
             return out
 
         def close(self) -> None:
-            """Nothing to free."""
+            """Nothing to release."""
 
     with Restorer(small, "fp32", threads=1) as restorer:
         restorer.runtime.close()

@@ -11,7 +11,7 @@ from device.runtimes import RUNTIMES, installed
 
 
 class Answers:
-    """A restorer that answers from a table, or with the input changed by some grey levels."""
+    """A restorer that returns pictures from a table, or the input shifted by some grey levels."""
 
     def __init__(self, table: dict[bytes, Pixels], shift: int = 0) -> None:
         self.table, self.shift = table, shift

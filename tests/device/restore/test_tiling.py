@@ -21,10 +21,10 @@ def identity(tile: Pixels) -> Pixels:
 
 
 def local_filter(tile: Pixels) -> Pixels:
-    """Sees RADIUS pixels around each pixel, not evenly, and no further.
+    """A filter with receptive field RADIUS and uneven weights.
 
-    Weights are whole numbers, so that sums are exact. A kernel in two dimensions, which OpenCV applies by Fourier transforms
-    on Arm, or one of fractions, rounds differently from place to place.
+    The weights are integers, so that sums are exact. A two-dimensional kernel, which OpenCV applies with Fourier transforms
+    on Arm, or fractional weights would round differently at different positions.
     """
     rows, columns = np.random.default_rng(1).integers(1, 12, (2, 2 * RADIUS + 1)).astype(np.float32)
     total = cv2.sepFilter2D(tile.astype(np.float32), -1, rows, columns, borderType=cv2.BORDER_REFLECT_101)
@@ -32,7 +32,7 @@ def local_filter(tile: Pixels) -> Pixels:
 
 
 def strided_filter(tile: Pixels) -> Pixels:
-    """What a network with stride 8 does: values of each 8x8 block, spread over their neighbour blocks."""
+    """Like a network with stride 8: the value of each 8x8 block depends on the neighbouring blocks."""
     blocks = cv2.resize(tile, (tile.shape[1] // 8, tile.shape[0] // 8), interpolation=cv2.INTER_AREA)
     blocks = cv2.blur(blocks, (3, 3), borderType=cv2.BORDER_REPLICATE)
     return cv2.resize(blocks, (tile.shape[1], tile.shape[0]), interpolation=cv2.INTER_NEAREST)

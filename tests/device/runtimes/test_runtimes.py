@@ -1,4 +1,4 @@
-"""One contract for every runtime. An absent one is skipped with the line that installs it."""
+"""One contract test for every runtime. A missing runtime is skipped with the command that installs it."""
 
 import importlib.util
 import os
@@ -31,7 +31,7 @@ from device.runtimes.runtime import Runtime
 from device.system import hardware
 
 VARIANT = {"ncnn": "fp16"}
-"""Where a runtime has no fp32 file."""
+"""For runtimes without an fp32 file."""
 FILES = [(name, a) for name in RUNTIMES for a in open_bundle("small").manifest.artifacts if a.format in formats(name)]
 SIZES = [(64, 64), (16, 16), (48, 144), (64, 64), (144, 48)]
 
@@ -41,7 +41,7 @@ def blurred(height: int, width: int) -> Pixels:
 
 
 def luma_of(height: int, width: int) -> NDArray[np.float32]:
-    """(1, height, width, 1): luma, as the shipped bundle wants it."""
+    """(1, height, width, 1): luma, the input of the shipped bundle."""
     return to_luma(to_float(blurred(height, width)))[None]
 
 
@@ -99,7 +99,7 @@ def test_a_result_belongs_to_the_caller(runtime: Runtime) -> None:
     kept = out.copy()
     runtime.run(1 - given)
     assert np.array_equal(out, kept)
-    out[:] = 0  # and may be written to
+    out[:] = 0  # it is also writable
     assert np.array_equal(runtime.run(given), kept)
 
 
@@ -119,7 +119,7 @@ def test_the_output_resembles_the_input_picture(small: Bundle, name: str, runtim
 
 @pytest.fixture(scope="module")
 def fp32(small: Bundle) -> Pixels:
-    """What the best runtime that is installed makes of `blurred(128, 192)` with the fp32 file."""
+    """`blurred(128, 192)` restored with the fp32 file on the best installed runtime."""
     name = runtimes.first_installed()
     runtime, artifact = opened(name, model_path(small, name)), artifact_of(small, name)
     out = restore(small, artifact, runtime, blurred(128, 192))
@@ -156,7 +156,7 @@ def test_every_file_that_a_runtime_reads_gives_nearly_the_picture_of_fp32_or_is_
 def test_a_file_that_is_not_a_model_is_a_bundle_error_that_names_it(
     small: Bundle, name: str, content: str, tmp_path: Path
 ) -> None:
-    opened(name, model_path(small, name)).close()  # skips an absent runtime
+    opened(name, model_path(small, name)).close()  # skips a missing runtime
     whole = model_path(small, name).read_bytes()
     path = tmp_path / f"broken.{formats(name)[0]}"
     if content != "missing":
@@ -193,7 +193,7 @@ def test_closing_twice_is_safe(runtime: Runtime) -> None:
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
-    """Make packages look as if they were not installed."""
+    """Make packages appear as not installed."""
     find = importlib.util.find_spec
 
     def find_spec(module: str, package: str | None = None) -> ModuleSpec | None:
@@ -256,7 +256,7 @@ import time
 from pathlib import Path
 from device.runtimes import open_runtime
 open_runtime("openvino", Path(sys.argv[1]), 1).close()
-time.sleep(1)  # what reports does so from a thread of its own
+time.sleep(1)  # telemetry reports from its own thread
 assert "openvino" in sys.modules and "openvino_telemetry" not in sys.modules
 print(seen)
 """

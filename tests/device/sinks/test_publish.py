@@ -30,7 +30,7 @@ PICTURE = from_rgb(SCENE)
 
 @pytest.fixture
 def server(rtsp_record: Server) -> Server:
-    """`server.start()`: a server that takes what is published."""
+    """`server.start()`: a server that accepts publishers."""
     return rtsp_record
 
 
@@ -53,14 +53,14 @@ def restored(rgb: Pixels | None = None) -> Restored:
 
 
 def publish(sink: Publisher, seconds: float, rgb: Pixels | None = None) -> None:
-    """Frames at 30 fps, for so long."""
+    """Write frames at 30 fps for `seconds`."""
     for _ in range(round(seconds * FPS)):
         sink.write(restored(rgb))
         time.sleep(1 / FPS)
 
 
 def refusal(sink: Publisher, seconds: float = 30.0, rgb: Pixels | None = None) -> tuple[str, float]:
-    """Frames until one is refused: why, and after how many seconds."""
+    """Write frames until one is refused: (reason, seconds)."""
     began = time.monotonic()
     while time.monotonic() - began < seconds:
         try:
@@ -72,7 +72,7 @@ def refusal(sink: Publisher, seconds: float = 30.0, rgb: Pixels | None = None) -
 
 
 class Meanwhile:
-    """Publishes in a thread, while the test looks elsewhere."""
+    """Publishes in a thread while the test does something else."""
 
     def __init__(self, sink: Publisher, rgb: Pixels | None = None) -> None:
         self._stop = threading.Event()
@@ -98,7 +98,7 @@ class Meanwhile:
 
 
 def seen(url: str, size_wh: tuple[int, int] = (320, 240)) -> Pixels:
-    """A picture as a reader gets it, once the stream is there."""
+    """A picture as a viewer receives it, once the stream exists."""
     until = time.monotonic() + 20
     while time.monotonic() < until:
         capture = cv2.VideoCapture(
@@ -160,7 +160,7 @@ def test_a_killed_server_is_noticed_within_five_seconds_and_reopening_works(
 def test_a_frozen_server_is_abandoned(server: Server, publisher: Callable[[str], Publisher]) -> None:
     server.start()
     sink = publisher(f"rtsp://127.0.0.1:{server.port}/live")
-    noise = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)  # fills the network's buffers soon
+    noise = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)  # fills the network buffers quickly
     publish(sink, 1, noise)
     server.freeze()
     reason, _ = refusal(sink, 60, noise)
@@ -193,11 +193,11 @@ def test_closing_does_not_wait_for_a_server_that_never_answers(publisher: Callab
         sink = publisher(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live")
         silent.settimeout(30)
         with Meanwhile(sink):
-            connection, _ = silent.accept()  # from now on the process waits for an answer
+            connection, _ = silent.accept()  # now the process waits for an answer
             process = sink._process._process  # type: ignore[union-attr]
             sink.close()
             connection.close()
-        assert process.returncode == -signal.SIGKILL  # not its own code after three seconds without an answer
+        assert process.returncode == -signal.SIGKILL  # instead of its own exit after three seconds without an answer
 
 
 @pytest.mark.parametrize(("password", "answer"), [("s3cret-word", ""), ("wr0ng-word", "401")])
@@ -220,7 +220,7 @@ def test_a_password_works_and_is_not_shown_anywhere(
 
 
 def children() -> list[int]:
-    """Processes that publish for this one."""
+    """Publishing child processes of this process."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -235,7 +235,7 @@ def test_no_process_is_left_after_closing_or_a_failure(server: Server, publisher
     sink = publisher(f"rtsp://127.0.0.1:{server.port}/live")
     publish(sink, 1)
     assert len(children()) == 1
-    os.kill(children()[0], signal.SIGKILL)  # as the kernel does where memory is short
+    os.kill(children()[0], signal.SIGKILL)  # as the kernel does when memory runs out
     refusal(sink)
     assert children() == []
     publish(sink, 1)
@@ -265,7 +265,7 @@ def test_the_process_ends_with_a_killed_loop(server: Server) -> None:
     loop.stdout.close()
     until = time.monotonic() + 15
     while Path(f"/proc/{child}").exists() and time.monotonic() < until:
-        if "\nState:\tZ" in Path(f"/proc/{child}/status").read_text():  # nobody here reaps it
+        if "\nState:\tZ" in Path(f"/proc/{child}/status").read_text():  # nobody reaps it here
             break
         time.sleep(0.05)
     assert time.monotonic() < until

@@ -1,4 +1,4 @@
-"""The recorder: what it writes is decoded again, by PyAV and by OpenCV."""
+"""The recorder: its files are decoded again with PyAV and OpenCV."""
 
 import os
 import threading
@@ -42,7 +42,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def decoded(path: Path) -> list[av.VideoFrame]:
-    """Every frame, by a decoder that may not pass over errors."""
+    """Every frame, from a decoder that does not ignore errors."""
     with av.open(str(path), options={"err_detect": "explode"}) as container:
         return list(container.decode(video=0))
 
@@ -53,7 +53,7 @@ def luma_of(frame: av.VideoFrame) -> np.ndarray:
 
 
 def open_below(folder: Path) -> list[str]:
-    """Files of that folder which this process holds open."""
+    """Files in that folder that this process has open."""
     found = []
     for fd in os.listdir("/proc/self/fd"):
         with suppress(OSError):
@@ -118,7 +118,7 @@ def test_time_stamps_are_capture_times_and_there_is_a_key_frame_every_second(
     recorder: Callable[..., Recorder], tmp_path: Path
 ) -> None:
     sink = recorder(RecordSettings(min_free_gib=0, segment_s=60))
-    at_s = [0.0, 0.033, 0.2, 0.21, 0.9, 1.4, 1.5, 2.6, 2.6, 2.5, 3.0]  # one twice, one that steps back
+    at_s = [0.0, 0.033, 0.2, 0.21, 0.9, 1.4, 1.5, 2.6, 2.6, 2.5, 3.0]  # one repeated, one that goes back
     for i, (second, image) in enumerate(zip(at_s, moving(len(at_s)), strict=True)):
         sink.write(Restored(Frame(i, 50 + second, image), image))
     sink.close()
@@ -146,7 +146,7 @@ def test_players_see_the_right_colours_for_every_matrix_and_range(
     assert (frame.color_range, frame.colorspace) == (2 if full_range else 1, 5 if matrix == "bt601" else 1)
     by_pyav = frame.to_ndarray(format="rgb24")
     assert np.abs(by_pyav[48, 16::32].astype(int) - middles).max() <= 6
-    # OpenCV's reader asks FFmpeg for B G R without the matrix of the stream where that is not the usual one.
+    # OpenCV's reader requests B G R from FFmpeg without the stream's matrix if that is not the default.
     if matrix == "bt601":
         assert np.abs(rgb_by_opencv(path)[48, 16::32].astype(int) - middles).max() <= 6
 
@@ -235,7 +235,7 @@ def test_recording_can_be_switched_and_releases_the_folder_when_off(recorder: Ca
         assert sink.recording().on is (10 <= i < 20)
     assert [len(decoded(path)) for path in files(tmp_path / "rec")] == [10]
     until = time.monotonic() + 10
-    while (held := open_below(tmp_path / "rec")) and time.monotonic() < until:  # the last sync may be under way
+    while (held := open_below(tmp_path / "rec")) and time.monotonic() < until:  # the last sync may still be running
         time.sleep(0.01)
     assert not held
 

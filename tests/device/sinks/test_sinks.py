@@ -1,4 +1,4 @@
-"""Sinks that keep: a folder, one picture, a video. (The page has tests/device/sinks/web, the recorder test_record.py.)"""
+"""Sinks that write files: a folder, one picture, a video. (The page: tests/device/sinks/web; the recorder: test_record.py.)"""
 
 import resource
 import threading
@@ -26,7 +26,7 @@ from device.telemetry import Telemetry
 
 
 def restored(index: int, name: str = "", size_hw: tuple[int, int] = (48, 64)) -> Restored:
-    """A frame whose restored pixels are grey 10 * index, and whose blurred ones are white."""
+    """A frame with restored pixels of grey 10 * index and white input pixels."""
     white = np.full((*size_hw, 3), 255, np.uint8)
     return Restored(Frame(index, 0.0, white, name), np.full((*size_hw, 3), 10 * index, np.uint8))
 
@@ -46,7 +46,7 @@ def frames_of(path: Path) -> list[Pixels]:
 
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond `size` bytes: what a full disk does, without one."""
+    """Limit the files of this process to `size` bytes: like a full disk, without one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -150,7 +150,7 @@ def test_a_video_contains_every_frame_in_order(tmp_path: Path, suffix: str, coun
     sink = VideoSink(tmp_path / "new" / f"v{suffix}", 29.97)
     for i in range(count):
         sink.write(restored(i))
-    assert [p.name for p in (tmp_path / "new").iterdir() if not p.name.startswith(".")] == []  # aside until it is whole
+    assert [p.name for p in (tmp_path / "new").iterdir() if not p.name.startswith(".")] == []  # temporary until it is complete
     sink.close()
     assert [p.name for p in (tmp_path / "new").iterdir()] == [f"v{suffix}"]
     greys = [float(frame.mean()) for frame in frames_of(tmp_path / "new" / f"v{suffix}")]
@@ -186,7 +186,7 @@ def test_a_video_that_cannot_be_opened_is_reported_and_leaves_nothing(tmp_path: 
     sink = VideoSink(tmp_path / "v.nonsense", 25.0)
     with pytest.raises(RunError, match=r"v\.nonsense.*cannot write a 64x48 video"):
         sink.write(restored(0))
-    sink.close()  # the error that was raised is the one that counts
+    sink.close()  # raises no second error
     assert list(tmp_path.iterdir()) == []
 
 

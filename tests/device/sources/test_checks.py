@@ -1,4 +1,4 @@
-"""Which frames of a camera are fit to be shown."""
+"""Which camera frames may be shown."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Network cameras: real servers on the loopback interface, and the parser of what they send."""
+"""Network cameras: real servers on the loopback interface, and the parser of MJPEG streams."""
 
 import io
 import socket
@@ -21,7 +21,7 @@ JPEG = b"\xff\xd8\n--not it\r\n\xff\xd9"
 
 @pytest.fixture
 def opened() -> Any:
-    """`opened(address)`: a network camera, watched; closed after the test."""
+    """`opened(address)`: a supervised network camera; closed after the test."""
     sources: list[SupervisedCamera] = []
 
     def open_(address: str) -> SupervisedCamera:
@@ -170,7 +170,7 @@ def test_an_rtsp_camera_without_that_stream_or_without_video_says_so(
         opened(f"rtsp://127.0.0.1:{rtsp.port}/{path}")
 
 
-# What is shown of an address
+# How addresses are shown
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_an_implausible_content_length_is_ignored() -> None:
 
 
 class Endless:
-    """A stream that never has what is looked for."""
+    """A stream that never contains the boundary."""
 
     def __init__(self, line: bytes) -> None:
         self.line = line

@@ -1,4 +1,4 @@
-"""Sources: the demo, pictures, videos made here, and cameras where there are any."""
+"""Sources: the demo, pictures, videos created here, and cameras if there are any."""
 
 import itertools
 import time
@@ -76,7 +76,7 @@ def test_every_source_keeps_the_contract(kind: str, tmp_path: Path, monkeypatch:
         frame = source.read()
         assert frame is not None
         assert frame.index == last + 1 if not source.live else frame.index > last
-        assert before - 1.0 * source.live <= frame.captured_s <= time.monotonic()  # a camera's frame was taken before the read
+        assert before - 1.0 * source.live <= frame.captured_s <= time.monotonic()  # a camera captured its frame before the read
         assert frame.pixels.dtype == np.uint8
         assert frame.pixels.ndim == 3
         assert frame.pixels.shape[2] == 3
@@ -105,7 +105,7 @@ def test_the_demo_moves_by_more_than_its_noise() -> None:
     first = demo.read()
     while (later := demo.read()).index < 30:
         pass
-    still = Demo(width=160, height=120, fps=30.0).read()  # another read of the same moment: only noise differs
+    still = Demo(width=160, height=120, fps=30.0).read()  # the same moment again: only the noise differs
     moved, noise = (np.abs(first.pixels.astype(int) - p.pixels).mean() for p in (later, still))
     assert moved > 5 + noise
 
@@ -122,7 +122,7 @@ def test_the_demo_is_never_faster_than_its_rate() -> None:
     frames = [demo.read() for _ in range(9)]
     for earlier, later in itertools.pairwise(frames):
         assert later.index > earlier.index
-    # A frame may be taken late, never before its time: so the last is due at least this long after the first was due.
+    # A frame may be late but never early, so the last one arrives at least this long after the first was due.
     assert frames[-1].captured_s - demo._started_s >= frames[-1].index / 40 - 1e-3
 
 
@@ -240,7 +240,7 @@ def test_a_complete_video_gives_no_warning(tmp_path: Path, caplog: pytest.LogCap
     assert not caplog.text
 
 
-# What is none of these
+# Invalid sources
 
 
 def test_an_unknown_source_is_refused_with_the_nearest_known_one() -> None:

@@ -1,4 +1,4 @@
-"""Cameras in a process of their own: fake ones that fail on purpose, through the real process, shared memory and supervision."""
+"""Supervised cameras: fakes that fail on purpose, with the real process, shared memory and supervision."""
 
 import logging
 import os

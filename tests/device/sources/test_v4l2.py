@@ -1,4 +1,4 @@
-"""V4L2 without a device: the kernel's header against our structures, and what is chosen, converted and refused.
+"""V4L2 without a device: our structures against the kernel header; choosing modes, converting and refusing.
 
 `tests/rigs/vivid/check_camera.py` runs the same code on the kernel's own test camera.
 """
@@ -93,7 +93,7 @@ def test_structures_and_numbers_equal_those_in_the_kernel_header(tmp_path: Path)
     assert dict(zip(expected, map(int, printed.split()), strict=True)) == expected
 
 
-WEBCAM = [  # what a Logitech C920 offers, in short
+WEBCAM = [  # some of the modes of a Logitech C920
     Mode("YUYV", 640, 480, 30.0),
     Mode("YUYV", 1280, 720, 10.0),
     Mode("YUYV", 1920, 1080, 5.0),
@@ -139,7 +139,7 @@ def test_a_driver_that_reports_no_rates_is_used_too() -> None:
 @pytest.mark.parametrize(
     ("colorspace", "encoding", "quantization", "expected"),
     [
-        (8, 0, 0, ("bt601", False)),  # sRGB, defaults: what uvcvideo says of most cameras
+        (8, 0, 0, ("bt601", False)),  # sRGB and defaults, as uvcvideo reports for most cameras
         (3, 0, 0, ("bt709", False)),  # Rec. 709
         (7, 0, 0, ("bt601", True)),  # JPEG
         (8, 2, 1, ("bt709", True)),
@@ -154,7 +154,7 @@ def test_colours_are_resolved_like_in_the_kernel(
 
 
 def packed(image: Yuv, format: str, stride: int) -> np.ndarray:
-    """The bytes that a driver has for this picture, rows padded with 77."""
+    """The bytes of this picture in a driver's buffer, with rows padded with 77."""
     height, width = image.shape
     if format == "YUYV":
         rows = np.full((height, stride), 77, np.uint8)
@@ -206,7 +206,7 @@ def test_a_missing_node_is_reported_with_what_to_do() -> None:
 
 
 def driver(monkeypatch: pytest.MonkeyPatch, name: str, capabilities: int, formats: int = 1) -> None:
-    """An honest fake of a driver: it answers two questions and knows nothing else."""
+    """A fake driver that answers only two ioctls."""
 
     def call(_: int, number: int, argument: object) -> None:
         if number == kernel.QUERYCAP and isinstance(argument, kernel.Capability):
@@ -229,7 +229,7 @@ CAPTURE = kernel.CAP_VIDEO_CAPTURE | kernel.CAP_STREAMING
         ("bcm2835-codec", CAPTURE, 1, "for a ribbon-cable camera use --source picamera2"),
         ("unicam", CAPTURE, 1, "for a ribbon-cable camera"),
         ("hantro-vpu", CAPTURE | kernel.CAP_VIDEO_M2M, 1, "converts pictures"),
-        ("uvcvideo", 0x00800000, 1, "captures no pictures$"),  # its node of metadata
+        ("uvcvideo", 0x00800000, 1, "captures no pictures$"),  # its metadata node
         ("rkisp1", kernel.CAP_VIDEO_CAPTURE_MPLANE | kernel.CAP_STREAMING, 1, "in several planes"),
         ("pwc", kernel.CAP_VIDEO_CAPTURE, 1, "does not support streaming"),
         ("uvcvideo", CAPTURE, 0, "offers no format"),
@@ -255,7 +255,7 @@ def test_the_driver_time_stamp_is_used_only_if_it_is_on_our_clock(caplog: pytest
     stamp = now - 0.05
     buffer = kernel.Buffer(flags=kernel.BUF_FLAG_TIMESTAMP_MONOTONIC, tv_sec=int(stamp), tv_usec=int(stamp % 1 * 1e6))
     assert camera_._captured_s(buffer, now) == pytest.approx(stamp, abs=1e-5)
-    assert camera_._captured_s(buffer, stamp - 0.03) == stamp - 0.03  # of a frame's computed end
+    assert camera_._captured_s(buffer, stamp - 0.03) == stamp - 0.03  # a predicted end of frame
     assert not caplog.text
     with caplog.at_level(logging.WARNING):
         buffer.flags = 0
