@@ -19,14 +19,14 @@ def strokes(plane: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("size_wh", SIZES + ODD_SIZES)
-def test_a_framehas_the_requested_size(size_wh: tuple[int, int]) -> None:
+def test_a_placeholder_has_the_requested_size(size_wh: tuple[int, int]) -> None:
     frame = placeholder(size_wh, REASON)
     assert frame.shape == size_wh[::-1]
     assert frame.rgb().shape == (*size_wh[::-1], 3)
 
 
 @pytest.mark.parametrize("size_wh", SIZES)
-def test_a_frameis_dark_with_letters_that_do_not_touch_the_edges(size_wh: tuple[int, int]) -> None:
+def test_a_placeholder_is_dark_with_letters_that_do_not_touch_the_edges(size_wh: tuple[int, int]) -> None:
     y = placeholder(size_wh, "").y
     assert np.median(y) < 60
     assert y.max() > 180
@@ -39,7 +39,7 @@ def test_a_frameis_dark_with_letters_that_do_not_touch_the_edges(size_wh: tuple[
     assert columns.max() - columns.min() > 0.3 * size_wh[0]
 
 
-def test_a_frameshows_the_reason_if_it_is_readable() -> None:
+def test_a_placeholder_shows_the_reason_if_it_is_readable() -> None:
     for size_wh, readable in (((640, 480), True), ((3840, 2160), True), ((64, 48), False)):
         with_reason, without = placeholder(size_wh, REASON).y, placeholder(size_wh, "").y
         assert (with_reason != without).any() == readable
