@@ -10,7 +10,7 @@ run: ## install what a board runs and restore a live picture on http://127.0.0.1
 	$(DEBLURKIT) run --source $(SOURCE) --sink web --port $(PORT) $(if $(LAN),--lan)
 
 test: setup ## install everything and run all tests
-	.venv/bin/python -m pytest $(PYTEST)
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 setup: ## install everything, so that .venv/bin/deblurkit has every command
 	scripts/setup.sh full

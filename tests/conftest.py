@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+# `make test` has one worker for each core. The libraries read these as they are loaded.
+os.environ.update(dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"], "1"))
+os.environ.update(dict.fromkeys(["TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"], "1"))
+
 import deblurkit
 from device.bundle.open import SHIPPED, Bundle, open_bundle
 from device.images.frame import Pixels
@@ -27,6 +31,11 @@ NAMES = {"a.png": (60, 80), "b.jpg": (61, 83), "c.webp": (33, 47), "d.bmp": (1, 
 # The summary is the last that is said: LiteRT's CompiledModel says two lines more as the process ends.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 os.environ["KERAS_BACKEND"] = "tensorflow"  # of the tests marked keras, whatever the shell prefers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keras' files first: they take longest, and the short ones then keep all workers of `make test` busy to the end."""
+    items.sort(key=lambda item: item.get_closest_marker("keras") is None)
 
 
 @pytest.fixture(autouse=True)

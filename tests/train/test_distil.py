@@ -1,7 +1,6 @@
 """deblurkit train --teacher."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,24 +26,23 @@ from train.run_folder import SCHEMA, DataRecord, RunRecord, load_network, read_r
 Command = Callable[..., Any]
 RGB, LUMA = UNet((8, 16), (0, 1), (0,), stem=2), UNet((8, 16), (0, 1), (0,), stem=2, colour="luma")
 SHORT = ["--epochs", 2, "--steps", 3, "--batch", 2, "--patch", 32, "--precision", "float32", "--cpu", "--quiet"]
-STOPPED = """
-import sys
+PROGRAM = Path(__file__).parents[1] / "support" / "tiny_presets.py"
+STOPPED = f"""
+import runpy, sys
 from train import fit
-import deblurkit
 
 describe = fit._describe
 def once(*arguments):
     describe(*arguments)
     sys.exit(9)
 fit._describe = once
-deblurkit.main(sys.argv[1:])
+runpy.run_path({str(PROGRAM)!r}, run_name="__main__")
 """
 
 
 def process(*words: object) -> int:
-    """A Python process of its own, on one thread, so that sums are added in one order."""
-    environment = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    return subprocess.run([sys.executable, *map(str, words)], env=environment, check=False, timeout=200).returncode
+    """A Python process of its own, on one thread (conftest), so that sums are added in one order."""
+    return subprocess.run([sys.executable, *map(str, words)], check=False, timeout=200).returncode
 
 
 def finished(folder: Path, architecture: UNet | NAFNet, seed: int = 0) -> Path:
@@ -78,6 +76,7 @@ def test_a_teacher_shows_the_student_its_picture_in_the_students_colour(of: UNet
     assert np.abs(taught - blurred).max() > 1e-3
 
 
+@pytest.mark.usefixtures("tiny")
 def test_a_taught_run_ends_otherwise_than_an_untaught_one_and_says_who_taught_it(
     command: Command, photographs: Path, tmp_path: Path
 ) -> None:
@@ -95,10 +94,10 @@ def test_a_taught_run_ends_otherwise_than_an_untaught_one_and_says_who_taught_it
 def test_a_taught_run_that_was_stopped_goes_on_exactly(photographs: Path, tmp_path: Path) -> None:
     teacher = finished(tmp_path / "teacher", NAFNet(4, (1, 1), 1, (1, 1)))
     words = ["train", "--preset", "nano", "--data", photographs, "--teacher", teacher, "--grow", 64, *SHORT]
-    assert process("-m", "deblurkit", *words, "--out", tmp_path / "whole") == 0
+    assert process(PROGRAM, *words, "--out", tmp_path / "whole") == 0
     assert process("-c", STOPPED, *words, "--out", tmp_path / "stopped") == 9
     assert not read_run(tmp_path / "stopped").finished
-    assert process("-m", "deblurkit", "train", "--out", tmp_path / "stopped", "--resume", "--cpu", "--quiet") == 0
+    assert process(PROGRAM, "train", "--out", tmp_path / "stopped", "--resume", "--cpu", "--quiet") == 0
     for one, other in zip(*(load_network(tmp_path / name).get_weights() for name in ("whole", "stopped")), strict=True):
         np.testing.assert_array_equal(one, other)
 
