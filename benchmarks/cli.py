@@ -21,7 +21,8 @@ from device.bundle.open import DEFAULT, open_bundle, shipped
 from device.config import nearest
 from device.errors import OK, DataError, RuntimeMissing, UsageError
 from device.loop import tuned
-from device.loop.tuned import Measured
+from device.loop.tuned import TunedModel
+from device.settings import parse_size
 from device.system.console import Parser, new_parser, print_json, start_logging
 from device.system.files import write_atomically
 
@@ -106,7 +107,7 @@ def _bench(options: Namespace, argv: list[str]) -> int:
     if not result.complete:
         return 130
     if options.suite != "sustained" and suites.nothing_runs(result.rows):
-        raise RuntimeMissing(f"no file could be run on any runtime; {runtimes.RUNTIMES['litert'][2]}")
+        raise RuntimeMissing(f"no file could be run on any runtime; {runtimes.RUNTIMES['litert'].install}")
     if options.pick:
         _keep(wanted, result)
     return OK
@@ -141,7 +142,7 @@ def _wanted(options: Namespace, argv: list[str]) -> suites.Wanted:
         variants=tuple(options.variants or ()),
         threads=tuple(options.threads or ()),
         interpreters=(sys.executable, *(options.python or ())),
-        size_wh=_size(options.size),
+        size_wh=parse_size(options.size, least=16),
         data=options.data,
         pictures=options.pictures,
         rounds=options.rounds,
@@ -154,7 +155,7 @@ def _wanted(options: Namespace, argv: list[str]) -> suites.Wanted:
     )
 
 
-def _earlier() -> Measured | None:
+def _earlier() -> TunedModel | None:
     """The answer that is kept for this machine, if it still holds."""
     try:
         measured = tuned.read(tuned.place())
@@ -194,13 +195,3 @@ def _given(options: Namespace, name: str, result: dict[str, Any], table: str) ->
     else:
         print(table)
     return OK
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        width, height = (int(part) for part in text.lower().split("x"))
-    except ValueError as error:
-        raise UsageError(f"--size {text}: expected WIDTHxHEIGHT, such as 640x480") from error
-    if min(width, height) < 16:
-        raise UsageError(f"--size {text}: expected at least 16x16")
-    return width, height

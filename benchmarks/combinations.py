@@ -99,7 +99,7 @@ def _file(bundle: Bundle, artifact: Artifact, runtime: str, interpreters: Sequen
     able = next((i for i in interpreters if runtime in i.installed), None)
     row = Row(
         bundle.name, "network", FAILED if able else MISSING, artifact.variant, artifact.file, runtime, threads,
-        "" if able else f"not installed; {runtimes.RUNTIMES[runtime][2]}", _hash_of(bundle), artifact.sha256, artifact.bytes,
+        "" if able else f"not installed; {runtimes.RUNTIMES[runtime].install}", _hash_of(bundle), artifact.sha256, artifact.bytes,
     )  # fmt: skip
     python = able.path if able else None
     return Planned(job, row, python, f"{bundle.folder} {artifact.file} {runtime}")

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.records import Machine, Moment, Row
-from device.system import board
+from device.system import hardware
 
 BUSY_CORES = 0.15
 """Processors that others keep busy, from which on times are doubted."""
@@ -18,49 +18,49 @@ _PACKAGES = ("deblurkit", "numpy", "opencv-python-headless", "opencv-python", "a
 _NOISY_SHARE = 0.1
 
 
-def machine(root: Path = board.ROOT) -> Machine:
+def machine(root: Path = hardware.ROOT) -> Machine:
     """The machine that this process runs on."""
-    clock = board.clock_mhz(root)
-    product = board.read(root / "sys/class/dmi/id/product_name")
+    clock = hardware.clock_mhz(root)
+    product = hardware.read(root / "sys/class/dmi/id/product_name")
     return Machine(
-        board=board.model(root) or product,
-        cpu=board.processor(root) or platform.machine(),
+        board=hardware.model(root) or product,
+        cpu=hardware.processor(root) or platform.machine(),
         machine=platform.machine(),
         cores=len(os.sched_getaffinity(0)),
-        features=board.features(root),
-        governor=board.governor(root),
+        features=hardware.features(root),
+        governor=hardware.governor(root),
         most_mhz=clock[1] if clock else None,
-        memory_mib=board.memory_mib(root).get("MemTotal"),
-        system=board.release(root) or platform.system(),
+        memory_mib=hardware.memory_mib(root).get("MemTotal"),
+        system=hardware.release(root) or platform.system(),
         kernel=platform.release(),
         kind=kind(root),
-        hardware_hash=board.hardware_hash(root),
+        hardware_hash=hardware.hardware_hash(root),
     )
 
 
-def kind(root: Path = board.ROOT) -> str:
+def kind(root: Path = hardware.ROOT) -> str:
     """`real`, `virtual` or `emulated`.
 
     A program in QEMU's user mode sees the kernel of another architecture (/proc/sys/kernel/arch, Linux 6.1 and later); QEMU's
     `virt` board is taken for emulated on Arm, where it is rarely anything else; x86 has a bit for hypervisors.
     """
-    architecture = board.read(root / "proc/sys/kernel/arch")
-    if (architecture or platform.machine()) != platform.machine() or board.model(root) == "linux,dummy-virt":
+    architecture = hardware.read(root / "proc/sys/kernel/arch")
+    if (architecture or platform.machine()) != platform.machine() or hardware.model(root) == "linux,dummy-virt":
         return "emulated"
-    flags = re.search(r"^flags\s*:(.*)$", board.read(root / "proc/cpuinfo") or "", re.MULTILINE)
+    flags = re.search(r"^flags\s*:(.*)$", hardware.read(root / "proc/cpuinfo") or "", re.MULTILINE)
     return "virtual" if flags and "hypervisor" in flags[1].split() else "real"
 
 
-def moment(began_s: float, root: Path = board.ROOT) -> Moment:
+def moment(began_s: float, root: Path = hardware.ROOT) -> Moment:
     """The machine now; `began_s` is `time.monotonic()` when the benchmark began."""
-    clock, held = board.clock_mhz(root), board.throttled(root)
+    clock, held = hardware.clock_mhz(root), hardware.throttled(root)
     return Moment(
         at_s=round(time.monotonic() - began_s, 3),
         clock_mhz=clock[0] if clock else None,
-        temperature_c=board.temperature_c(root),
+        temperature_c=hardware.temperature_c(root),
         throttled=tuple(held["now"]) if held is not None else None,
         load_1min=os.getloadavg()[0],
-        available_mib=board.memory_mib(root).get("MemAvailable"),
+        available_mib=hardware.memory_mib(root).get("MemAvailable"),
     )
 
 
@@ -122,15 +122,15 @@ def busy_cores(seconds: float = 1.0) -> float | None:
     return (os.cpu_count() or 1) * (1 - idle / total)
 
 
-def stolen_ticks(root: Path = board.ROOT) -> tuple[int, int] | None:
+def stolen_ticks(root: Path = hardware.ROOT) -> tuple[int, int] | None:
     """(ticks given to other virtual machines, all ticks) since boot, all processors; None where the kernel does not tell."""
     ticks = _ticks(root)
     return None if ticks is None else (ticks[7], sum(ticks))
 
 
-def _ticks(root: Path = board.ROOT) -> list[int] | None:
+def _ticks(root: Path = hardware.ROOT) -> list[int] | None:
     """user, nice, system, idle, iowait, irq, softirq, steal: of all processors since boot (proc_stat(5))."""
-    fields = (board.read(root / "proc/stat") or "").partition("\n")[0].split()[1:9]
+    fields = (hardware.read(root / "proc/stat") or "").partition("\n")[0].split()[1:9]
     return [int(field) for field in fields] if len(fields) == 8 else None
 
 

@@ -29,7 +29,7 @@ class KerasPredict:
 
     def __init__(self, bundle: Bundle, threads: int, telemetry: Telemetry | None = None) -> None:
         manifest = bundle.manifest
-        self._weights = bundle.path_of_weights()
+        self._weights = bundle.weights_path()
         _set_up_tensorflow(threads)
         self._architecture = _architecture(manifest.architecture, str(bundle.folder))
         self._multiple, self._halo, self._fixed_hw = manifest.pad_multiple, manifest.halo, manifest.fixed_hw
@@ -45,27 +45,29 @@ class KerasPredict:
         if self._closed:
             raise BundleError(f"{self._weights}: used after it was closed")
         fixed = self._fixed_hw is not None
-        window = (self._fixed_hw[0], self._fixed_hw[1]) if self._fixed_hw else (_ANY_SIDE, _ANY_SIDE)
+        tile = (self._fixed_hw[0], self._fixed_hw[1]) if self._fixed_hw else (_ANY_SIDE, _ANY_SIDE)
         height, width = pixels.shape[:2]
-        plan = tiling.plan(height, width, window, self._halo, self._multiple, fixed)
-        return tiling.run_tiled(pixels, plan, self._restore_window)
+        plan = tiling.plan(height, width, tile, self._halo, self._multiple, fixed)
+        return tiling.run_tiled(pixels, plan, self._restore_tile)
 
-    def _restore_window(self, window: Pixels) -> Pixels:
-        if window.shape[:2] != self._network_hw:
-            self._network, self._network_hw = self._built_for(*window.shape[:2]), window.shape[:2]
+    def _restore_tile(self, tile: Pixels) -> Pixels:
+        if tile.shape[:2] != self._network_hw:
+            self._network, self._network_hw = self._built_for(*tile.shape[:2]), tile.shape[:2]
         t0 = time.perf_counter()
-        tensor = self._codec.to_tensor(window)
+        tensor = self._codec.to_tensor(tile)
         t1 = time.perf_counter()
         restored = self._network.predict(tensor, verbose=0)
         t2 = time.perf_counter()
-        pixels = self._codec.to_pixels(restored, window)
+        pixels = self._codec.to_pixels(restored, tile)
         self._telemetry.add("to_tensor", t1 - t0)
         self._telemetry.add("infer", t2 - t1)
         self._telemetry.add("to_pixels", time.perf_counter() - t2)
         return pixels
 
     def _built_for(self, height: int, width: int) -> Any:
-        network = self._architecture.network(height, width)
+        from train.networks import build_network
+
+        network = build_network(self._architecture, height, width)
         try:
             network.load_weights(self._weights)
         except (ValueError, OSError, KeyError) as error:
@@ -100,6 +102,6 @@ def _set_up_tensorflow(threads: int) -> None:
 
 
 def _architecture(config: dict[str, Any], where: str) -> Any:
-    from train.presets import architecture_from
+    from train.architectures import architecture_from
 
     return architecture_from(config, where, BundleError)

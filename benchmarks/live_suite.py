@@ -8,7 +8,6 @@ import json
 import logging
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -30,7 +29,9 @@ from device.images.frame import Pixels, pixels_of
 from device.images.picture import write_picture
 from device.images.scenes import dead_leaves
 from device.restore.restorer import Restorer
+from device.settings import parse_size
 from device.system.console import table
+from device.system.python_process import run_python
 from device.telemetry import peak_rss_mib
 
 log = logging.getLogger(__name__)
@@ -151,9 +152,7 @@ def _photograph(bundle: str, threads: int) -> dict[str, float]:
 
 
 def _command(line: list[str]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "deblurkit", *line], capture_output=True, text=True, timeout=10 * _PATIENCE_S, check=False
-    )
+    done = run_python("-m", "deblurkit", *line, timeout_s=10 * _PATIENCE_S)
     if done.returncode:
         raise RunError(f"deblurkit {' '.join(line)}: ended with {done.returncode}: {done.stderr.strip()[-500:]}")
     state: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -162,8 +161,8 @@ def _command(line: list[str]) -> dict[str, Any]:
 
 def _here(what: str, bundle: str, size: str, threads: int, seconds: float) -> dict[str, Any]:
     """Call a function of this file in a process of its own."""
-    line = [sys.executable, "-m", "benchmarks.live_suite", what, bundle, size, str(threads), str(seconds)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=10 * _PATIENCE_S, check=False)
+    line = ["benchmarks.live_suite", what, bundle, size, str(threads), str(seconds)]
+    done = run_python("-m", *line, timeout_s=10 * _PATIENCE_S)
     if done.returncode:
         raise RunError(f"the measurement of {what} failed: {done.stderr.strip()[-500:]}")
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -172,7 +171,7 @@ def _here(what: str, bundle: str, size: str, threads: int, seconds: float) -> di
 
 def _bare(bundle: str, size: str, threads: int, seconds: float) -> dict[str, float]:
     """Frames a second of the runtime alone: no capture, no conversion, one tensor again and again."""
-    width, height = (int(side) for side in size.split("x"))
+    width, height = parse_size(size)
     with Restorer(open_bundle(bundle), threads=threads) as restorer:
         tensor = restorer.codec.to_tensor(dead_leaves(height, width, 1))
         warm, end, frames = time.monotonic() + seconds / 4, time.monotonic() + seconds * 5 / 4, 0
@@ -183,7 +182,7 @@ def _bare(bundle: str, size: str, threads: int, seconds: float) -> dict[str, flo
 
 
 def _pixels(bundle: str, threads: int) -> dict[str, Any]:
-    """Seconds a pixel of a large picture against a small one, and what windows change."""
+    """Seconds a pixel of a large picture against a small one, and what tiles change."""
     opened = open_bundle(bundle)
     large = np.tile(dead_leaves(500, 500, 1), (6, 8, 1))
     small = np.ascontiguousarray(large[:256, :256])
@@ -205,17 +204,17 @@ def _pixels(bundle: str, threads: int) -> dict[str, Any]:
 
 
 def _tiled(bundle: Bundle, variant: str, threads: int, picture: Pixels) -> tuple[int, int]:
-    """(grey levels, how many are allowed): the difference that windows make.
+    """(grey levels, how many are allowed): the difference that tiles make.
 
-    Of `dynamic`, whose scales are each window's own, the step that they leave at a seam; of the others, anywhere.
+    Of `dynamic`, whose scales are each tile's own, the step that they leave at a seam; of the others, anywhere.
     """
     most_pixels = (2 * bundle.manifest.halo + 128) ** 2
     with (
         Restorer(bundle, variant, "litert", threads) as whole,
-        Restorer(bundle, variant, "litert", threads, most_pixels=most_pixels) as windows,
+        Restorer(bundle, variant, "litert", threads, most_pixels=most_pixels) as tiled,
     ):
-        difference = pixels_of(windows.restore(picture)).astype(int) - pixels_of(whole.restore(picture))
-        tiles = windows.plan_for(*picture.shape[:2]).tiles
+        difference = pixels_of(tiled.restore(picture)).astype(int) - pixels_of(whole.restore(picture))
+        tiles = tiled.plan_for(*picture.shape[:2]).tiles
     if variant != "dynamic":
         return int(np.abs(difference).max()), 1
     rows, columns = ({getattr(tile, side) for tile in tiles} - {0} for side in ("top", "left"))

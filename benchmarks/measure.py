@@ -29,7 +29,7 @@ from device.images.frame import Pixels
 from device.images.quality import psnr, ssim
 from device.restore import self_check
 from device.restore.restorer import Restorer
-from device.system.board import read
+from device.system.hardware import read
 from device.telemetry import Telemetry, peak_rss_mib
 
 TIMEOUT_S = 600

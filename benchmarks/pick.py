@@ -14,7 +14,7 @@ from device.bundle.manifest import MANIFEST, VARIANTS, file_facts
 from device.bundle.open import SHIPPED, Bundle, shipped
 from device.errors import GateError, UsageError
 from device.loop import tuned
-from device.loop.tuned import Measured
+from device.loop.tuned import TunedModel
 
 USUAL_FPS = (30.0, 25.0, 15.0, 10.0, 5.0)
 """Of cameras, where nobody says how many are wanted: the first that something keeps."""
@@ -82,7 +82,7 @@ def pick(
     loops: Iterable[Loop] = (),
     cores: int | None = None,
     installed: Callable[[str], bool] | None = None,
-    earlier: Measured | None = None,
+    earlier: TunedModel | None = None,
 ) -> Pick:
     """What to run. `fps` leaves 15 % of a frame's time to capture and output; `max_ms` is what restoring alone may take (p95).
 
@@ -119,7 +119,7 @@ def pick(
     return _pick(best, why + _given_up(best, good, wish))
 
 
-def as_measured(picked: Pick, result: Result, bundles: Iterable[Bundle] = ()) -> Measured:
+def as_measured(picked: Pick, result: Result, bundles: Iterable[Bundle] = ()) -> TunedModel:
     """What `deblurkit run` keeps of it. `bundles`: those that were measured, needed for one that does not ship.
 
     Raises UsageError where it is not known where the bundle lies.
@@ -127,7 +127,7 @@ def as_measured(picked: Pick, result: Result, bundles: Iterable[Bundle] = ()) ->
     row = next(r for r in result.rows if r.label == picked.label)
     assert row.latency is not None
     assert row.gain_db is not None
-    return Measured(
+    return TunedModel(
         schema=tuned.SCHEMA,
         hardware_hash=result.machine.hardware_hash,
         versions=tuned.versions(picked.runtime),
@@ -225,13 +225,13 @@ def _tiers(good: Sequence[_Candidate]) -> list[list[_Candidate]]:
     ]
 
 
-def _best(candidates: Sequence[_Candidate], earlier: Measured | None = None) -> _Candidate:
+def _best(candidates: Sequence[_Candidate], earlier: TunedModel | None = None) -> _Candidate:
     """The best gain; among equals the fastest, then fewer threads, less memory, the runtime that is taken first, fewer bits."""
     top = max(c.gain_db for c in candidates)
     return _fastest([c for c in candidates if c.gain_db >= top - SAME_DB], earlier)
 
 
-def _fastest(candidates: Sequence[_Candidate], earlier: Measured | None = None) -> _Candidate:
+def _fastest(candidates: Sequence[_Candidate], earlier: TunedModel | None = None) -> _Candidate:
     first = min(candidates, key=lambda c: c.latency.p50_ms.value).latency.p50_ms
     limit = max(first.high, first.value * (1 + SAME_SHARE))
     alike = [c for c in candidates if min(c.latency.p50_ms.low, c.latency.p50_ms.value) <= limit]

@@ -17,7 +17,7 @@ from benchmarks.pick import front, pick
 from benchmarks.records import OK, SCHEMA, Loop, Pick, Result, Row, Sustained
 from device.bundle.open import Bundle
 from device.errors import DeblurkitError, GateError, RunError
-from device.loop.tuned import Measured
+from device.loop.tuned import TunedModel
 
 log = logging.getLogger(__name__)
 BUDGET_MIN = {"quick": 2.75, "full": 18.5}
@@ -49,7 +49,7 @@ class Wanted:
     fps: float | None
     max_ms: float | None
     min_gain_db: float | None
-    earlier: Measured | None = None
+    earlier: TunedModel | None = None
     """The answer that holds on this machine until now."""
 
 

@@ -17,6 +17,7 @@ from benchmarks.measure import only
 from benchmarks.records import Second, Sustained
 from device.errors import RunError
 from device.restore.restorer import Restorer
+from device.system.python_process import start_python
 
 log = logging.getLogger(__name__)
 STRETCH_S = 5.0
@@ -30,7 +31,7 @@ def run(folder: str, file: str, runtime: str, threads: int, label: str, seconds:
     Ctrl-C ends it early; what was seen until then is returned. Raises RunError where nothing was.
     """
     words = [folder, file, runtime, str(threads), str(seconds), str(frames)]
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.sustained", *words], stdout=subprocess.PIPE, text=True)
+    process = start_python("-m", "benchmarks.sustained", *words, stdout=subprocess.PIPE, text=True)
     curve: list[Second] = []
     try:
         assert process.stdout is not None

@@ -15,7 +15,8 @@ from device.errors import INTERRUPTED, OK
 from device.runtimes import RUNTIMES
 from device.session import Session
 from device.settings import read_settings
-from device.sources import CAMERAS, Source
+from device.sources import CAMERAS
+from device.sources.source import Source
 from device.system.console import new_parser, print_json, start_logging
 
 EXAMPLE = "deblurkit run --source demo --sink web\n  deblurkit run --source blurred/ --sink restored/ --variant int8"

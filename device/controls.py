@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Choice:
+class ModelOption:
     """One thing that can restore here: a file of a bundle on a runtime."""
 
     bundle: str
@@ -20,8 +20,8 @@ class Controls:
 
     state: Callable[[], dict[str, Any]]
     """Plain data, see `Session.state`."""
-    choices: Callable[[], tuple[Choice, ...]]
-    switch: Callable[[Choice], None]
+    options: Callable[[], tuple[ModelOption, ...]]
+    switch: Callable[[ModelOption], None]
     """Restore with this from the next frame on. Raises UsageError for what is not among the choices."""
     reload: Callable[[], None]
     """Open the bundles again from the disk, verified; the present ones go on if that fails, and the state says why."""

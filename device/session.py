@@ -14,15 +14,17 @@ from device import warnings
 from device.controls import Controls
 from device.errors import BundleError, UsageError
 from device.loop import tuned
-from device.loop.models import Lineup
+from device.loop.models import Models
 from device.loop.pipeline import run_pipeline
-from device.loop.rate_control import Deadline
-from device.loop.sink_worker import Outlet
+from device.loop.rate_control import RateControl
+from device.loop.sink_worker import SinkWorker
 from device.service.sd_notify import Notifier
 from device.settings import Settings
-from device.sinks import Sink, is_file, open_sink
-from device.sources import Source, open_source
-from device.system import board
+from device.sinks import is_file, open_sink
+from device.sinks.sink import Sink
+from device.sources import open_source
+from device.sources.source import Source
+from device.system import hardware
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -39,11 +41,11 @@ class Session:
         self._notifier = Notifier()
         self._reload = threading.Event()
         self._said_s = 0.0
-        self._outlets: list[Outlet] = []
+        self._sink_workers: list[SinkWorker] = []
         self._recorder: Any = None
         self.invitation = ""
         """The page's address with its token, and a QR code of it; for a terminal only. Empty without `--lan`."""
-        self._deadline: Deadline | None = None
+        self._rate_control: RateControl | None = None
         try:
             self._open()
         except BaseException:
@@ -58,23 +60,23 @@ class Session:
             raise UsageError(
                 f"--source {settings.source}: --fps and --max-age are for live pictures; of a file every frame is restored"
             )
-        self.lineup = self._opened.enter_context(self._open_lineup())
+        self.models = self._opened.enter_context(self._open_models())
         if settings.fps or settings.max_age:
-            self._deadline = Deadline(len(self.lineup.models), settings.fps, settings.max_age / 1000, self.source.fps)
+            self._rate_control = RateControl(len(self.models.specs), settings.fps, settings.max_age / 1000, self.source.fps)
         wanted = settings.sink or (("web",) if self.source.live else ())
         if not wanted:
             raise UsageError(f"--source {settings.source}: say where restored pictures go, for example --sink restored/")
         for spec in wanted:
-            self._add_outlet(spec)
+            self._add_sink_worker(spec)
 
-    def _open_lineup(self) -> Lineup:
+    def _open_models(self) -> Models:
         """The models that were given, else measured, else usual. Of a live picture a measured one that fails is got over."""
         settings, live = self.settings, self.source.live
         self._decision = tuned.decide(settings)
 
-        def opened() -> Lineup:
+        def opened() -> Models:
             models, threads = self._decision.models, self._decision.threads
-            return Lineup(models, threads, self.telemetry, forgiving=live, roi_xywh=settings.roi_xywh)
+            return Models(models, threads, self.telemetry, forgiving=live, roi_xywh=settings.roi_xywh)
 
         self._decision.say()
         if self._decision.measured is None:
@@ -89,7 +91,7 @@ class Session:
             self._decision.say()
             return opened()
 
-    def _add_outlet(self, spec: str) -> None:
+    def _add_sink_worker(self, spec: str) -> None:
         settings = self.settings
 
         def opened(again: Settings) -> Sink:
@@ -103,36 +105,36 @@ class Session:
             return sink
 
         live = self.source.live
-        outlet = Outlet(
+        worker = SinkWorker(
             opened(settings),
             self.telemetry,
             self._stop,
             live=live,
-            first=not self._outlets,
+            first=not self._sink_workers,
             reopen=(lambda: opened(replace(settings, replace=True))) if live and not is_file(spec) else None,
             repeat_s=1 / settings.fps if settings.fps else 0.0,
             most_frames=settings.frames if live else 0,
             progress=self._progress,
         )
-        self._outlets.append(outlet)
-        self._opened.callback(outlet.close)
+        self._sink_workers.append(worker)
+        self._opened.callback(worker.close)
 
     def run(self) -> None:
         """Restore until the source ends, the stop event is set, or the settings say so. Raises what ended it."""
         log.info("from %s", self.source.description)
-        for restorer in self.lineup.restorers:
+        for restorer in self.models.restorers:
             log.info("with %s", restorer.description)
-        for outlet in self._outlets:
-            log.info("to %s", outlet.description)
+        for worker in self._sink_workers:
+            log.info("to %s", worker.description)
         watched = "web" in self.settings.sink and not self.source.live  # somebody looks at a file: play it at its own rate
         self._notifier.ready()
         run_pipeline(
             self.source,
-            self.lineup,
-            self._outlets,
+            self.models,
+            self._sink_workers,
             self.telemetry,
             self._stop,
-            deadline=self._deadline,
+            rate_control=self._rate_control,
             most_frames=self.settings.frames,
             pace_fps=self.source.fps if watched else 0.0,
             beat=self._beat,
@@ -147,9 +149,9 @@ class Session:
         if self._reload.is_set():
             self._reload.clear()
             self._decision = tuned.still(self._decision)
-            self.lineup.reload()
+            self.models.reload()
         self._notifier.watchdog()
-        if self._notifier.heard and (now := time.monotonic()) - self._said_s > _STATUS_S:
+        if self._notifier.has_supervisor and (now := time.monotonic()) - self._said_s > _STATUS_S:
             self._said_s = now
             state = self.state()
             self._notifier.status(
@@ -159,7 +161,7 @@ class Session:
     def state(self) -> dict[str, Any]:
         """Plain data on everything that runs, for the page, for `/state` and for `--json`."""
         figures = self.telemetry.snapshot()
-        restorer = self.lineup.restorer(self._deadline.step.model if self._deadline else 0)
+        restorer = self.models.restorer(self._rate_control.step.model if self._rate_control else 0)
         newest_s = self.telemetry.newest_s
         age_s = time.monotonic() - newest_s if newest_s is not None else None
         status, shot, size_wh = self.source.status, self.telemetry.shot, self.telemetry.size_wh
@@ -180,12 +182,12 @@ class Session:
                 **{name: getattr(shot, name, None) for name in ("gain", "in_focus", "lens_dioptres", "lux")},
             },
             "choice": self._choice_facts(),
-            "deadline": self._deadline_facts(),
+            "deadline": self._rate_control_facts(),
             "recording": self._recorder.facts() if self._recorder is not None else None,
-            "sinks": [outlet.facts() for outlet in self._outlets],
-            "choices": [asdict(tuned) for tuned in self.lineup.choices],
-            "throttled": board.throttled(),
-            "message": self.lineup.message,
+            "sinks": [worker.facts() for worker in self._sink_workers],
+            "choices": [asdict(tuned) for tuned in self.models.options],
+            "throttled": hardware.throttled(),
+            "message": self.models.message,
             "version": _version(),
         }
         state["healthy"] = not state["health"]
@@ -194,27 +196,27 @@ class Session:
 
     def _choice_facts(self) -> dict[str, str]:
         """How what restores was chosen: `given`, `measured`, `stale` or `none` (`choice.Decision`)."""
-        if self.lineup.models != self._decision.models:
+        if self.models.specs != self._decision.models:
             return {"kind": tuned.GIVEN, "reason": "switched to on the page"}
         return {"kind": self._decision.kind, "reason": self._decision.reason}
 
-    def _deadline_facts(self) -> dict[str, Any] | None:
-        if self._deadline is None:
+    def _rate_control_facts(self) -> dict[str, Any] | None:
+        if self._rate_control is None:
             return None
-        step, levels = self._deadline.step, len(self._deadline.steps)
+        step, levels = self._rate_control.step, len(self._rate_control.steps)
         return {
             "fps": self.settings.fps,
             "max_age_ms": self.settings.max_age,
             "every": step.every,
-            "bundle": self.lineup.restorer(step.model).bundle.name,
-            "level": self._deadline.level,
+            "bundle": self.models.restorer(step.model).bundle.name,
+            "level": self._rate_control.level,
             "levels": levels,
-            "changes": self._deadline.changes,
+            "changes": self._rate_control.changes,
         }
 
     def controls(self) -> Controls:
         """What a viewer may see and ask of this run."""
-        return Controls(self.state, lambda: self.lineup.choices, self.lineup.switch, self.reload, self._record)
+        return Controls(self.state, lambda: self.models.options, self.models.switch, self.reload, self._record)
 
     def _record(self, on: bool) -> None:
         if self._recorder is None:

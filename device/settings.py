@@ -14,6 +14,20 @@ from device.errors import UsageError
 ENVIRONMENT = "DEBLURKIT_"
 
 
+def parse_size(text: str, name: str = "--size", least: int = 1, most: int = 99_999) -> tuple[int, int]:
+    """(width, height) in pixels of WIDTHxHEIGHT, such as `640x480`. Both sides must be from `least` to `most` pixels.
+
+    Raises UsageError, which calls the value `name`.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})[xX]([0-9]{1,9})", text)
+    if match is None:
+        raise UsageError(f"{name} {text}: expected WIDTHxHEIGHT in pixels, for example 640x480")
+    width, height = int(match[1]), int(match[2])
+    if not (least <= min(width, height) and max(width, height) <= most):
+        raise UsageError(f"{name} {text}: expected sides of {least} to {most} pixels, for example 640x480")
+    return width, height
+
+
 @dataclass(frozen=True)
 class CameraSettings:
     """`[camera]`: what is asked of a camera. What it then gives is checked, and said where it differs."""
@@ -40,8 +54,7 @@ class CameraSettings:
     @property
     def size_wh(self) -> tuple[int, int]:
         """(width, height) in pixels."""
-        width, height = self.size.split("x")
-        return int(width), int(height)
+        return parse_size(self.size, "size")
 
 
 @dataclass(frozen=True)
@@ -113,7 +126,6 @@ class Settings:
 SMALLER = "nano"
 _NESTED = {"size": "camera", "port": "web", "lan": "web"}  # flags and variables of tables have short names
 _VALUES: dict[str, tuple[str, str]] = {
-    "size": (r"[1-9]\d{0,4}x[1-9]\d{0,4}", "WIDTHxHEIGHT, for example 640x480"),
     "format": ("auto|mjpeg|yuyv", "auto, mjpeg or yuyv"),
     "rotation": ("0|90|180|270", "0, 90, 180 or 270"),
     "focus": (r"auto|\d+(\.\d+)?", "auto, or dioptres"),
@@ -168,6 +180,7 @@ def _check(settings: Settings) -> None:
                 raise UsageError(f"{f.name} {value}: expected {_VALUES[f.name][1]}")
             if isinstance(value, int | float) and not 0 <= value < 1e9:  # NaN too
                 raise UsageError(f"{f.name} {value}: expected 0 or more")
+    parse_size(settings.camera.size, "size")
     if settings.web.port > 65535:
         raise UsageError(f"port {settings.web.port}: expected {_VALUES['port'][1]}")
     for name, value in (("threads", settings.threads), ("viewers", settings.web.viewers)):

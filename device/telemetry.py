@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from device.images.frame import Frame, Shot
-from device.system.board import temperature_c
+from device.system.hardware import temperature_c
 
 _KEPT = 2000  # latest samples of each stage that p50 and p95 are taken over
 _NOW = 30  # latest samples whose middle is what a stage takes now

@@ -14,7 +14,7 @@ import onnx
 
 from device.bundle.manifest import TensorSpec
 from device.errors import DataError, ExportError
-from device.images.degrade import KINDS, Camera, to_pixels
+from device.images.degrade import KINDS, CameraBlur, to_pixels
 from device.images.frame import Pixels
 from device.restore.pixel_codec import PixelCodec
 from device.system.console import quiet_stdio
@@ -41,16 +41,17 @@ def pictures_of(record: RunRecord, folder: Path | None, height: int, width: int)
     Calibration: from `folder` or the run's training pictures, blurred as in training; never the held-out ones. Judged: the
     run's validation pictures, all of them blurred. Raises DataError.
     """
+    architecture = record.parse_architecture()
     held_out = _read(record, spread(record.data.validation, JUDGED_PICTURES))
     training = calibration_folder(folder, held_out) if folder else _read(record, spread(record.data.train, CALIBRATION_PICTURES))
     return make_pictures(
         training,
         held_out,
         record.blur,
-        record.network.colour,
+        architecture.colour,
         (height, width),
-        whole=record.network.fixed_hw is not None,
-        multiple=record.network.pad_multiple,
+        whole=architecture.fixed_hw is not None,
+        multiple=architecture.pad_multiple,
         seed=record.seed,
         described=f"validation pictures of {'the scikit-image package' if record.data.kind == 'package' else record.data.kind}",
     )
@@ -59,7 +60,7 @@ def pictures_of(record: RunRecord, folder: Path | None, height: int, width: int)
 def make_pictures(
     training: Sequence[Photograph],
     held_out: Sequence[Photograph],
-    blur: Camera,
+    blur: CameraBlur,
     colour: str,
     size: tuple[int, int],
     *,
@@ -75,7 +76,7 @@ def make_pictures(
     """
     height, width = size
 
-    def pairs(pictures: Sequence[Photograph], blur: Camera, seed: int) -> Batch:
+    def pairs(pictures: Sequence[Photograph], blur: CameraBlur, seed: int) -> Batch:
         side = max(height, width)
         if not whole:
             pictures = [Picture(p.name, *(_filled(v, side) for v in (p.sharp, p.blurred) if v is not None)) for p in pictures]
@@ -91,7 +92,7 @@ def make_pictures(
     return Pictures(inputs, judged, sharp, f"{len(held_out)} {described}{times}, {width}x{height}")
 
 
-def always_blurred(blur: Camera) -> Camera:
+def always_blurred(blur: CameraBlur) -> CameraBlur:
     """The same mixture without its sharp pictures: those would hide in a mean what 8 bits cost the blurred ones."""
     odds = [0.0 if kind == "sharp" else share for kind, share in zip(KINDS, blur.odds, strict=True)]
     return replace(blur, odds=tuple(share / sum(odds) for share in odds)) if sum(odds) else blur

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,13 @@ from device.bundle.write import writing
 from device.config import nearest
 from device.errors import OK, BundleError, ExportError, GateError, RunError, UsageError
 from device.images.degrade import BLURS
+from device.settings import parse_size
 from device.system.console import Parser, new_parser, print_json, quiet_stdio, start_logging, table
 
 if TYPE_CHECKING:
     from export.convert import Converted
-    from export.export_source import Subject
+    from export.export_source import ExportSource
+    from export.graph import Graph
 
 EXAMPLE = """deblurkit export runs/small --out bundles/small
   deblurkit export --from model.onnx --colour rgb --pad-multiple 8 --out bundles/theirs"""
@@ -50,16 +51,15 @@ def main(argv: list[str]) -> int:
         options.mixed,
         options.ncnn,
     )
-    source: Path = options.foreign or options.run
-    resolved = source.resolve()
+    resolved = (options.foreign or options.run).resolve()
     out: Path = options.out or Path("bundles") / (resolved.name if resolved.is_dir() else resolved.stem)
     report: Path | None = options.report
     if report and (out.absolute() in (report.absolute(), *report.absolute().parents) or report.is_file()):
         raise UsageError(f"--report {report}: expected a folder outside of the bundle {out}; choose another")
     before = _hashes(out)
     with writing(out, options.replace) as folder:
-        subject = _subject(options)
-        done = convert.convert(subject, folder, out.name, wanted)
+        source = _open_source(options)
+        done = convert.convert(source, folder, out.name, wanted)
         report = _write_report(options, out, done)
         said = "; ".join([*done.unmade, *done.failures])
         failed = (ExportError if done.unmade else GateError) if said else None
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
             raise failed(f"no bundle was written, {len(done.unmade) + len(done.failures)} failures: {said}")
     _print_result(options, done, out, report)
     if not options.json:
-        print(f"parity and loss: against the network; on {subject.pictures.described}")
+        print(f"parity and loss: against the network; on {source.pictures.described}")
         _say_what_changed(before, _hashes(out))
         made = f"{out}: {len(bundle.manifest.artifacts)} files, halo {bundle.manifest.halo} pixels"
         print(f"{made}; next: deblurkit run --bundle {out} --source demo")
@@ -81,11 +81,11 @@ def main(argv: list[str]) -> int:
 def _write_report(options: Any, out: Path, done: "Converted") -> Path | None:
     from export.layer_sensitivity import write_report
 
-    if not done.blamed:
+    if not done.sensitivities:
         return None
     folder: Path = options.report or out.with_name(f"{out.name}-report")
     try:
-        return write_report(folder, out.name, done.blamed)
+        return write_report(folder, out.name, done.sensitivities)
     except OSError as error:
         raise RunError(f"{folder}: the report cannot be written: {error.strerror}; choose another --report") from error
 
@@ -103,7 +103,7 @@ def _print_result(options: Any, done: "Converted", out: Path | None, report: Pat
         return
     from export.layer_sensitivity import describe
 
-    print("\n".join([_table(done), *done.notes, *(f"int8: {sentence}" for sentence in describe(done.blamed))]))
+    print("\n".join([_table(done), *done.notes, *(f"int8: {sentence}" for sentence in describe(done.sensitivities))]))
     if report:
         print(f"int8, layer by layer: {report}")
 
@@ -135,7 +135,7 @@ def _parser() -> Parser:
         "--min-parity", type=float, metavar="DB",
         help="PSNR between 8-bit files and network (default: dynamic 45, int8 32, or 40 with learned ranges)",
     )  # fmt: skip
-    gate.add_argument("--max-pieces", type=int, default=1, metavar="N", help="pieces that a graph may fall into (default: 1)")
+    gate.add_argument("--max-pieces", type=int, default=1, metavar="N", help="partitions that a graph may fall into (default: 1)")
     gate.add_argument("--max-transposes", type=int, default=2, metavar="N", help="Transposes of an ONNX graph (default: 2)")
     gate.add_argument("--keep-going", action="store_true", help="write the files that passed; still ends with 5 or 6")
     gate.add_argument("--blame", action="store_true", help="say which layers lose in int8, even if no file failed")
@@ -183,28 +183,27 @@ def _check(options: Any) -> None:
         if getattr(options, name) < least:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)}: expected {least} or more")
     if options.size is not None:
-        found = re.fullmatch(r"(\d+)x(\d+)", options.size)
-        if not found or not all(0 < int(length) <= 8192 for length in found.groups()):
-            raise UsageError(f"--size {options.size}: expected width and height in pixels, such as 640x480")
-        options.size = int(found[2]), int(found[1])
+        width, height = parse_size(options.size, most=8192)
+        options.size = height, width
     if options.ncnn:
         from export.to_ncnn import program
 
         program()
 
 
-def _subject(options: Any) -> "Subject":
-    from export.trained_run import RunSubject
+def _open_source(options: Any) -> "ExportSource":
+    from export.trained_run import TrainedRun
 
     if options.foreign is not None:
-        from export.foreign import Declared, foreign_subject
+        from export.foreign.declared import Declared
+        from export.foreign.open_foreign import open_with_photographs
 
         declared = Declared(options.colour, RANGES[options.range], options.pad_multiple, options.licence)
-        return foreign_subject(options.foreign, declared, options.data, options.calibration, options.blur, options.size)
-    subject = RunSubject(options.run, options.calibration, options.size)
-    if options.calibration and subject.learned_ranges():
+        return open_with_photographs(options.foreign, declared, options.data, options.calibration, options.blur, options.size)
+    source = TrainedRun(options.run, options.calibration, options.size)
+    if options.calibration and source.learned_ranges():
         log.warning("%s has learned its int8 ranges, so the pictures in %s do not change them", options.run, options.calibration)
-    return subject
+    return source
 
 
 def _table(done: "Converted") -> str:
@@ -218,7 +217,7 @@ def _table(done: "Converted") -> str:
         "restored dB",
         "loss dB",
         "operators",
-        "pieces",
+        "partitions",
         "outside",
         "verdict",
     ]
@@ -233,7 +232,7 @@ def _table(done: "Converted") -> str:
             if quality
             else ["-"] * 3
         )
-        row += [str(seen.operators), str(seen.pieces), ", ".join(seen.outside) or "none"] if seen else ["-"] * 3
+        row += [str(seen.operators), str(seen.partitions), ", ".join(seen.outside) or "none"] if seen else ["-"] * 3
         rows.append([*row, "FAILED" if verdict.failures else "passed"])
     lines = [table(header, rows)]
     for verdict in done.verdicts:
@@ -249,9 +248,14 @@ def _facts(done: "Converted", verdict: Any) -> dict[str, Any]:
     return {
         **asdict(artifact),
         "seconds": round(done.seconds[artifact.label], 2),
-        "graph": asdict(verdict.graph) if verdict.graph else None,
+        "graph": _graph_facts(verdict.graph) if verdict.graph else None,
         "failures": list(verdict.failures),
     }
+
+
+def _graph_facts(graph: "Graph") -> dict[str, Any]:
+    """The key for the partitions stays `pieces`, as other programs read it."""
+    return {"pieces" if name == "partitions" else name: value for name, value in asdict(graph).items()}
 
 
 def _hashes(out: Path) -> dict[str, str]:

@@ -18,10 +18,10 @@ from device.runtimes import open_runtime
 from export import layer_sensitivity, to_ncnn, to_onnx, to_tflite
 from export.calibration import network_input
 from export.embedding import contract_of, readable, with_contract
-from export.export_source import SIDE, Calibration, Subject, concrete_size
+from export.export_source import SIDE, Calibration, ExportSource, concrete_size
 from export.gate import RUNTIME, Judge, Limits, Verdict
 from export.halo import measure_fixed_halo, measure_halo, mosaics
-from export.layer_sensitivity import LayerLoss
+from export.layer_sensitivity import LayerSensitivity
 from train.quantise import RESIDUAL
 
 PIXELS = {"tflite": "int8", "onnx": "uint8"}
@@ -42,7 +42,7 @@ class Wanted:
     pixels: str = "bytes"
     """Of int8 files: `bytes` (see PIXELS) or `float32`."""
     limits: Limits = field(default_factory=Limits)
-    blame: bool = False
+    layer_sensitivity: bool = False
     """Ask which layers lose in int8, even where no file failed; those that failed are always asked."""
     mixed: bool = False
     """Keep the worst layers of an int8 file that failed in float."""
@@ -59,7 +59,7 @@ class Converted:
     seconds: dict[str, float]
     unmade: tuple[str, ...]
     """The converters' messages."""
-    blamed: tuple[LayerLoss, ...]
+    sensitivities: tuple[LayerSensitivity, ...]
     """Worst first; empty where nobody asked."""
     notes: tuple[str, ...]
 
@@ -75,30 +75,30 @@ class _File:
     calibration: Calibration | None = None
 
 
-def convert(subject: Subject, folder: Path, name: str, wanted: Wanted) -> Converted:
-    """Write every wanted file of `subject` into `folder`, with weights and manifest, and judge each.
+def convert(source: ExportSource, folder: Path, name: str, wanted: Wanted) -> Converted:
+    """Write every wanted file of `source` into `folder`, with weights and manifest, and judge each.
 
     A file that cannot be made or does not pass is noted, not raised. Raises UsageError where no wanted variant can be made.
     """
-    manifest = replace(subject.manifest, name=name, fixed_hw=wanted.size or subject.manifest.fixed_hw)
+    manifest = replace(source.manifest, name=name, fixed_hw=wanted.size or source.manifest.fixed_hw)
     if wanted.ncnn:
         manifest = replace(manifest, made_with=manifest.made_with | to_ncnn.versions())
     bundle = Bundle(folder, manifest)
-    inputs = np.concatenate([network_input(blurred, manifest.colour) for blurred in subject.pictures.blurred])
-    judge = Judge(subject.pictures, subject.reference(inputs), manifest.colour, wanted.limits)
+    inputs = np.concatenate([network_input(blurred, manifest.colour) for blurred in source.pictures.blurred])
+    judge = Judge(source.pictures, source.reference(inputs), manifest.colour, wanted.limits)
     seconds: dict[str, float] = {}
     unmade: list[str] = []
     files: list[_File] = []
-    offers = [offer for offer in subject.offers if offer[1] in wanted.variants]
+    offers = [offer for offer in source.offers if offer[1] in wanted.variants]
     if wanted.ncnn:
         offers.append(("ncnn", to_ncnn.VARIANT))
     if not offers:
-        able = ", ".join(f"{variant}.{format_}" for format_, variant in subject.offers)
+        able = ", ".join(f"{variant}.{format_}" for format_, variant in source.offers)
         raise UsageError(f"--variants {' '.join(wanted.variants)}: none of them can be made of this model; it can become {able}")
     for count, (format_, variant) in enumerate(offers, 1):
         began = time.monotonic()
         try:
-            file = _make(subject, bundle, judge, wanted, format_, variant)
+            file = _make(source, bundle, judge, wanted, format_, variant)
         except (ExportError, BundleError) as error:  # a runtime may refuse what a converter made
             unmade.append(str(error))
             log.warning("%d of %d: %s", count, len(offers), error)
@@ -109,38 +109,38 @@ def convert(subject: Subject, folder: Path, name: str, wanted: Wanted) -> Conver
             "%d of %d: %s, %.0f KiB, %.1f s",
             count, len(offers), file.artifact.file, file.artifact.bytes / 1024, seconds[file.artifact.label],
         )  # fmt: skip
-    bundle = Bundle(folder, replace(manifest, halo=_halo(subject, inputs, wanted.size)))
+    bundle = Bundle(folder, replace(manifest, halo=_halo(source, inputs, wanted.size)))
     verdicts = [_judged(judge, bundle, file.artifact) for file in files]
     notes: list[str] = []
     try:
-        blamed = _blame(subject, files, verdicts, wanted)
+        sensitivities = _layer_sensitivities(source, files, verdicts, wanted)
     except ExportError as error:
-        blamed = []
+        sensitivities = []
         notes.append(f"which layers lose in int8 cannot be said: {error}")
-    if wanted.mixed and blamed:
+    if wanted.mixed and sensitivities:
         for i, (file, verdict) in enumerate(zip(files, verdicts, strict=True)):
             if verdict.weak and file.calibration:
-                verdicts[i], note = _mix(subject, bundle, judge, wanted, file, verdict, blamed)
+                verdicts[i], note = _mix(source, bundle, judge, wanted, file, verdict, sensitivities)
                 notes.append(note)
     verdicts = [_finish(judge, bundle, verdict) for verdict in verdicts]
-    bundle = _described(bundle, subject, [v.artifact for v in verdicts])
-    return Converted(bundle, tuple(verdicts), seconds, tuple(unmade), tuple(blamed), tuple(notes))
+    bundle = _described(bundle, source, [v.artifact for v in verdicts])
+    return Converted(bundle, tuple(verdicts), seconds, tuple(unmade), tuple(sensitivities), tuple(notes))
 
 
-def _halo(subject: Subject, inputs: np.ndarray, size: tuple[int, int] | None) -> int:
-    """Measured. Raises ExportError for a network that sees more than windows can hold, UsageError for too small a `size`."""
-    multiple, fixed = subject.manifest.pad_multiple, subject.manifest.fixed_hw
+def _halo(source: ExportSource, inputs: np.ndarray, size: tuple[int, int] | None) -> int:
+    """Measured. Raises ExportError for a network that sees more than tiles can hold, UsageError for too small a `size`."""
+    multiple, fixed = source.manifest.pad_multiple, source.manifest.fixed_hw
     if fixed:
         most = mosaics(inputs, at_least=2 * max(fixed))
-        halo = measure_fixed_halo(subject.reference, most, (fixed[0], fixed[1]), multiple)
+        halo = measure_fixed_halo(source.reference, most, (fixed[0], fixed[1]), multiple)
         if not halo:
-            log.warning("the network sees its whole window: pictures larger than %dx%d may show seams", fixed[1], fixed[0])
+            log.warning("the network sees its whole tile: pictures larger than %dx%d may show seams", fixed[1], fixed[0])
         return halo
     pictures = mosaics(inputs)
-    halo = measure_halo(subject.reference, pictures, multiple)
+    halo = measure_halo(source.reference, pictures, multiple)
     if halo >= pictures.shape[1] // 4 // multiple * multiple:
         raise ExportError(
-            f"the network sees {halo} pixels far or more, so windows of a picture would come out otherwise than the picture "
+            f"the network sees {halo} pixels far or more, so tiles of a picture would come out otherwise than the picture "
             "(means over the whole picture do that); give one that sees less, or one of a fixed size"
         )
     if size and min(size) - 2 * halo < multiple:
@@ -170,43 +170,43 @@ def without_failures(done: Converted) -> Bundle:
     return bundle
 
 
-def _make(subject: Subject, bundle: Bundle, judge: Judge, wanted: Wanted, format_: str, variant: str) -> _File:
+def _make(source: ExportSource, bundle: Bundle, judge: Judge, wanted: Wanted, format_: str, variant: str) -> _File:
     if format_ == "ncnn":
-        return _File(_write(subject, bundle, wanted, format_, variant, _ncnn(subject, bundle)))
+        return _File(_write(source, bundle, wanted, format_, variant, _ncnn(source, bundle)))
     if variant != "int8":
-        return _File(_write(subject, bundle, wanted, format_, variant, subject.convert(format_, variant, None)))
-    calibrations = subject.calibrations(format_)
-    made = [subject.convert(format_, variant, each) for each in calibrations] or [subject.convert(format_, variant, None)]
+        return _File(_write(source, bundle, wanted, format_, variant, source.convert(format_, variant, None)))
+    calibrations = source.calibrations(format_)
+    made = [source.convert(format_, variant, each) for each in calibrations] or [source.convert(format_, variant, None)]
     tried = {}
     if len(made) > 1:
         for calibration, data in zip(calibrations, made, strict=True):
-            artifact = _write(subject, bundle, wanted, format_, variant, data)
+            artifact = _write(source, bundle, wanted, format_, variant, data)
             tried[calibration.method] = round(judge.restored_db(bundle, artifact), 3)
     best = max(range(len(calibrations)), key=lambda i: tried.get(calibrations[i].method, 0.0), default=0)
-    artifact = _write(subject, bundle, wanted, format_, variant, made[best])
+    artifact = _write(source, bundle, wanted, format_, variant, made[best])
     if not calibrations:  # somebody else's int8 file, as it is
         return _File(artifact)
-    pictures = subject.pictures
+    pictures = source.pictures
     facts = Calibrated(calibrations[best].method, len(pictures.calibration), pictures.calibration_sha256, tried)
     return _File(replace(artifact, calibrated=facts), calibrations[best])
 
 
-def _ncnn(subject: Subject, bundle: Bundle) -> bytes:
+def _ncnn(source: ExportSource, bundle: Bundle) -> bytes:
     manifest = bundle.manifest
-    if ("onnx", "fp32") not in subject.offers:
+    if ("onnx", "fp32") not in source.offers:
         raise ExportError("ncnn: is made of an fp32 ONNX graph, which this model cannot become; leave out --ncnn")
     size = concrete_size(None, manifest.fixed_hw, manifest.pad_multiple)
     channels = 1 if manifest.colour == "luma" else 3
-    return to_ncnn.to_ncnn(subject.convert("onnx", "fp32", None), channels, size, manifest.fixed_hw is None)
+    return to_ncnn.to_ncnn(source.convert("onnx", "fp32", None), channels, size, manifest.fixed_hw is None)
 
 
-def _write(subject: Subject, bundle: Bundle, wanted: Wanted, format_: str, variant: str, data: bytes) -> Artifact:
+def _write(source: ExportSource, bundle: Bundle, wanted: Wanted, format_: str, variant: str, data: bytes) -> Artifact:
     specs_of = {"tflite": to_tflite.tflite_specs, "onnx": to_onnx.onnx_specs, "ncnn": to_ncnn.ncnn_specs}[format_]
     if variant == "int8" and wanted.pixels == "bytes" and specs_of(data)[0].dtype == "float32":
         with_pixels = {"tflite": to_tflite.with_pixels, "onnx": to_onnx.with_pixels}[format_]
         data = with_pixels(data, PIXELS[format_])
     if format_ == "tflite":
-        data = readable(data, format_, subject.layers)
+        data = readable(data, format_, source.layers)
     elif format_ == "onnx" and wanted.size:
         data = to_onnx.with_size(data, *wanted.size)
     specs = specs_of(data)
@@ -215,46 +215,54 @@ def _write(subject: Subject, bundle: Bundle, wanted: Wanted, format_: str, varia
     return Artifact(variant, format_, **file_facts(path), input=specs[0], output=specs[1])
 
 
-def _blame(subject: Subject, files: list[_File], verdicts: list[Verdict], wanted: Wanted) -> list[LayerLoss]:
+def _layer_sensitivities(
+    source: ExportSource, files: list[_File], verdicts: list[Verdict], wanted: Wanted
+) -> list[LayerSensitivity]:
     """Ask the int8 ONNX file, which holds the same ranges as the TFLite one, layer by layer."""
-    if not any(v.weak for v in verdicts) and not wanted.blame:
+    if not any(v.weak for v in verdicts) and not wanted.layer_sensitivity:
         return []
     calibration = next((f.calibration for f in reversed(files) if f.calibration), None)
     if calibration is None:
         return []
-    pictures, colour = subject.pictures, subject.manifest.colour
+    pictures, colour = source.pictures, source.manifest.colour
     chosen = np.linspace(0, len(pictures.blurred) - 1, min(_BLAMED, len(pictures.blurred))).astype(int)
     tensors, sharp = (
         np.concatenate([network_input(side[i], colour) for i in chosen]) for side in (pictures.blurred, pictures.sharp)
     )
-    return layer_sensitivity.layer_losses(
-        subject.convert("onnx", "int8", calibration), subject.before_int8(calibration), tensors, sharp
+    return layer_sensitivity.layer_sensitivities(
+        source.convert("onnx", "int8", calibration), source.before_int8(calibration), tensors, sharp
     )
 
 
 def _mix(
-    subject: Subject, bundle: Bundle, judge: Judge, wanted: Wanted, file: _File, failed: Verdict, blamed: Sequence[LayerLoss]
+    source: ExportSource,
+    bundle: Bundle,
+    judge: Judge,
+    wanted: Wanted,
+    file: _File,
+    failed: Verdict,
+    sensitivities: Sequence[LayerSensitivity],
 ) -> tuple[Verdict, str]:
     """Keep the fewest of the worst layers in float that let the file pass; returns its verdict and what it cost."""
     before = (bundle.folder / file.artifact.file).read_bytes()
     format_ = file.artifact.format
     why = ""
-    can_stay = {each.layer for each in blamed} if format_ == "onnx" else set(subject.layers)
-    worst = [each.layer for each in blamed if each.layer in can_stay and each.layer not in _PICTURE]
+    can_stay = {each.layer for each in sensitivities} if format_ == "onnx" else set(source.layers)
+    worst = [each.layer for each in sensitivities if each.layer in can_stay and each.layer not in _PICTURE]
     if not worst:
         return failed, f"{file.artifact.file}: none of its layers can stay in float; take the dynamic file, or the int8 ONNX file"
     for count in _MIXED:
         layers = tuple(worst[:count])
         try:
             if format_ == "onnx":
-                data = subject.convert(format_, "int8", file.calibration)
-                data = layer_sensitivity.in_float(data, subject.before_int8(file.calibration), layers)  # type: ignore[arg-type]
+                data = source.convert(format_, "int8", file.calibration)
+                data = layer_sensitivity.in_float(data, source.before_int8(file.calibration), layers)  # type: ignore[arg-type]
             else:
-                data = subject.convert(format_, "int8", file.calibration, layers)
+                data = source.convert(format_, "int8", file.calibration, layers)
         except ExportError as error:
             why = f" ({error})"
             continue
-        made = _write(subject, bundle, wanted, format_, "int8", data)
+        made = _write(source, bundle, wanted, format_, "int8", data)
         artifact = replace(made, calibrated=file.artifact.calibrated, float_layers=layers)
         verdict = judge.judge(bundle, artifact)
         if not verdict.failures:
@@ -266,7 +274,7 @@ def _mix(
                 f"{times:.2f} times the time of the int8 file"
             )
     (bundle.folder / file.artifact.file).write_bytes(before)
-    way = "fine-tune with `deblurkit train --quantise`" if subject.weights else "take the dynamic file"
+    way = "fine-tune with `deblurkit train --quantise`" if source.weights else "take the dynamic file"
     return failed, f"{file.artifact.file}: not good enough with up to {_MIXED[-1]} layers in float{why}; {way}"
 
 
@@ -303,11 +311,11 @@ def _finish(judge: Judge, bundle: Bundle, verdict: Verdict) -> Verdict:
     return replace(verdict, artifact=artifact)
 
 
-def _described(bundle: Bundle, subject: Subject, artifacts: list[Artifact]) -> Bundle:
+def _described(bundle: Bundle, source: ExportSource, artifacts: list[Artifact]) -> Bundle:
     manifest = replace(bundle.manifest, artifacts=tuple(artifacts))
-    if subject.weights:
+    if source.weights:
         copy = bundle.folder / f"{manifest.name}.weights.h5"
-        copy.write_bytes(subject.weights.read_bytes())
+        copy.write_bytes(source.weights.read_bytes())
         manifest = replace(manifest, weights=Weights(**file_facts(copy), licence=manifest.trained.licence))
     write_manifest(bundle.folder, manifest)
     return Bundle(bundle.folder, manifest)

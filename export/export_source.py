@@ -52,7 +52,7 @@ class Calibration:
     """By layer; None where the converter's own quantiser finds them by `method`."""
 
 
-class Subject(Protocol):
+class ExportSource(Protocol):
     """A network that can become files. Its tensors are (n, height, width, 3 or 1) float32, 1.0 for white."""
 
     manifest: Manifest

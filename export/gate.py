@@ -35,7 +35,7 @@ class Limits:
 
     parity_db: dict[str, float] = field(default_factory=lambda: PARITY_DB)
     max_loss_db: dict[str, float] = field(default_factory=lambda: MAX_LOSS_DB)
-    max_pieces: int = 1
+    max_partitions: int = 1
     max_transposes: int = 2
     """One at each end, where pictures have their channels last and ONNX has them first. A Reshape may bring its own."""
 
@@ -73,7 +73,7 @@ class Judge:
             return mean_psnr([restorer.restore(b) for b in self._blurred], self._sharp)
 
     def judge(self, bundle: Bundle, artifact: Artifact) -> Verdict:
-        """Measure one file that lies in the bundle's folder, and hold it against every bar."""
+        """Measure one file that lies in the bundle's folder, and hold it against every target."""
         bundle = Bundle(bundle.folder, replace(bundle.manifest, artifacts=(artifact,)))
         path = bundle.path(artifact)
         seen = graph.graph_of(path, artifact.format, artifact.variant == "int8")
@@ -87,10 +87,10 @@ class Judge:
             return Verdict(artifact, seen, tuple(failures))
         parity = Parity(float(np.abs(outputs - self._reference).max()), round(psnr(outputs, self._reference, 1.0), 2))
         learned = artifact.calibrated is not None and artifact.calibrated.method == "learned"
-        bar = self._limits.parity_db["learned" if learned else artifact.variant]
-        if parity.psnr_db < bar:
+        target = self._limits.parity_db["learned" if learned else artifact.variant]
+        if parity.psnr_db < target:
             failures.append(
-                f"is {parity.psnr_db:.1f} dB from the network, {bar:.0f} dB are needed (--min-parity; largest difference "
+                f"is {parity.psnr_db:.1f} dB from the network, {target:.0f} dB are needed (--min-parity; largest difference "
                 f"{parity.max_abs:.4f})"
             )
             failures += self._colours(outputs)
@@ -135,9 +135,11 @@ class Judge:
 
     def _graph(self, bundle: Bundle, artifact: Artifact, seen: Graph) -> list[str]:
         failures = []
-        if seen.pieces > self._limits.max_pieces:
+        if seen.partitions > self._limits.max_partitions:
             outside = ", ".join(seen.outside) or "none outside"
-            failures.append(f"falls into {seen.pieces} pieces ({outside}), at most {self._limits.max_pieces} (--max-pieces)")
+            failures.append(
+                f"falls into {seen.partitions} partitions ({outside}), at most {self._limits.max_partitions} (--max-pieces)"
+            )
         slow = [operator for operator in seen.outside if operator in _HAS_8_BIT_KERNEL]
         if slow and not artifact.float_layers:
             failures.append(f"computes {', '.join(slow)} in float, though there are 8-bit kernels")

@@ -1,4 +1,4 @@
-"""What a model file is made of: operators, the pieces a delegate leaves of it, Transposes, variables, weights."""
+"""What a model file is made of: operators, the partitions a delegate leaves of it, Transposes, variables, weights."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Graph:
     """What the runtime makes of a file on this machine."""
 
     operators: int
-    pieces: int
+    partitions: int
     """Parts that the graph falls into: delegated ones, and runs of operators between them. 1 is whole."""
     outside: tuple[str, ...]
     """Operators that no delegate takes (TFLite), or that compute in float (int8 ONNX), most frequent first."""
@@ -70,11 +70,11 @@ def tflite_graph(path: Path) -> Graph:
     weights_only = {i for i, tensors in inputs.items() if not any(t in maker or t in _inputs_of(interpreter) for t in tensors)}
     outside = Counter(op["op_name"] for op in own if op["index"] not in piece and op["index"] not in weights_only)
     row = [piece.get(op["index"], -1) for op in own if op["index"] not in weights_only]
-    pieces = len(set(row) - {-1}) + sum(1 for i, p in enumerate(row) if p == -1 and (i == 0 or row[i - 1] != -1))
+    partitions = len(set(row) - {-1}) + sum(1 for i, p in enumerate(row) if p == -1 and (i == 0 or row[i - 1] != -1))
     names = Counter(op["op_name"] for op in own)
     return Graph(
         len(own),
-        pieces,
+        partitions,
         tuple(n for n, _ in outside.most_common()),
         names["TRANSPOSE"],
         names["RESHAPE"],
@@ -110,7 +110,7 @@ def onnx_graph(path: Path, eight_bits: bool) -> Graph:
     variables = sum(1 for value in given.graph.input if value.name not in frozen) - 1
     names = Counter(node.op_type for node in given.graph.node)
     left = tuple(n for n, _ in outside.most_common())
-    # ONNX Runtime's own provider runs the whole graph: one piece.
+    # ONNX Runtime's own provider runs the whole graph: one partition.
     return Graph(len(nodes), 1, left, names["Transpose"], names["Reshape"], max(0, variables))
 
 

@@ -31,7 +31,7 @@ _ROUNDS = {"DequantizeLinear", "QuantizeLinear"}
 
 
 @dataclass(frozen=True)
-class LayerLoss:
+class LayerSensitivity:
     """What 8 bits do to one layer."""
 
     layer: str
@@ -48,7 +48,7 @@ class LayerLoss:
     """PSNR between the pictures of fp32 and those when only this layer is 8-bit: what the layer does, for better or worse."""
 
 
-def layer_losses(int8: bytes, fp32: bytes, tensors: np.ndarray, sharp: np.ndarray) -> list[LayerLoss]:
+def layer_sensitivities(int8: bytes, fp32: bytes, tensors: np.ndarray, sharp: np.ndarray) -> list[LayerSensitivity]:
     """Every 8-bit layer of the QDQ file `int8`, made from the file `fp32`, worst first, by `alone_parity_db`.
 
     `tensors` (n, h, w, c) float32 go in, `sharp` of the output's shape is what should come out; 0..1. Raises ExportError.
@@ -66,7 +66,9 @@ def layer_losses(int8: bytes, fp32: bytes, tensors: np.ndarray, sharp: np.ndarra
         alone = restored(file.in_float(layers.keys() - {name}))
         back_db = mean_psnr(restored(file.in_float({name})), sharp, 1.0) - int8_db
         alone_db = float_db - mean_psnr(alone, sharp, 1.0)
-        losses.append(LayerLoss(name, layer.operator, *(layer.range or (0.0, 0.0)), alone_db, back_db, psnr(alone, exact, 1.0)))
+        losses.append(
+            LayerSensitivity(name, layer.operator, *(layer.range or (0.0, 0.0)), alone_db, back_db, psnr(alone, exact, 1.0))
+        )
     return sorted(losses, key=lambda loss: loss.alone_parity_db)
 
 
@@ -85,7 +87,7 @@ def layer_of(tensor: str) -> str:
     return re.sub(r":\d+$", "", parts[0])
 
 
-def describe(losses: Sequence[LayerLoss], most: int = 5) -> list[str]:
+def describe(losses: Sequence[LayerSensitivity], most: int = 5) -> list[str]:
     """A sentence about each of the first `most` layers."""
     return [
         f"{loss.layer} ({loss.operator}): alone loses {_db(loss.alone_db)}, in float brings back {_db(loss.back_db)}; "
@@ -94,19 +96,19 @@ def describe(losses: Sequence[LayerLoss], most: int = 5) -> list[str]:
     ]
 
 
-def write_report(folder: Path, name: str, losses: Sequence[LayerLoss]) -> Path:
+def write_report(folder: Path, name: str, losses: Sequence[LayerSensitivity]) -> Path:
     """Write every layer's loss as a table and a picture; returns the picture's path."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}_int8_layers.csv").open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow([column.name for column in fields(LayerLoss)])
+        table.writerow([column.name for column in fields(LayerSensitivity)])
         table.writerows(astuple(loss) for loss in losses)
     picture = folder / f"{name}_int8_layers.png"
     plot(losses, picture, f"{name}: what 8 bits cost, layer by layer")
     return picture
 
 
-def plot(losses: Sequence[LayerLoss], path: Path, title: str) -> None:
+def plot(losses: Sequence[LayerSensitivity], path: Path, title: str) -> None:
     """A PNG: for each layer, in the order given, what it loses alone and what float brings back, with its range beside."""
     figure = Figure(figsize=(9, 2 + 0.27 * len(losses)), layout="constrained")
     axes = figure.subplots()
@@ -132,7 +134,7 @@ def _db(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f} dB"  # no -0.00
 
 
-def _range(loss: LayerLoss) -> str:
+def _range(loss: LayerSensitivity) -> str:
     return f"{loss.low:.4g}..{loss.high:.4g}"
 
 

@@ -118,7 +118,7 @@ def versions() -> dict[str, str]:
 def program() -> Path:
     """pnnx itself, inside its package, whose import would need PyTorch; else on the path. Raises RuntimeMissing."""
     if not installed("ncnn"):
-        raise RuntimeMissing(f"--ncnn judges the file with the runtime ncnn, which is not installed; {RUNTIMES['ncnn'][2]}")
+        raise RuntimeMissing(f"--ncnn judges the file with the runtime ncnn, which is not installed; {RUNTIMES['ncnn'].install}")
     package = importlib.util.find_spec("pnnx")
     inside = Path(package.origin).with_name("pnnx") if package and package.origin else None
     if inside is not None and inside.is_file():

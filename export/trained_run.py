@@ -14,13 +14,13 @@ from device.errors import BundleError, ExportError
 from export import to_onnx, to_tflite
 from export.calibration import METHODS, layer_ranges, pictures_of
 from export.export_source import Calibration, concrete_size, keras_outputs, versions
-from train import quantise, run_folder
-from train.nafnet import NAFNet
+from train import quantise, run_folder, weights
+from train.architectures import NAFNet
 from train.run_folder import RunRecord
 
 
-class RunSubject:
-    """See `export.export_source.Subject`. All seven files; int8 ranges are the run's own where it learned them."""
+class TrainedRun:
+    """See `export.export_source.ExportSource`. All seven files; int8 ranges are the run's own where it learned them."""
 
     offers = tuple(("tflite", v) for v in to_tflite.VARIANTS) + tuple(("onnx", v) for v in to_onnx.VARIANTS)
 
@@ -31,22 +31,22 @@ class RunSubject:
         UsageError for a size that the network cannot have.
         """
         self._run, record = run, run_folder.read_run(run)
-        architecture = record.network
+        architecture = record.parse_architecture()
         if isinstance(architecture, NAFNet):
             raise ExportError(
-                f"{run}: a {record.preset} is not exported: it scales its channels by means over the whole picture, so windows "
+                f"{run}: a {record.preset} is not exported: it scales its channels by means over the whole picture, so tiles "
                 f"of a picture come out otherwise than the picture; teach a small one with `deblurkit train --teacher {run}`"
             )
         self.size = concrete_size(size, architecture.fixed_hw, architecture.pad_multiple)
-        self._concrete = run_folder.load_network(run, *self.size, batch=1)
-        self._any = self._concrete if architecture.fixed_hw else run_folder.load_network(run)
+        self._concrete = weights.load_network(run, *self.size, batch=1)
+        self._any = self._concrete if architecture.fixed_hw else weights.load_network(run)
         self.layers = tuple(layer.name for layer in self._concrete.layers)
         self.pictures = pictures_of(record, calibration_folder, *self.size)
         self.weights: Path | None = run / run_folder.WEIGHTS
         self.manifest = _manifest(record)
 
     def reference(self, tensors: np.ndarray) -> np.ndarray:
-        """See Subject.reference."""
+        """See ExportSource.reference."""
         return keras_outputs(self._any, tensors)
 
     @cached_property
@@ -58,7 +58,7 @@ class RunSubject:
         return self._learned is not None
 
     def calibrations(self, format_: str) -> list[Calibration]:
-        """See Subject.calibrations. Both formats get the same ranges where the network is one of convolutions."""
+        """See ExportSource.calibrations. Both formats get the same ranges where the network is one of convolutions."""
         tensors = self.pictures.calibration
         if self._learned is not None:
             return [Calibration("learned", tensors, self._learned)]
@@ -74,7 +74,7 @@ class RunSubject:
         return [Calibration(method, tensors, ranges) for method, ranges in found.items()]
 
     def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
-        """See Subject.convert."""
+        """See ExportSource.convert."""
         if format_ == "tflite":
             if calibration and calibration.ranges:
                 return to_tflite.to_tflite_int8(self._unclipped(*self.size, batch=1), calibration.ranges, in_float)
@@ -84,7 +84,7 @@ class RunSubject:
         return to_onnx.to_onnx(self._onnx_fp32, variant, calibration)
 
     def before_int8(self, calibration: Calibration) -> bytes:
-        """See Subject.before_int8."""
+        """See ExportSource.before_int8."""
         graph = to_onnx.to_onnx_fp32(self._unclipped()) if calibration.ranges else self._onnx_fp32
         return graph.SerializeToString()
 
@@ -93,7 +93,7 @@ class RunSubject:
         return to_onnx.to_onnx_fp32(self._any)
 
     def _unclipped(self, height: int | None = None, width: int | None = None, batch: int | None = None) -> keras.Model:
-        return run_folder.load_network(self._run, height, width, batch, clip=False)
+        return weights.load_network(self._run, height, width, batch, clip=False)
 
 
 def _without_folders(word: str) -> str:
@@ -123,7 +123,7 @@ def _steps(record: RunRecord) -> int:
 
 
 def _manifest(record: RunRecord) -> Manifest:
-    architecture = record.network
+    architecture = record.parse_architecture()
     folders = ", ".join(Path(f).name for f in record.data.folders) or "the scikit-image package"
     blur = {key: getattr(record.blur, key) for key in record.blur.__dataclass_fields__}
     runs = [*_runs_before(record), record]

@@ -32,8 +32,11 @@ from device.runtimes import open_runtime
 from device.system.console import start_logging, table
 from device.system.files import write_atomically
 from export import to_tflite
-from train import accelerator, data, fit, presets, quantise, run_folder
-from train.presets import Recipe, UNet
+from train import accelerator, data, fit, quantise, run_folder, weights
+from train.architectures import UNet, architecture_config
+from train.networks import build_network
+from train.networks.describe import macs_per_pixel
+from train.presets import Recipe
 
 LUMA = UNet(colour="luma")
 DEEP = UNet((16, 32, 64, 64), (1, 1, 2, 2), (1, 1, 0), colour="luma")
@@ -87,7 +90,7 @@ def compare(options: argparse.Namespace) -> str:
         if (folder / "score.json").is_file():
             continue
         record = _record(folder, name, options)
-        architecture, recipe = record.network, record.recipe
+        architecture, recipe = record.parse_architecture(), record.recipe
         if not record.finished:
             pictures = pictures or data.load_photographs(options.train, PATCH)
             luma = architecture.colour == "luma"
@@ -115,9 +118,9 @@ def _record(folder: Path, name: str, options: argparse.Namespace) -> run_folder.
     recipe = replace(recipe, steps_per_epoch=options.steps * BATCH // recipe.batch // EPOCHS)
     folder.mkdir(parents=True, exist_ok=True)
     record = run_folder.RunRecord(
-        schema=run_folder.SCHEMA, preset="compared", architecture=presets.architecture_config(architecture), recipe=recipe,
+        schema=run_folder.SCHEMA, preset="compared", architecture=architecture_config(architecture), recipe=recipe,
         blur=BLURS["camera"], data=run_folder.DataRecord("photographs", (str(options.train),), (), (), 0.0), seed=0,
-        parameters=architecture.network(None, None).count_params(), macs_per_pixel=presets.macs_per_pixel(architecture),
+        parameters=build_network(architecture).count_params(), macs_per_pixel=macs_per_pixel(architecture),
         command=" ".join(sys.argv), versions={}, device=accelerator.training_device(),
     )  # fmt: skip
     run_folder.write_run(folder, record)
@@ -126,8 +129,9 @@ def _record(folder: Path, name: str, options: argparse.Namespace) -> run_folder.
 
 def _scores(folder: Path, pictures: Path, most: int) -> dict[str, float]:
     """Mean PSNR gain over RGB, dB, by case; of sharp-in the PSNR itself."""
-    network = run_folder.load_network(folder)
-    codec = PixelCodec(TensorSpec("", "float32"), TensorSpec("", "float32"), run_folder.read_run(folder).network.colour)
+    network = weights.load_network(folder)
+    colour = run_folder.read_run(folder).parse_architecture().colour
+    codec = PixelCodec(TensorSpec("", "float32"), TensorSpec("", "float32"), colour)
 
     def restore(pixels: np.ndarray) -> np.ndarray:
         return codec.to_pixels(np.asarray(network(codec.to_tensor(pixels))), pixels)
@@ -162,7 +166,7 @@ def latencies(names: list[str], frames: int = 40) -> str:
         architecture, changed = NETWORKS[name]
         if changed:
             continue  # the same network, trained otherwise
-        unclipped, clipped = (architecture.network(480, 640, 1, clip) for clip in (False, True))
+        unclipped, clipped = (build_network(architecture, 480, 640, batch=1, clip=clip) for clip in (False, True))
         tensor = PixelCodec(TensorSpec("", "float32"), TensorSpec("", "float32"), architecture.colour).to_tensor(picture)
         files = {variant: to_tflite.to_tflite(clipped, variant) for variant in ("fp32", "dynamic")}
         if quantise.takes_ranges(unclipped):
@@ -185,7 +189,7 @@ def latencies(names: list[str], frames: int = 40) -> str:
                 runtime.close()
         median = {variant: float(np.median(values[frames // 4 :])) for variant, values in ms.items()}
         cells = [f"{median[v]:.2f}" if v in median else "-" for v in ("fp32", "dynamic", "int8")]
-        macs = presets.macs_per_pixel(architecture)
+        macs = macs_per_pixel(architecture)
         rows.append([name, f"{macs:.0f}", *cells, f"{median['fp32'] / min(median.values()):.2f}"])
     return table(["network", "MAC/px", "fp32 ms", "dynamic ms", "int8 ms", "fp32 / best 8-bit"], rows)
 

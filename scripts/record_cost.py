@@ -16,14 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from device.images.frame import Frame, Restored
-from device.loop.models import Lineup, Model
+from device.loop.models import Models, ModelSpec
 from device.loop.pipeline import run_pipeline
-from device.loop.sink_worker import Outlet
-from device.settings import RecordSettings
+from device.loop.sink_worker import SinkWorker
+from device.settings import RecordSettings, parse_size
 from device.sinks.null import Null
 from device.sinks.record import Recorder
-from device.sources import Status
 from device.sources.demo import Demo
+from device.sources.source import SourceStatus
 from device.system.console import print_json, table
 from device.telemetry import Telemetry
 
@@ -33,7 +33,7 @@ _SETTINGS = RecordSettings(max_gib=0.5, min_free_gib=0.0)
 class Drawn:
     """A live source of frames that are there already."""
 
-    live, total, origin, status = True, 0, None, Status()
+    live, total, origin, status = True, 0, None, SourceStatus()
 
     def __init__(self, frames: list[Frame], fps: float) -> None:
         self.description, self.fps = f"{len(frames)} frames at {fps:.4g} fps", fps
@@ -66,20 +66,20 @@ class Timed(Recorder):
 def measure(frames: list[Frame], options: argparse.Namespace, fps: float, recorder: Timed | None) -> dict[str, float]:
     """One run; frames a second that were restored, and what became of them."""
     telemetry, stop = Telemetry(), threading.Event()
-    outlets = [Outlet(Null(), telemetry, stop, live=True, first=True)]
+    sink_workers = [SinkWorker(Null(), telemetry, stop, live=True, first=True)]
     if recorder is not None:
-        outlets.append(Outlet(recorder, telemetry, stop, live=True, first=False))
+        sink_workers.append(SinkWorker(recorder, telemetry, stop, live=True, first=False))
     ending = threading.Timer(options.seconds, stop.set)
-    with Lineup([Model(options.bundle)], options.threads, telemetry, forgiving=True) as lineup:
+    with Models([ModelSpec(options.bundle)], options.threads, telemetry, forgiving=True) as models:
         ending.start()
-        run_pipeline(Drawn(frames, fps), lineup, outlets, telemetry, stop)
-    for outlet in outlets:
-        outlet.close()
+        run_pipeline(Drawn(frames, fps), models, sink_workers, telemetry, stop)
+    for worker in sink_workers:
+        worker.close()
     found = {"fps": telemetry.snapshot()["fps"]}
     if recorder is not None:
         found |= {
             "recorded": recorder.frames,
-            "lost": outlets[1].dropped,
+            "lost": sink_workers[1].dropped,
             "ms": 1000 * recorder.spent_s / max(1, recorder.frames),
         }
     return found
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to record: on the medium that is meant; else the temporary folder")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    width, height = (int(side) for side in options.size.split("x"))
+    width, height = parse_size(options.size)
     demo = Demo(width, height, 1000.0)
     frames = [demo.read() for _ in range(60)]
     fps = 1.5 * measure(frames, options, 1000.0, None)["fps"]  # warms up, and says how fast frames have to come

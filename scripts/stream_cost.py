@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from device.images.scenes import chart
 from device.images.yuv import Yuv, from_rgb
+from device.settings import parse_size
 from device.sinks.web.jpeg import to_jpeg
 from device.sinks.web.stream_quality import LEVELS
 
@@ -21,7 +22,7 @@ ROUNDS, REPEATS = 15, 5
 
 def main() -> None:
     """Times the ways in turns, so that all meet the same disturbances; prints the median, and the bytes of one frame."""
-    width, height = map(int, (sys.argv[1] if len(sys.argv) > 1 else "640x480").split("x"))
+    width, height = parse_size(sys.argv[1] if len(sys.argv) > 1 else "640x480", "size")
     cv2.setNumThreads(1)
     restored = chart(height, width, 1)
     blurred = cv2.GaussianBlur(restored, (0, 0), 1.8)

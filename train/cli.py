@@ -86,17 +86,20 @@ def main(argv: list[str]) -> int:
     with quiet_stdio():  # TensorFlow greets on stderr before it can be told not to
         from train import (
             accelerator,
+            architectures,
             data,
             distil,
             fit,
-            nafnet,
+            networks,
             picture_cache,
             presets,
             profile,
             quantise,
             run_folder,
             split,
+            weights,
         )
+        from train.networks import describe
 
     out: Path = options.out or Path("runs") / options.preset
     if not options.cpu:
@@ -153,17 +156,17 @@ def main(argv: list[str]) -> int:
 
     if record is None:
         architecture = preset.architecture
-        network = architecture.network(*(architecture.fixed_hw or (None, None)))
+        network = networks.build_network(architecture)
         if recipe.quantise and not quantise.takes_ranges(network):
             raise UsageError(f"--quantise: {preset.name} has other layers than convolutions; its int8 file is calibrated only")
         if not options.profile:
             run_folder.fresh_folder(out)
         if options.init:
-            run_folder.load_initial(options.init, architecture, network)  # a mistake shall show before anything is written
+            weights.load_initial(options.init, architecture, network)  # a mistake shall show before anything is written
         record = run_folder.RunRecord(
             schema=run_folder.SCHEMA,
             preset=preset.name,
-            architecture=presets.architecture_config(architecture),
+            architecture=architectures.architecture_config(architecture),
             recipe=recipe,
             blur=BLURS[options.blur or preset.blur],
             init=options.init or "",
@@ -179,15 +182,15 @@ def main(argv: list[str]) -> int:
             ),
             seed=options.seed,
             parameters=network.count_params(),
-            macs_per_pixel=presets.macs_per_pixel(architecture),
+            macs_per_pixel=describe.macs_per_pixel(architecture),
             command=shlex.join(["deblurkit", "train", *argv]),
             versions=_versions(),
             device=accelerator.training_device(),
         )
         if not options.profile:
             run_folder.write_run(out, record)
-            (out / "summary.txt").write_text(presets.summary(architecture))
-    architecture, recipe = record.network, record.recipe
+            (out / "summary.txt").write_text(describe.summary(architecture))
+    architecture, recipe = record.parse_architecture(), record.recipe
     log.info(
         "%s: %s parameters, %.0f MAC per pixel; %d pictures to train on, %d to validate on; training on %s",
         record.preset, f"{record.parameters:,}", record.macs_per_pixel, len(train_pictures), len(val_pictures),
@@ -238,7 +241,7 @@ def main(argv: list[str]) -> int:
         if architecture.colour == "rgb":
             print(f"share of pixels whose largest channel is right: blurred input {found['input_accuracy']:.1%}, "
                   f"restored {found['restored_accuracy']:.1%}")  # fmt: skip
-        then = f"train --teacher {out}" if isinstance(architecture, nafnet.NAFNet) else f"export {out}"
+        then = f"train --teacher {out}" if isinstance(architecture, architectures.NAFNet) else f"export {out}"
         print(f"{out}: weights, curves.png, examples.png, history.csv, run.json; next: deblurkit {then}")
     else:
         print_json({"run": str(out), "preset": record.preset, "seconds": record.seconds, **found})

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.errors import DataError
-from device.images.degrade import Camera, to_float, to_luma
+from device.images.degrade import CameraBlur, to_float, to_luma
 from device.images.frame import Pixels
 from device.images.picture import pictures_in, read_picture
 from train import near_duplicates
@@ -181,7 +181,7 @@ class Patches:
     def __init__(
         self,
         pictures: Sequence[Photograph],
-        blur: Camera,
+        blur: CameraBlur,
         *,
         patch: int,
         batch: int,
@@ -296,7 +296,7 @@ class WholePictures:
         return self._blurred[chosen], self._sharp[chosen]
 
 
-def fixed_pairs(pictures: Sequence[Photograph], blur: Camera, *, side: int, whole: bool, multiple: int, seed: int) -> Batch:
+def fixed_pairs(pictures: Sequence[Photograph], blur: CameraBlur, *, side: int, whole: bool, multiple: int, seed: int) -> Batch:
     """One pair a picture, the same in every epoch and run: the middle of it, or (`whole`) all of it resized to `side`.
 
     The middle is at most `side` pixels wide and high, the same for all pictures and a multiple of `multiple`.

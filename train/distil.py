@@ -8,9 +8,10 @@ from device.bundle.manifest import file_facts
 from device.errors import BundleError, UsageError
 from device.images.degrade import to_luma
 from train.accelerator import Devices
+from train.architectures import Architecture
 from train.data import Batch
-from train.presets import Architecture
-from train.run_folder import WEIGHTS, load_network, read_run
+from train.run_folder import WEIGHTS, read_run
+from train.weights import load_network
 
 
 class Teacher:
@@ -24,7 +25,7 @@ class Teacher:
             raise BundleError(f"{folder}: the teacher's weights have changed since this run began; put them back, or train anew")
         self._network = load_network(folder)
         self._network.trainable = False
-        self._colour, self._student = read_run(folder).network.colour, student.colour
+        self._colour, self._student = read_run(folder).parse_architecture().colour, student.colour
 
     def show(self, batch: Batch, devices: Devices) -> Batch:
         """(blurred, sharp), rgb -> (blurred, sharp and taught as channels), both in the student's colour."""
@@ -52,7 +53,7 @@ def teacher_sha256(folder: Path) -> str:
 
 def require_fitting(folder: Path, student: Architecture, sides: tuple[int, ...]) -> None:
     """Raise UsageError when the teacher cannot show a `student` what to make of patches of these sides, pixels."""
-    teacher = read_run(folder).network
+    teacher = read_run(folder).parse_architecture()
     if teacher.colour == "luma" and student.colour != "luma":
         raise UsageError(f"--teacher {folder}: it restores brightness only, the student colours too; take an rgb teacher")
     for side in sides:

@@ -20,21 +20,15 @@ from device.errors import DataError
 from device.images.quality import largest_channel_accuracy, mean_psnr
 from device.system.files import write_atomically
 from train import accelerator, figures, quantise
+from train.checkpoint import load_checkpoint, save_checkpoint
 from train.data import Batch, Batches, prefetched
 from train.distil import Teacher
 from train.losses import picture_loss, taught_loss
+from train.networks import build_network
 from train.presets import Recipe
 from train.reparameterise import branched
-from train.run_folder import (
-    CHECKPOINT,
-    HISTORY,
-    RunRecord,
-    load_checkpoint,
-    load_initial,
-    save_checkpoint,
-    save_weights,
-    write_run,
-)
+from train.run_folder import CHECKPOINT, HISTORY, RunRecord, write_run
+from train.weights import load_initial, save_weights
 
 log = logging.getLogger(__name__)
 History = list[dict[str, float]]
@@ -72,16 +66,15 @@ def compiled(
 
     Of a run that has `begun` the weights are left to its checkpoint.
     """
-    height, width = record.network.fixed_hw or (None, None)
-    network = record.network.network(height, width, clip=False)
+    network = build_network(record.parse_architecture(), clip=False)
     if record.init and not begun:
-        load_initial(record.init, record.network, network)
+        load_initial(record.init, record.parse_architecture(), network)
     if record.recipe.branches:
         network = branched(network)
     if record.recipe.quantise:
         network = quantise.rounded(network)
     optimizer = _optimizer(record.recipe, steps)
-    teacher = Teacher(Path(record.teacher), record.teacher_sha256, record.network) if record.teacher else None
+    teacher = Teacher(Path(record.teacher), record.teacher_sha256, record.parse_architecture()) if record.teacher else None
     network.compile(optimizer, (taught_loss if teacher else picture_loss)(record.recipe))
     optimizer.build(network.trainable_variables)
     return network, optimizer, teacher

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from device.images.degrade import LUMA
-from train.presets import Architecture, UNet
+from train.architectures import Architecture, UNet
 
 
 def may_grow(smaller: Architecture, larger: Architecture) -> bool:

@@ -32,7 +32,7 @@ _NAME, _BUFFER = 0, 1  # Metadata
 _GRAPH, _OPSETS, _PROPERTIES = 7, 8, 14
 
 
-def read_contract(path: Path) -> dict[str, Any] | None:
+def read_embedded_manifest(path: Path) -> dict[str, Any] | None:
     """The contract inside the model file, None where a sound file carries none.
 
     Raises BundleError for a file that is damaged, of another format, or carries something else under the key.

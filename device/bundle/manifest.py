@@ -124,11 +124,11 @@ class Manifest:
     colour: str
     """`rgb`: three channels in, three out; `luma`: one, and colour differences pass through."""
     pad_multiple: int
-    """Sides of a window must be multiples of this, pixels."""
+    """Sides of a tile must be multiples of this, in pixels."""
     halo: int
-    """Pixels at a window's inner border whose result must be thrown away."""
+    """Pixels at a tile's inner border whose output must be discarded."""
     fixed_hw: tuple[int, ...] | None
-    """The only window size the model takes, or null when any multiple of `pad_multiple` will do."""
+    """The only tile size that the model takes, or null if any multiple of `pad_multiple` will do."""
     macs_per_pixel: float
     parameters: int
     trained: Training

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device.bundle.embedded import read_contract
+from device.bundle.embedded import read_embedded_manifest
 from device.bundle.manifest import MANIFEST, SCHEMA, VARIANTS, Artifact, Manifest, file_facts
 from device.config import build, nearest
 from device.errors import BundleError, UsageError
@@ -54,7 +54,7 @@ class Bundle:
         """Where the artifact lies, verified against its size and SHA-256. Raises BundleError."""
         return verified(self.folder, artifact.file, artifact.bytes, artifact.sha256)
 
-    def path_of_weights(self) -> Path:
+    def weights_path(self) -> Path:
         """Where the trained weights lie, verified. Raises BundleError, also when the bundle carries none."""
         weights = self.manifest.weights
         if weights is None:
@@ -133,7 +133,7 @@ def _open_file(path: Path) -> Bundle:
                 return Bundle(bundle.folder, dataclasses.replace(bundle.manifest, artifacts=held))
             names = nearest(path.name, [a.file for a in bundle.manifest.artifacts])
             missing = f"the manifest beside it does not name this file; {names}; nor is deblurkit's contract inside"
-    contract = read_contract(path)
+    contract = read_embedded_manifest(path)
     if contract is None:
         raise unreadable or BundleError(f"{path}: {missing}, or wrap it with `deblurkit export --from {path.name}`")
     where = f"{path}: the contract inside"

@@ -152,7 +152,7 @@ def _copied(bundle: Bundle, given: Path, folder: Path, to: str) -> str:
         return f"{to}/{given.name}"
     files = [a.file for a in bundle.manifest.artifacts]
     if bundle.manifest.weights is not None:
-        files.append(bundle.path_of_weights().name)
+        files.append(bundle.weights_path().name)
     for name in (MANIFEST, *files):
         (place / name).write_bytes((bundle.folder / name).read_bytes())
     return to

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 from device.doctor.cameras import camera, permissions, picamera2
-from device.doctor.finding import Finding
+from device.doctor.diagnosis import Diagnosis
 from device.doctor.machine import clock, disk, memory, port, power, system
 from device.doctor.software import bundles, commands, measurement, packages, runtimes
 from device.errors import OK
 from device.system.console import new_parser, print_json, start_logging
 
 EXAMPLE = "deblurkit doctor --json"
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[], Iterator[Diagnosis]], ...] = (
     system,
     power,
     memory,

@@ -4,37 +4,35 @@ import grp
 import importlib.util
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import device
-from device.doctor.finding import Finding
+from device.doctor.diagnosis import Diagnosis
 from device.sources.picamera import INSTALL
-from device.system import board
+from device.system import hardware
+from device.system.python_process import run_python
 
-_ROOT = str(Path(device.__file__).resolve().parent.parent)
 _ANSWER_S = 30.0  # importing picamera2 takes five seconds on a Raspberry Pi Zero 2
 # A module that was compiled with numpy 1 says one of these under numpy 2 (its "common problems" and migration guide).
 _NUMPY_MISMATCH = ("numpy.dtype size changed", "compiled using NumPy 1.x", "_ARRAY_API not found", "numpy.core.multiarray failed")
 
 
-def permissions(root: Path = board.ROOT) -> Iterator[Finding]:
+def permissions(root: Path = hardware.ROOT) -> Iterator[Diagnosis]:
     """The nodes that cameras, their processors and their buffers have."""
     nodes = [p for pattern in ("video*", "media*", "v4l-subdev*", "dma_heap/*") for p in sorted((root / "dev").glob(pattern))]
     if not nodes:
-        yield Finding("permissions", "missing", "no camera nodes in /dev (video*, media*, dma_heap)", "plug a camera in")
+        yield Diagnosis("permissions", "missing", "no camera nodes in /dev (video*, media*, dma_heap)", "plug a camera in")
         return
     closed = [p for p in nodes if not os.access(p, os.R_OK | os.W_OK)]
     if not closed:
-        yield Finding("permissions", "ok", f"{len(nodes)} nodes in /dev can be opened")
+        yield Diagnosis("permissions", "ok", f"{len(nodes)} nodes in /dev can be opened")
         return
     groups = sorted({_group(p) for p in closed})
     shown = ", ".join(f"/{p.relative_to(root)}" for p in closed[:4]) + (" …" if len(closed) > 4 else "")
     join = " and ".join(f"sudo usermod -aG {name} $USER" for name in groups if name != "root")
     mend = f"{join}; then log in again" if join else "these belong to root: install the rules of udev (apt install udev)"
-    yield Finding("permissions", "poor", f"{shown} cannot be opened by this user (group {', '.join(groups)})", mend)
+    yield Diagnosis("permissions", "poor", f"{shown} cannot be opened by this user (group {', '.join(groups)})", mend)
 
 
 def _group(path: Path) -> str:
@@ -45,53 +43,42 @@ def _group(path: Path) -> str:
         return str(number)
 
 
-def picamera2() -> Iterator[Finding]:
+def picamera2() -> Iterator[Diagnosis]:
     """Whether it is there, and whether it can be imported beside the numpy that is here."""
     if importlib.util.find_spec("picamera2") is None:
-        if (board.model() or "").startswith("Raspberry Pi"):
-            yield Finding("picamera2", "missing", "not installed: no camera on the ribbon", INSTALL)
+        if (hardware.model() or "").startswith("Raspberry Pi"):
+            yield Diagnosis("picamera2", "missing", "not installed: no camera on the ribbon", INSTALL)
         return
     code, said = _ask("import picamera2")
     if code == 0:
-        yield Finding("picamera2", "ok", _version("picamera2"))
+        yield Diagnosis("picamera2", "ok", _version("picamera2"))
     elif any(sign in said for sign in _NUMPY_MISMATCH):
         found = f"{_version('picamera2')} was built for another numpy than {_version('numpy')}"
         mend = "pip install -c constraints/bookworm.txt numpy opencv-python-headless   (numpy below 2, as apt's is)"
-        yield Finding("picamera2", "poor", found, mend)
+        yield Diagnosis("picamera2", "poor", found, mend)
     else:
         last = said.strip().splitlines()[-1] if said.strip() else f"ended with {code}"
-        yield Finding("picamera2", "poor", f"cannot be imported: {last}", "sudo apt install --reinstall python3-picamera2")
+        yield Diagnosis("picamera2", "poor", f"cannot be imported: {last}", "sudo apt install --reinstall python3-picamera2")
 
 
-def camera() -> Iterator[Finding]:
+def camera() -> Iterator[Diagnosis]:
     """The first camera. Asked for in another process: libcamera keeps threads, and may hang."""
     code, said = _ask("from device.sources.open_camera import first_camera; print(first_camera())")
     lines = said.strip().splitlines() or [f"ended with {code}"]
     if code == 0:
-        yield Finding("camera", "ok", lines[-1])
+        yield Diagnosis("camera", "ok", lines[-1])
         return
     reason = lines[-1].removeprefix("device.errors.CameraLost: ").split(";", maxsplit=1)[0]
-    yield Finding("camera", "missing", reason, "plug a camera in, or use --source demo")
+    yield Diagnosis("camera", "missing", reason, "plug a camera in, or use --source demo")
 
 
 def _ask(code: str) -> tuple[int, str]:
-    """Exit code and output of a Python of its own; 124 for one that does not end."""
-    path = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH", "")]))
+    """(exit code, output or, on failure, errors) of a separate Python process; 124 if it does not end in time."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", code],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=_ANSWER_S,
-            env={**os.environ, "PYTHONPATH": path},
-            check=False,
-        )
+        done = run_python("-c", code, timeout_s=_ANSWER_S)
     except subprocess.TimeoutExpired:
         return 124, f"no answer within {_ANSWER_S:.0f} s"
-    return done.returncode, done.stdout
+    return done.returncode, done.stderr if done.returncode else done.stdout
 
 
 def _version(package: str) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from device import warnings
-from device.doctor.finding import Finding
+from device.doctor.diagnosis import Diagnosis
 from device.settings import WebSettings
-from device.system import board
+from device.system import hardware
 from device.system.paths import state_folder
 
 UNTOLD = "not told by this system"
@@ -23,63 +23,63 @@ _FREE_GIB = 0.5
 _OLDEST_YEAR = 2025  # of this version: a clock before it was never set
 
 
-def system() -> Iterator[Finding]:
+def system() -> Iterator[Diagnosis]:
     """Processor, board and Python."""
     bits = struct.calcsize("P") * 8
-    machine = f"{platform.machine()}, {bits}-bit, {os.cpu_count()} cores, {board.release() or platform.system()}"
+    machine = f"{platform.machine()}, {bits}-bit, {os.cpu_count()} cores, {hardware.release() or platform.system()}"
     if bits == 64 and platform.machine() in ("x86_64", "aarch64", "arm64"):
-        yield Finding("system", "ok", machine)
+        yield Diagnosis("system", "ok", machine)
     else:
-        yield Finding("system", "bad", machine, "deblurkit needs a 64-bit system; flash the 64-bit Raspberry Pi OS")
-    if (model := board.model()) is not None:
-        yield Finding("board", "ok", model)
+        yield Diagnosis("system", "bad", machine, "deblurkit needs a 64-bit system; flash the 64-bit Raspberry Pi OS")
+    if (model := hardware.model()) is not None:
+        yield Diagnosis("board", "ok", model)
     python = platform.python_version()
     supported = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    yield Finding("python", "ok" if supported else "bad", python, "" if supported else "use Python 3.11, 3.12 or 3.13")
+    yield Diagnosis("python", "ok" if supported else "bad", python, "" if supported else "use Python 3.11, 3.12 or 3.13")
 
 
-def power(root: Path = board.ROOT) -> Iterator[Finding]:
+def power(root: Path = hardware.ROOT) -> Iterator[Diagnosis]:
     """Temperature, clock rate, and what the firmware says of both and of the power supply."""
-    degrees = board.temperature_c(root)
+    degrees = hardware.temperature_c(root)
     if degrees is not None and degrees >= warnings.HOT_C:
-        yield Finding("temperature", "poor", f"{degrees:.0f} °C", "a heat sink or a fan: the board slows down from 80 °C on")
+        yield Diagnosis("temperature", "poor", f"{degrees:.0f} °C", "a heat sink or a fan: the board slows down from 80 °C on")
     else:
-        yield Finding("temperature", "ok", UNTOLD if degrees is None else f"{degrees:.0f} °C")
-    throttled = board.throttled(root)
+        yield Diagnosis("temperature", "ok", UNTOLD if degrees is None else f"{degrees:.0f} °C")
+    throttled = hardware.throttled(root)
     if throttled is None:
-        yield Finding("throttling", "ok", UNTOLD)
+        yield Diagnosis("throttling", "ok", UNTOLD)
     elif throttled["now"] or throttled["ever"]:
         words = [f"now: {', '.join(throttled['now'])}"] if throttled["now"] else []
         words += [f"since the start: {', '.join(throttled['ever'])}"] if throttled["ever"] else []
         weak = any("under-voltage" in found for found in throttled.values())
         supply = "use the board's own power supply and a short cable"
-        yield Finding("throttling", "poor", "; ".join(words), supply if weak else "cool the processor: a heat sink or a fan")
+        yield Diagnosis("throttling", "poor", "; ".join(words), supply if weak else "cool the processor: a heat sink or a fan")
     else:
-        yield Finding("throttling", "ok", "none since the start")
-    rates, governor = board.clock_mhz(root), board.governor(root)
+        yield Diagnosis("throttling", "ok", "none since the start")
+    rates, governor = hardware.clock_mhz(root), hardware.governor(root)
     if rates is not None and governor == "powersave":
         found = f"{rates[0]:.0f} of {rates[1]:.0f} MHz, governor {governor}"
-        yield Finding(
+        yield Diagnosis(
             "clock rate", "poor", found, "echo ondemand | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         )
     elif rates is not None:
-        yield Finding("clock rate", "ok", f"{rates[0]:.0f} of {rates[1]:.0f} MHz, governor {governor or UNTOLD}")
+        yield Diagnosis("clock rate", "ok", f"{rates[0]:.0f} of {rates[1]:.0f} MHz, governor {governor or UNTOLD}")
 
 
-def memory(root: Path = board.ROOT) -> Iterator[Finding]:
+def memory(root: Path = hardware.ROOT) -> Iterator[Diagnosis]:
     """How much there is, what cameras' buffers are taken from, and whether a service can be held below a limit."""
-    mib = board.memory_mib(root)
+    mib = hardware.memory_mib(root)
     free = mib.get("MemAvailable")
     if free is None:
-        yield Finding("memory", "ok", UNTOLD)
+        yield Diagnosis("memory", "ok", UNTOLD)
     else:
         cma = f"; for cameras {mib['CmaFree']} of {mib['CmaTotal']} MiB" if mib.get("CmaTotal") else ""
         found = f"{free} of {mib.get('MemTotal', 0)} MiB available, swap {mib.get('SwapTotal', 0)} MiB{cma}"
         scarce = free < _FREE_MIB
         mend = "end other programs; a board without a desktop has 300 MiB more" if scarce else ""
-        yield Finding("memory", "poor" if scarce else "ok", found, mend)
-    if board.limits_memory(root) is False:
-        yield Finding(
+        yield Diagnosis("memory", "poor" if scarce else "ok", found, mend)
+    if hardware.limits_memory(root) is False:
+        yield Diagnosis(
             "memory limit",
             "missing",
             "the kernel does not limit the service's memory (MemoryMax has no effect)",
@@ -87,52 +87,52 @@ def memory(root: Path = board.ROOT) -> Iterator[Finding]:
         )
 
 
-def disk() -> Iterator[Finding]:
+def disk() -> Iterator[Diagnosis]:
     """Room here, and where the kit keeps what it must remember."""
     state = state_folder()
     places = {"here": Path.cwd(), str(state): next(p for p in (state, *state.parents) if p.exists())}
-    free = {name: (board.free_bytes(place) or 0) / 2**30 for name, place in places.items()}
+    free = {name: (hardware.free_bytes(place) or 0) / 2**30 for name, place in places.items()}
     found = ", ".join(f"{gib:.1f} GiB free {'in ' * (name != 'here')}{name}" for name, gib in free.items())
     scarce = min(free.values()) < _FREE_GIB
     mend = "free some space: sudo journalctl --vacuum-size=100M; sudo apt clean"
-    yield Finding("disk", "poor" if scarce else "ok", found, mend if scarce else "")
+    yield Diagnosis("disk", "poor" if scarce else "ok", found, mend if scarce else "")
     if os.statvfs("/").f_flag & os.ST_RDONLY:
-        yield Finding("root file system", "poor", "read-only", "after errors the kernel mounts a card so: look at `dmesg`")
+        yield Diagnosis("root file system", "poor", "read-only", "after errors the kernel mounts a card so: look at `dmesg`")
 
 
-def clock(root: Path = board.ROOT) -> Iterator[Finding]:
+def clock(root: Path = hardware.ROOT) -> Iterator[Diagnosis]:
     """The wall clock: recordings and logs are named by it; the loop itself measures with another one."""
     now = time.strftime("%Y-%m-%d %H:%M")
     mend = "connect the network once, then: sudo timedatectl set-ntp true; without a network: a clock with a battery"
     if time.gmtime().tm_year < _OLDEST_YEAR:
-        yield Finding("clock", "poor", f"{now}: was never set", mend)
+        yield Diagnosis("clock", "poor", f"{now}: was never set", mend)
         return
-    match board.clock_is_set(root):
+    match hardware.clock_is_set(root):
         case True:
-            yield Finding("clock", "ok", f"{now}, set by a time server")
+            yield Diagnosis("clock", "ok", f"{now}, set by a time server")
         case False:
-            yield Finding("clock", "poor", f"{now}, not set by a time server since the start", mend)
+            yield Diagnosis("clock", "poor", f"{now}, not set by a time server since the start", mend)
         case None:
-            yield Finding("clock", "ok", f"{now}; whether a time server set it is {UNTOLD}")
+            yield Diagnosis("clock", "ok", f"{now}; whether a time server set it is {UNTOLD}")
 
 
-def port() -> Iterator[Finding]:
+def port() -> Iterator[Diagnosis]:
     """Whether the page can have its usual port."""
     number = WebSettings().port
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the page does: a port that is winding down is free
         try:
             probe.bind(("127.0.0.1", number))
-            yield Finding("port", "ok", f"{number} is free")
+            yield Diagnosis("port", "ok", f"{number} is free")
             return
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                yield Finding("port", "missing", f"{number}: {error.strerror}", "choose another with --port")
+                yield Diagnosis("port", "missing", f"{number}: {error.strerror}", "choose another with --port")
                 return
     if _is_ours(number):
-        yield Finding("port", "ok", f"{number} is deblurkit's own: it runs")
+        yield Diagnosis("port", "ok", f"{number} is deblurkit's own: it runs")
     else:
-        yield Finding(
+        yield Diagnosis(
             "port", "missing", f"{number} is taken by another program", f"--port, or end it: sudo ss -ltnp 'sport = {number}'"
         )
 

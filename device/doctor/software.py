@@ -5,24 +5,24 @@ from importlib.metadata import PackageNotFoundError, version
 
 import device.runtimes
 from device.bundle.open import open_bundle, shipped
-from device.doctor.finding import Finding
+from device.doctor.diagnosis import Diagnosis
 from device.errors import DataError, DeblurkitError
 from device.loop import tuned
 from device.restore import self_check
 from device.restore.restorer import Restorer
 
 
-def packages() -> Iterator[Finding]:
+def packages() -> Iterator[Diagnosis]:
     """numpy and OpenCV."""
     for package in ("numpy", "opencv-python-headless"):
         names = [package, "opencv-python"] if package.startswith("opencv") else [package]
         found = [f"{name} {version(name)}" for name in names if _has(name)]
         if len(found) > 1:
-            yield Finding("opencv", "bad", " and ".join(found), "pip uninstall opencv-python   (both own cv2: keep one)")
+            yield Diagnosis("opencv", "bad", " and ".join(found), "pip uninstall opencv-python   (both own cv2: keep one)")
         elif found:
-            yield Finding(package.split("-")[0], "ok", found[0])
+            yield Diagnosis(package.split("-")[0], "ok", found[0])
         else:
-            yield Finding(package.split("-")[0], "bad", "not installed", f"pip install {package}")
+            yield Diagnosis(package.split("-")[0], "bad", "not installed", f"pip install {package}")
 
 
 def _has(package: str) -> bool:
@@ -33,36 +33,36 @@ def _has(package: str) -> bool:
     return True
 
 
-def runtimes() -> Iterator[Finding]:
+def runtimes() -> Iterator[Diagnosis]:
     """What can run a model."""
     none = not any(device.runtimes.installed(name) for name in ("litert", "tflite_runtime", "onnxruntime"))
-    for name, (formats, _, line) in device.runtimes.RUNTIMES.items():
-        reads = f"reads {', '.join(formats)}"
+    for name, info in device.runtimes.RUNTIMES.items():
+        reads = f"reads {', '.join(info.formats)}"
         if device.runtimes.installed(name):
-            yield Finding(name, "ok", reads)
+            yield Diagnosis(name, "ok", reads)
         else:
-            yield Finding(name, "bad" if none and name == "litert" else "missing", f"not installed ({reads})", line)
+            yield Diagnosis(name, "bad" if none and name == "litert" else "missing", f"not installed ({reads})", info.install)
 
 
-def bundles() -> Iterator[Finding]:
+def bundles() -> Iterator[Diagnosis]:
     """What ships, restored with once and compared with its export."""
     names = shipped()
     if not names:
-        yield Finding("bundle", "bad", "no bundle is shipped with this installation", "install deblurkit again")
+        yield Diagnosis("bundle", "bad", "no bundle is shipped with this installation", "install deblurkit again")
     for name in names:
         try:
             bundle = open_bundle(name)
             with Restorer(bundle) as restorer:
                 reached, quality = self_check.scenes_psnr(restorer), restorer.artifact.quality
         except DeblurkitError as error:
-            yield Finding(f"bundle {name}", "bad", str(error), "install deblurkit again")
+            yield Diagnosis(f"bundle {name}", "bad", str(error), "install deblurkit again")
             continue
         expected = quality.scenes_psnr_db if quality else reached
         found = f"{restorer.artifact.label} on {restorer.runtime_name}: scenes {reached:.2f} dB, at export {expected:.2f} dB"
         if abs(reached - expected) <= self_check.TOLERANCE_DB:
-            yield Finding(f"bundle {name}", "ok", found)
+            yield Diagnosis(f"bundle {name}", "ok", found)
         else:
-            yield Finding(
+            yield Diagnosis(
                 f"bundle {name}",
                 "bad",
                 found,
@@ -70,23 +70,23 @@ def bundles() -> Iterator[Finding]:
             )
 
 
-def measurement() -> Iterator[Finding]:
+def measurement() -> Iterator[Diagnosis]:
     """What `bench --pick` measured to be best here, and whether that still holds."""
     mend = "deblurkit bench --pick   (for the service: sudo, and the service stopped meanwhile)"
     try:
         measured = tuned.read(tuned.place())
     except DataError as error:
-        yield Finding("measurement", "poor", str(error), mend)
+        yield Diagnosis("measurement", "poor", str(error), mend)
         return
     if measured is None:
-        yield Finding("measurement", "missing", "none of this board: what runs best here is not known", mend)
+        yield Diagnosis("measurement", "missing", "none of this board: what runs best here is not known", mend)
     elif why := tuned.fit(measured):
-        yield Finding("measurement", "poor", f"stale: {why}", mend)
+        yield Diagnosis("measurement", "poor", f"stale: {why}", mend)
     else:
-        yield Finding("measurement", "ok", f"{measured.label}, of {measured.measured}")
+        yield Diagnosis("measurement", "ok", f"{measured.label}, of {measured.measured}")
 
 
-def commands() -> Iterator[Finding]:
+def commands() -> Iterator[Diagnosis]:
     """What the other commands need."""
     workstation = "(needed on a workstation only)"
     for package, need, where, line in (
@@ -95,6 +95,6 @@ def commands() -> Iterator[Finding]:
         ("matplotlib", "bench --report", "(for the page with its plots)", "pip install matplotlib"),
     ):
         if _has(package):
-            yield Finding(need, "ok", f"{package} {version(package)}")
+            yield Diagnosis(need, "ok", f"{package} {version(package)}")
         else:
-            yield Finding(need, "missing", f"{package} is not installed {where}", line)
+            yield Diagnosis(need, "missing", f"{package} is not installed {where}", line)

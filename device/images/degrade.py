@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from device.images.frame import Pixels
 
-Plane = NDArray[np.float32]
+FloatImage = NDArray[np.float32]
 Kernel = NDArray[np.float64]
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -69,12 +69,12 @@ def shake_kernel(length: float, rng: np.random.Generator) -> Kernel:
     return kernel / kernel.sum()
 
 
-def convolve(picture: Plane, kernel: Kernel) -> Plane:
+def convolve(picture: FloatImage, kernel: Kernel) -> FloatImage:
     """Convolve every channel; borders are mirrored (edge pixel repeated)."""
     return cv2.filter2D(picture, cv2.CV_32F, kernel[::-1, ::-1].astype(np.float32), borderType=cv2.BORDER_REFLECT)  # type: ignore[return-value]
 
 
-def gaussian_blur(picture: Plane, sigma: float) -> Plane:
+def gaussian_blur(picture: FloatImage, sigma: float) -> FloatImage:
     """Convolve with an isotropic Gaussian of `sigma` pixels; borders are mirrored (edge pixel repeated)."""
     if sigma <= 0:
         return picture
@@ -82,44 +82,44 @@ def gaussian_blur(picture: Plane, sigma: float) -> Plane:
     return cv2.sepFilter2D(picture, cv2.CV_32F, taps, taps, borderType=cv2.BORDER_REFLECT)  # type: ignore[return-value]
 
 
-def to_float(pixels: Pixels) -> Plane:
+def to_float(pixels: Pixels) -> FloatImage:
     """uint8 -> float32, 255 becomes 1.0."""
     return np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
 
 
-def to_pixels(picture: Plane) -> Pixels:
+def to_pixels(picture: FloatImage) -> Pixels:
     """float32 -> uint8, rounded and saturated."""
     return cv2.convertScaleAbs(np.maximum(picture, 0), alpha=255)  # type: ignore[return-value, call-overload]
 
 
-def to_luma(rgb: Plane) -> Plane:
+def to_luma(rgb: FloatImage) -> FloatImage:
     """(…, 3) -> (…, 1): BT.601 luma of sRGB values, full range, as cameras and JPEG have it."""
     return (rgb @ LUMA)[..., None]
 
 
-def to_linear(pixels: Pixels) -> Plane:
+def to_linear(pixels: Pixels) -> FloatImage:
     """sRGB uint8 -> linear light, 255 becomes 1.0."""
     return _LINEAR[pixels]
 
 
-def to_srgb(linear: Plane) -> Plane:
+def to_srgb(linear: FloatImage) -> FloatImage:
     """Linear light, clipped to 0..1, -> sRGB values."""
     v = np.clip(linear, 0, 1)
     return np.where(v <= 0.0031308, v * 12.92, 1.055 * cv2.pow(v, 1 / 2.4) - 0.055).astype(np.float32)  # type: ignore[operator]
 
 
-def add_noise(picture: Plane, sigma: float, rng: np.random.Generator) -> Plane:
+def add_noise(picture: FloatImage, sigma: float, rng: np.random.Generator) -> FloatImage:
     """Add white Gaussian noise of standard deviation `sigma` (2/255 is the classical literature's)."""
     return picture + np.float32(sigma) * rng.standard_normal(picture.shape, dtype=np.float32)
 
 
-def add_sensor_noise(linear: Plane, shot: float, read: float, rng: np.random.Generator) -> Plane:
+def add_sensor_noise(linear: FloatImage, shot: float, read: float, rng: np.random.Generator) -> FloatImage:
     """Add noise of variance `shot` * light + `read`², in linear light (Foi et al., 2008)."""
     sigma = cv2.sqrt(np.maximum(linear, 0) * np.float32(shot) + np.float32(read**2))
     return linear + sigma * rng.standard_normal(linear.shape, dtype=np.float32)
 
 
-def sharpen(picture: Plane, amount: float) -> Plane:
+def sharpen(picture: FloatImage, amount: float) -> FloatImage:
     """What a camera's signal processor does: an unsharp mask of 1 pixel."""
     return picture + np.float32(amount) * (picture - gaussian_blur(picture, 1.0))
 
@@ -131,7 +131,7 @@ def jpeg(pixels: Pixels, quality: int) -> Pixels:
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])  # type: ignore[index]
 
 
-def moving_object(linear: Plane, mask: Plane, kernel: Kernel) -> Plane:
+def moving_object(linear: FloatImage, mask: FloatImage, kernel: Kernel) -> FloatImage:
     """Blur what `mask` (height, width, 1) covers and its outline with it; the background stays as it is."""
     cover = convolve(mask, kernel)[..., None]
     return convolve(linear * mask, kernel) + (1 - cover) * linear
@@ -141,7 +141,7 @@ KINDS = ("sharp", "gaussian", "literature", "defocus", "motion", "mixed", "objec
 
 
 @dataclass(frozen=True)
-class Camera:
+class CameraBlur:
     """A camera's blur: one kind drawn for each picture by `odds`, then noise, sharpening and JPEG, drawn independently of it.
 
     If noise and compression depended on the blur, a model would learn to tell the cases by their noise.
@@ -200,7 +200,7 @@ class Camera:
         pixels = to_pixels(np.ascontiguousarray(srgb))
         return jpeg(pixels, quality) if through_jpeg else pixels
 
-    def _optics(self, linear: Plane, kind: str, bright: bool, rng: np.random.Generator) -> Plane:
+    def _optics(self, linear: FloatImage, kind: str, bright: bool, rng: np.random.Generator) -> FloatImage:
         if bright:
             clipped = np.clip((linear.min(2, keepdims=True) - 0.9) / 0.1, 0, 1)  # only what the photograph shows as white
             linear = linear + clipped * np.float32(rng.uniform(0, 3))
@@ -231,11 +231,11 @@ class Camera:
 
 
 BLURS = {
-    "camera": Camera(),
-    "gaussian": Camera(odds=(0.15, 0.25, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0)),
-    "defocus": Camera(odds=(0.15, 0.1, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0)),
-    "motion": Camera(odds=(0.15, 0.0, 0.0, 0.05, 0.6, 0.05, 0.1, 0.05)),
-    "tutorial": Camera(
+    "camera": CameraBlur(),
+    "gaussian": CameraBlur(odds=(0.15, 0.25, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0)),
+    "defocus": CameraBlur(odds=(0.15, 0.1, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0)),
+    "motion": CameraBlur(odds=(0.15, 0.0, 0.0, 0.05, 0.6, 0.05, 0.1, 0.05)),
+    "tutorial": CameraBlur(
         odds=(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         sigma_px=(1.0, 2.5),
         noise=(0.0, 0.0),
@@ -246,7 +246,7 @@ BLURS = {
 """What `train --blur` names. `tutorial` is the plain Gaussian that `dense` is trained on."""
 
 
-def _soft_ellipse(height: int, width: int, rng: np.random.Generator) -> Plane:
+def _soft_ellipse(height: int, width: int, rng: np.random.Generator) -> FloatImage:
     """(height, width, 1): 1 inside an ellipse somewhere in the picture, 0 outside, with an edge of a few pixels."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     cy, cx = rng.uniform(0.1, 0.9) * height, rng.uniform(0.1, 0.9) * width

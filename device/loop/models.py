@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from device.bundle.open import open_bundle, shipped
-from device.controls import Choice
+from device.controls import ModelOption
 from device.errors import BundleError, RunError, UsageError
 from device.images.frame import NOT_RESTORED, Frame, Restored
 from device.images.overlay import stamp
@@ -28,7 +28,7 @@ _MOST_FAILURES, _FAILURES_WITHIN_S = 5, 60.0  # more than these end the run
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelSpec:
     """Which file of which bundle on which runtime; None is the usual one."""
 
     bundle: str
@@ -36,7 +36,7 @@ class Model:
     runtime: str | None = None
 
 
-class Lineup:
+class Models:
     """Owns the restorers. `restore` is called from one thread at a time; everything else from any thread.
 
     `forgiving` is for live pictures: a failure is passed over. For files it is raised, so that no picture is written unrestored.
@@ -45,24 +45,24 @@ class Lineup:
 
     def __init__(
         self,
-        models: Sequence[Model],
+        specs: Sequence[ModelSpec],
         threads: int | None,
         telemetry: Telemetry,
         *,
         forgiving: bool = False,
         roi_xywh: tuple[int, int, int, int] | None = None,
     ) -> None:
-        self.models = tuple(models)
+        self.specs = tuple(specs)
         self.message = ""
         """What came of the last change that was asked for."""
         self._threads, self._telemetry, self._forgiving, self._roi_xywh = threads, telemetry, forgiving, roi_xywh
-        self._restorers = self._open(self.models, telemetry)
-        self.choices = self._choices(self.models)
+        self._restorers = self._open(self.specs, telemetry)
+        self.options = self._options(self.specs)
         """Every file of the bundles at hand and of the shipped ones, on each runtime that is installed and reads it."""
-        self._next: tuple[tuple[Model, ...], list[Restorer]] | None = None
+        self._next: tuple[tuple[ModelSpec, ...], list[Restorer]] | None = None
         self._changes = threading.Lock()
         self._changing = False
-        self._asked: tuple[Model, ...] | None = None
+        self._asked: tuple[ModelSpec, ...] | None = None
         self._failures: deque[float] = deque(maxlen=_MOST_FAILURES)
         self._at_work = self._restorers[0]
 
@@ -92,7 +92,7 @@ class Lineup:
 
     @property
     def moved_s(self) -> float:
-        """`time.monotonic()` when the restorer at work last began a picture or finished a window of it."""
+        """`time.monotonic()` when the restorer at work last began a picture or finished a tile of it."""
         return self._at_work.moved_s
 
     def passed_through(self, frame: Frame) -> Restored:
@@ -112,23 +112,23 @@ class Lineup:
 
     def rebuild(self) -> None:
         """Build all runtimes anew. The old ones are left to whoever still uses them: a runtime that hangs cannot be closed."""
-        self._restorers = self._open(self.models, self._telemetry)
+        self._restorers = self._open(self.specs, self._telemetry)
 
-    def switch(self, choice: Choice) -> None:
+    def switch(self, option: ModelOption) -> None:
         """Restore with this from the next frame on. Raises UsageError for what is not among the choices."""
-        if choice not in self.choices:
-            raise UsageError(f"{choice.bundle}, {choice.variant} on {choice.runtime}: not among the choices of this run")
-        smaller = [m for m in self.models[1:] if m.bundle != choice.bundle]
-        self._change((Model(choice.bundle, choice.variant, choice.runtime), *smaller))
+        if option not in self.options:
+            raise UsageError(f"{option.bundle}, {option.variant} on {option.runtime}: not among the choices of this run")
+        smaller = [spec for spec in self.specs[1:] if spec.bundle != option.bundle]
+        self._change((ModelSpec(option.bundle, option.variant, option.runtime), *smaller))
 
     def reload(self) -> None:
         """Open the bundles again from the disk; checked on generated scenes before they are used."""
-        self._change(self._asked or self.models)
+        self._change(self._asked or self.specs)
 
-    def _change(self, models: tuple[Model, ...]) -> None:
+    def _change(self, specs: tuple[ModelSpec, ...]) -> None:
         """Ask for these. One change is made at a time and one waits, the newest: what was asked before it is not made."""
         with self._changes:
-            self._asked = models
+            self._asked = specs
             if not self._changing:
                 self._changing = True
                 threading.Thread(target=self._make_changes, name="reload", daemon=True).start()
@@ -136,16 +136,16 @@ class Lineup:
     def _make_changes(self) -> None:
         while True:
             with self._changes:
-                models, self._asked = self._asked, None
-                if models is None:
+                specs, self._asked = self._asked, None
+                if specs is None:
                     self._changing = False
                     return
-            self._make_ready(models)
+            self._make_ready(specs)
 
-    def _make_ready(self, models: tuple[Model, ...]) -> None:
+    def _make_ready(self, specs: tuple[ModelSpec, ...]) -> None:
         restorers: list[Restorer] = []
         try:
-            restorers = self._open(models)
+            restorers = self._open(specs)
             for restorer in restorers:
                 _verify(restorer)
                 restorer.telemetry = self._telemetry
@@ -156,7 +156,7 @@ class Lineup:
             log.error("%s", self.message)
             return
         with self._changes:
-            passed_over, self._next = self._next, (models, restorers)
+            passed_over, self._next = self._next, (specs, restorers)
         for restorer in passed_over[1] if passed_over else ():
             restorer.close()
         self.message = "restoring with " + ", ".join(r.description for r in restorers)
@@ -168,20 +168,20 @@ class Lineup:
             with self._changes:
                 taken, self._next = self._next, None
             assert taken is not None  # only this thread takes
-            self.models, restorers = taken
-            self.choices = self._choices(self.models)
+            self.specs, restorers = taken
+            self.options = self._options(self.specs)
             old, self._restorers = self._restorers, restorers
             for restorer in old:
                 restorer.close()
 
     @staticmethod
-    def _choices(models: Sequence[Model]) -> tuple[Choice, ...]:
-        found: list[Choice] = []
-        for name in dict.fromkeys([*(m.bundle for m in models), *shipped()]):
+    def _options(specs: Sequence[ModelSpec]) -> tuple[ModelOption, ...]:
+        found: list[ModelOption] = []
+        for name in dict.fromkeys([*(spec.bundle for spec in specs), *shipped()]):
             with suppress(BundleError):
                 artifacts = open_bundle(name).manifest.artifacts
                 found += [
-                    Choice(name, artifact.variant, runtime)
+                    ModelOption(name, artifact.variant, runtime)
                     for runtime in RUNTIMES
                     if installed(runtime)
                     for artifact in artifacts
@@ -189,11 +189,11 @@ class Lineup:
                 ]
         return tuple(dict.fromkeys(found))  # a runtime that reads two formats has a variant twice
 
-    def _open(self, models: Sequence[Model], telemetry: Telemetry | None = None) -> list[Restorer]:
+    def _open(self, specs: Sequence[ModelSpec], telemetry: Telemetry | None = None) -> list[Restorer]:
         opened: list[Restorer] = []
         try:
-            for m in models:
-                opened.append(Restorer(open_bundle(m.bundle), m.variant, m.runtime, self._threads, telemetry=telemetry))
+            for spec in specs:
+                opened.append(Restorer(open_bundle(spec.bundle), spec.variant, spec.runtime, self._threads, telemetry=telemetry))
         except BaseException:
             for restorer in opened:
                 restorer.close()
@@ -206,7 +206,7 @@ class Lineup:
         for restorer in self._restorers:
             restorer.close()
 
-    def __enter__(self) -> "Lineup":
+    def __enter__(self) -> "Models":
         return self
 
     def __exit__(self, *_: object) -> None:

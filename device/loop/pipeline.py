@@ -10,20 +10,20 @@ from collections.abc import Callable
 from typing import Protocol
 
 from device.images.frame import Frame, Restored
-from device.loop.rate_control import Deadline
-from device.loop.sink_worker import Outlet
+from device.loop.rate_control import RateControl
+from device.loop.sink_worker import SinkWorker
 from device.loop.slot import LOOK_S, Slot
-from device.sources import Source
+from device.sources.source import Source
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
-HANG_S = 5.0  # a model that takes longer than this over one window of a live picture hangs
+HANG_S = 5.0  # a model that takes longer than this over one tile of a live picture hangs
 _LAST_WRITE_S = 10.0  # that a sink may take over the last frame of a live run
 _JOIN_S = 1.5  # a stop ends within two seconds, also when a read does not return
 
 
 class Models(Protocol):
-    """What restores; `device.loop.models.Lineup`."""
+    """What restores; `device.loop.models.Models`."""
 
     @property
     def moved_s(self) -> float:
@@ -45,23 +45,23 @@ class Models(Protocol):
 def run_pipeline(
     source: Source,
     models: Models,
-    outlets: list[Outlet],
+    sink_workers: list[SinkWorker],
     telemetry: Telemetry,
     stop: threading.Event,
     *,
-    deadline: Deadline | None = None,
+    rate_control: RateControl | None = None,
     most_frames: int = 0,
     pace_fps: float = 0.0,
     hang_s: float = HANG_S,
     beat: Callable[[], None] = lambda: None,
 ) -> None:
-    """Restore frames until the source ends, `stop` is set, or `most_frames` (if above 0) have reached the first outlet.
+    """Restore frames until the source ends, `stop` is set, or `most_frames` (if above 0) have reached the first sink worker.
 
     `pace_fps` above 0 plays a file at that rate instead of as fast as it can. `beat` is called now and then while the loop
-    moves. An error of source or models ends the run and is raised here; so is an outlet's once none is left that writes.
-    The caller closes source, models and outlets.
+    moves. An error of source or models ends the run and is raised here; so is a sink worker's once none is left that writes.
+    The caller closes source, models and sink workers.
     """
-    loop = _Loop(source, models, outlets, telemetry, stop, deadline, 0 if source.live else most_frames, pace_fps)
+    loop = _Loop(source, models, sink_workers, telemetry, stop, rate_control, 0 if source.live else most_frames, pace_fps)
     loop.run(hang_s, beat)
 
 
@@ -72,15 +72,21 @@ class _Loop:
         self,
         source: Source,
         models: Models,
-        outlets: list[Outlet],
+        sink_workers: list[SinkWorker],
         telemetry: Telemetry,
         stop: threading.Event,
-        deadline: Deadline | None,
+        rate_control: RateControl | None,
         most_frames: int,
         pace_fps: float,
     ) -> None:
-        self._source, self._models, self._outlets, self._telemetry, self._stop = source, models, outlets, telemetry, stop
-        self._deadline, self._most, self._pace_fps = deadline, most_frames, pace_fps
+        self._source, self._models, self._sink_workers, self._telemetry, self._stop = (
+            source,
+            models,
+            sink_workers,
+            telemetry,
+            stop,
+        )
+        self._rate_control, self._most, self._pace_fps = rate_control, most_frames, pace_fps
         self._captured: Slot[Frame] = Slot(source.live, lambda: telemetry.count("dropped"), stop)
         self._errors: list[BaseException] = []
         self._ended = threading.Event()
@@ -91,29 +97,29 @@ class _Loop:
     def run(self, hang_s: float, beat: Callable[[], None]) -> None:
         capturing = self._start(self._capture, "capture")
         restoring = self._start(lambda: self._restore(0), "restore")
-        for outlet in self._outlets:
-            outlet.thread.start()
+        for worker in self._sink_workers:
+            worker.thread.start()
         try:
             while not self._ended.wait(LOOK_S) and not self._stop.is_set():
                 if self._source.live:
                     restoring = self._watch(restoring, hang_s)
                 if time.monotonic() - self._moved_s < hang_s:
                     beat()
-                self._look_at_outlets()
+                self._check_sink_workers()
         except BaseException as error:
             self._errors.append(error)
         self._wind_up(capturing, restoring)
         if not self._errors:
-            self._errors += [outlet.error for outlet in self._outlets if outlet.given_up and outlet.error is not None]
+            self._errors += [worker.error for worker in self._sink_workers if worker.given_up and worker.error is not None]
         if self._errors:
             raise self._errors[0]
 
     def _wind_up(self, capturing: threading.Thread, restoring: threading.Thread) -> None:
         """Let every thread end, in the order of the frames."""
         self._captured.close()
-        for outlet in self._outlets:
-            outlet.slot.close()
-        writing = [outlet.thread for outlet in self._outlets]
+        for worker in self._sink_workers:
+            worker.slot.close()
+        writing = [worker.thread for worker in self._sink_workers]
         # What was restored gets written, however long that takes; only a live run's stop is a stop.
         patience = time.monotonic() + (_LAST_WRITE_S if self._source.live else float("inf"))
         while any(t.is_alive() for t in writing) and time.monotonic() < patience:
@@ -155,18 +161,18 @@ class _Loop:
             self._captured.close()
 
     def _restore(self, generation: int) -> None:
-        done, deadline = 0, self._deadline
+        done, rate_control = 0, self._rate_control
         while (frame := self._captured.take()) is not None and not self._stop.is_set():
             if frame.mark:
                 restored = Restored(frame, frame.image, frame.mark)
-            elif deadline is not None and not deadline.wants(frame.index):
+            elif rate_control is not None and not rate_control.wants(frame.index):
                 self._telemetry.count("skipped")
                 continue
             else:
                 began = time.monotonic()
                 self._at_work = (frame, began)
                 try:
-                    restored = self._models.restore(frame, deadline.step.model if deadline else 0)
+                    restored = self._models.restore(frame, rate_control.step.model if rate_control else 0)
                 except BaseException:
                     if generation == self._generation:
                         raise
@@ -174,9 +180,9 @@ class _Loop:
                 if generation != self._generation:
                     return
                 self._at_work = None
-                if deadline is not None and not restored.mark:
+                if rate_control is not None and not restored.mark:
                     now = time.monotonic()
-                    deadline.restored(now, now - began, now - frame.captured_s)
+                    rate_control.restored(now, now - began, now - frame.captured_s)
             if not self._hand_on(restored):
                 break
             done += 1
@@ -185,10 +191,10 @@ class _Loop:
         self._ended.set()
 
     def _hand_on(self, restored: Restored) -> bool:
-        """Give it to every outlet; False when the first one takes no more."""
-        taken = [outlet.slot.put(restored) for outlet in self._outlets]
+        """Give it to every sink worker; False when the first one takes no more."""
+        taken = [worker.slot.put(restored) for worker in self._sink_workers]
         self._moved_s = time.monotonic()
-        return taken[0] or self._outlets[0].given_up
+        return taken[0] or self._sink_workers[0].given_up
 
     def _watch(self, restoring: threading.Thread, hang_s: float) -> threading.Thread:
         """Leave a restoring thread that hangs in its model behind, and go on with a new one."""
@@ -203,10 +209,10 @@ class _Loop:
         generation = self._generation
         return self._start(lambda: self._restore(generation), "restore")
 
-    def _look_at_outlets(self) -> None:
-        """End the run when the first outlet has all it was to have. Raises an outlet's error when none is left that writes."""
-        if not self._outlets[0].thread.is_alive() and not self._outlets[0].given_up:
+    def _check_sink_workers(self) -> None:
+        """End the run when the first sink worker has all its frames. Raises a sink's error when no sink writes any more."""
+        if not self._sink_workers[0].thread.is_alive() and not self._sink_workers[0].given_up:
             self._ended.set()
-        errors = [outlet.error for outlet in self._outlets if outlet.error is not None]
-        if len(errors) == len(self._outlets):
+        errors = [worker.error for worker in self._sink_workers if worker.error is not None]
+        if len(errors) == len(self._sink_workers):
             raise errors[0]

@@ -18,7 +18,7 @@ _PROVEN_S = 60.0  # a step that holds this long was no mistake
 
 @dataclass(frozen=True)
 class Step:
-    """What is done to keep the deadline."""
+    """What is done to keep the rate or the age."""
 
     model: int
     """Which of the models, best first."""
@@ -26,7 +26,7 @@ class Step:
     """1: every frame is restored; 2: every second one."""
 
 
-class Deadline:
+class RateControl:
     """Chooses between steps, one at a time: every frame, every second frame, then the same with the next smaller model.
 
     `fps` frames a second, or frames not older than `max_age_s`; either may be 0. `source_fps` is the rate of arriving frames.

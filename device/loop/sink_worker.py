@@ -9,19 +9,20 @@ from typing import Any
 from device.errors import UsageError
 from device.images.frame import NO_VIDEO, Restored
 from device.loop.slot import Slot
-from device.sinks import Sink
+from device.sinks.sink import Sink
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 30.0
 
 
-class Outlet:
+class SinkWorker:
     """Writes what it is given into a sink. Owns the sink once started, and closes it.
 
     `reopen` makes the sink anew after a failure; None where that would lose what was written, or where a failure shall end
     the run. `repeat_s` above 0 writes the last frame again where none is due so often otherwise; a new one is written at
-    once, and counts for the next. The `first` outlet of a run is the one whose frames are counted. `most_frames` above 0 ends it.
+    once, and counts for the next. The `first` sink worker of a run is the one whose frames are counted. `most_frames` above 0
+    ends it.
     """
 
     def __init__(

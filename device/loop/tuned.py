@@ -16,10 +16,10 @@ from device.bundle.manifest import MANIFEST
 from device.bundle.open import open_bundle
 from device.config import build
 from device.errors import BundleError, DataError, RunError
-from device.loop.models import Model
+from device.loop.models import ModelSpec
 from device.runtimes import RUNTIMES, formats, installed
 from device.settings import SMALLER, Settings
-from device.system import board
+from device.system import hardware
 from device.system.files import write_atomically
 from device.system.paths import state_folder
 
@@ -31,12 +31,12 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Measured:
+class TunedModel:
     """choice.json: what to run on this board, and what it was measured with."""
 
     schema: int
     hardware_hash: str
-    """Of the board that it was measured on (`device.system.board`)."""
+    """Of the board that it was measured on (`device.system.hardware`)."""
     versions: dict[str, str]
     """Of deblurkit and of the runtime's package."""
     bundle: str
@@ -76,10 +76,10 @@ class Decision:
     """`given` by the settings, `measured`, `stale`: measured, but not taken; or `none`: not measured."""
     reason: str
     """In words, with what to do."""
-    models: tuple[Model, ...]
+    models: tuple[ModelSpec, ...]
     """Best first."""
     threads: int | None = None
-    measured: Measured | None = None
+    measured: TunedModel | None = None
     """Where it is taken."""
 
     def say(self) -> None:
@@ -100,7 +100,7 @@ def place() -> Path:
     return state_folder()
 
 
-def write(folder: Path, measured: Measured) -> Path:
+def write(folder: Path, measured: TunedModel) -> Path:
     """Keep it, written aside and renamed; returns the file. Raises RunError where it cannot be written."""
     path = folder / FILE
     try:
@@ -114,14 +114,14 @@ def write(folder: Path, measured: Measured) -> Path:
     return path
 
 
-def read(folder: Path) -> Measured | None:
+def read(folder: Path) -> TunedModel | None:
     """What is kept there, None where nothing is. Raises DataError for a damaged file, which stays as it is."""
     path = folder / FILE
     try:
         content = json.loads(path.read_bytes())
         if isinstance(content, dict) and content.get("schema", SCHEMA) != SCHEMA:
             raise DataError(f"{path}: schema {content['schema']!r}, this version reads {SCHEMA}")
-        measured = build(Measured, content, str(path), DataError)
+        measured = build(TunedModel, content, str(path), DataError)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -136,7 +136,7 @@ def read(folder: Path) -> Measured | None:
 def versions(runtime: str) -> dict[str, str]:
     """Of deblurkit and of the package that the runtime comes in; what has no version here is left out."""
     found = {name: number for name in ("deblurkit",) if (number := _version(name))}
-    module = RUNTIMES[runtime][1].partition(".")[0] if runtime in RUNTIMES else runtime
+    module = RUNTIMES[runtime].module.partition(".")[0] if runtime in RUNTIMES else runtime
     if module == "cv2":  # under four names, and none where the system's packages brought it
         import cv2
 
@@ -152,9 +152,9 @@ def _version(package: str) -> str | None:
         return None
 
 
-def fit(measured: Measured) -> str:
+def fit(measured: TunedModel) -> str:
     """Why it does not hold here any more; empty where it does."""
-    if measured.hardware_hash != board.hardware_hash():
+    if measured.hardware_hash != hardware.hardware_hash():
         return "it was made on other hardware"
     if measured.runtime not in RUNTIMES:
         return f"this version has no runtime {measured.runtime}"
@@ -166,7 +166,7 @@ def fit(measured: Measured) -> str:
     return ", ".join(other) or _changed(measured)
 
 
-def _changed(measured: Measured) -> str:
+def _changed(measured: TunedModel) -> str:
     """What differs in the bundle; empty where nothing does."""
     try:
         bundle = open_bundle(measured.bundle)
@@ -187,7 +187,7 @@ def decide(settings: Settings) -> Decision:
     given = [name for name in ("bundle", "variant", "runtime") if getattr(settings, name)]
     usual = partial(
         Decision,
-        models=tuple(Model(name, settings.variant, settings.runtime) for name in settings.bundles),
+        models=tuple(ModelSpec(name, settings.variant, settings.runtime) for name in settings.bundles),
         threads=settings.threads,
     )
     if given:
@@ -200,7 +200,7 @@ def decide(settings: Settings) -> Decision:
         return usual(NONE, "no measurement of this board; deblurkit bench --pick makes one")
     if why := fit(measured):
         return usual(STALE, _stale(why))
-    smaller = [Model(SMALLER)] if (settings.fps or settings.max_age) and measured.bundle != SMALLER else []
+    smaller = [ModelSpec(SMALLER)] if (settings.fps or settings.max_age) and measured.bundle != SMALLER else []
     beside = f", here with {settings.threads}" if settings.threads and settings.threads != measured.threads else ""
     reason = f"using the measurement of this board of {measured.measured}: {measured.label}{beside}; {AGAIN}"
     return Decision(MEASURED, reason, (_model(measured), *smaller), settings.threads or measured.threads, measured)
@@ -208,7 +208,7 @@ def decide(settings: Settings) -> Decision:
 
 def without(settings: Settings, why: str) -> Decision:
     """The usual choice, since what was measured cannot be used."""
-    models = tuple(Model(name) for name in settings.bundles)
+    models = tuple(ModelSpec(name) for name in settings.bundles)
     return Decision(STALE, _stale(why), models, settings.threads)
 
 
@@ -224,9 +224,9 @@ def _stale(why: str) -> str:
     return f"the measurement of this board is stale ({why}): usual choice; {AGAIN}"
 
 
-def _model(measured: Measured) -> Model:
+def _model(measured: TunedModel) -> ModelSpec:
     """The file that was measured, also where its runtime would take another of that variant first."""
     bundle = open_bundle(measured.bundle)
     if bundle.artifact(measured.variant, formats(measured.runtime)).file == measured.file:
-        return Model(measured.bundle, measured.variant, measured.runtime)
-    return Model(str(bundle.folder / measured.file), measured.variant, measured.runtime)
+        return ModelSpec(measured.bundle, measured.variant, measured.runtime)
+    return ModelSpec(str(bundle.folder / measured.file), measured.variant, measured.runtime)

@@ -17,12 +17,12 @@ from device.images.frame import Image, Pixels, pixels_of
 from device.images.yuv import Plane, Yuv
 from device.restore import tiling
 from device.restore.pixel_codec import PixelCodec
-from device.runtimes import first_installed, formats, open_runtime
+from device.runtimes import first_installed, formats, open_runtime, preferred_variant
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-# The largest window, in pixels: larger pictures are tiled, so that the process stays below 500 MB on a 12-megapixel
+# The largest tile, in pixels: larger pictures are tiled, so that the process stays below 500 MB on a 12-megapixel
 # photograph. XNNPACK keeps nine pointers for each pixel of each 3x3 convolution: `small` takes 175 bytes a pixel.
 MOST_PIXELS = 1_500_000
 
@@ -47,16 +47,15 @@ class Restorer:
         self.bundle = bundle
         self.runtime_name = runtime or first_installed()
         self.threads = threads or max(1, (os.cpu_count() or 1) - 1)
-        self.artifact: Artifact = bundle.artifact(
-            _default_variant(variant, self.runtime_name, bundle), formats(self.runtime_name)
-        )
+        variant = variant or _default_variant(self.runtime_name, bundle)
+        self.artifact: Artifact = bundle.artifact(variant, formats(self.runtime_name))
         self.runtime = open_runtime(self.runtime_name, bundle.path(self.artifact), self.threads)
         self.codec = PixelCodec(self.artifact.input, self.artifact.output, manifest.colour)
         self.luma = self.codec.luma
         """Whether it restores brightness alone."""
         self.telemetry = telemetry or Telemetry()
         self.moved_s = time.monotonic()
-        """When a picture was begun or a window of it finished: a runtime that hangs is known by it."""
+        """When a picture was begun or a tile of it finished: a runtime that hangs is known by it."""
         self._most_pixels = most_pixels
         self._plan: tiling.Plan | None = None
 
@@ -84,21 +83,21 @@ class Restorer:
         return self._restore(pixels_of(image))
 
     def plan_for(self, height: int, width: int) -> tiling.Plan:
-        """The windows that a picture of this size is restored in; they depend on nothing else."""
+        """The tiles that a picture of this size is restored in; they depend on nothing else."""
         if self._plan is None or (self._plan.height, self._plan.width) != (height, width):
             manifest = self.bundle.manifest
             halo, multiple, fixed_hw = manifest.halo, manifest.pad_multiple, manifest.fixed_hw
             fixed = fixed_hw is not None
-            window = tuple(fixed_hw) if fixed_hw else tiling.window_hw(height, width, self._most_pixels, halo, multiple)
-            self._plan = tiling.plan(height, width, (window[0], window[1]), halo, multiple, fixed)
+            tile = tuple(fixed_hw) if fixed_hw else tiling.tile_hw(height, width, self._most_pixels, halo, multiple)
+            self._plan = tiling.plan(height, width, (tile[0], tile[1]), halo, multiple, fixed)
         return self._plan
 
     def _restore(self, pixels: Pixels | Plane) -> Pixels | Plane:
-        return tiling.run_tiled(pixels, self.plan_for(*pixels.shape[:2]), self._restore_window)
+        return tiling.run_tiled(pixels, self.plan_for(*pixels.shape[:2]), self._restore_tile)
 
-    def _restore_window(self, window: Pixels | Plane) -> Pixels | Plane:
+    def _restore_tile(self, tile: Pixels | Plane) -> Pixels | Plane:
         t0 = time.perf_counter()
-        tensor = self.codec.to_tensor(window)
+        tensor = self.codec.to_tensor(tile)
         t1 = time.perf_counter()
         restored = self.runtime.run(tensor)
         t2 = time.perf_counter()
@@ -108,7 +107,7 @@ class Restorer:
             raise BundleError(
                 f"{self.artifact.file}: made values that are no numbers (NaN or infinite); try another file or runtime"
             )
-        pixels = self.codec.to_pixels(restored, window)
+        pixels = self.codec.to_pixels(restored, tile)
         self.telemetry.add("to_tensor", t1 - t0)
         self.telemetry.add("infer", t2 - t1)
         self.telemetry.add("to_pixels", time.perf_counter() - t2)
@@ -126,8 +125,8 @@ class Restorer:
         self.close()
 
 
-def _default_variant(variant: str | None, runtime: str, bundle: Bundle) -> str | None:
-    """OpenCV's DNN runs quantised ONNX files slower than fp32, where it loads them at all."""
-    if variant is None and runtime == "opencv_dnn" and any(a.label == "fp32.onnx" for a in bundle.manifest.artifacts):
-        return "fp32"
-    return variant
+def _default_variant(runtime: str, bundle: Bundle) -> str | None:
+    """The variant that the runtime prefers, if the bundle has it in a format that the runtime reads."""
+    preferred, readable = preferred_variant(runtime), formats(runtime)
+    has_it = any(a.variant == preferred and a.format in readable for a in bundle.manifest.artifacts)
+    return preferred if has_it else None

@@ -1,78 +1,110 @@
-"""Inference runtimes behind one contract. Adding one: a file with a class like those here, and a line in `open_runtime`."""
+"""Inference runtimes behind one contract (`runtime.py`).
+
+To add one, write a file with a class like those here, then add an entry to `RUNTIMES` and a case to `open_runtime`.
+"""
 
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from device.config import nearest
 from device.errors import BundleError, RuntimeMissing, UsageError
-from device.images.frame import Tensor
+from device.runtimes.runtime import Runtime
 
 
-class Runtime(Protocol):
-    """Runs one model file. The caller owns it and closes it; it is used from one thread at a time.
+@dataclass(frozen=True)
+class RuntimeInfo:
+    """What is known about a runtime without importing it."""
 
-    A constructor raises BundleError for a file that is no model of its format.
-    """
+    formats: tuple[str, ...]
+    """Model formats that it reads, the preferred one first."""
+    module: str
+    """The module that must be installed."""
+    install: str
+    """The command that installs it."""
+    prefers: str = ""
+    """The variant to run when none is asked for; empty: the bundle decides."""
+    refuses_int8_without_vnni: bool = False
+    """Whether it refuses int8 files on x86 without VNNI, where its sums overflow (device/runtimes/openvino.py)."""
+    needs_numpy_1: bool = False
+    """Whether it fails under numpy 2."""
 
-    def run(self, tensor: Tensor) -> Tensor:
-        """(1, h, w, 3) of the model's input type -> (1, h, w, 3) of its output type, owned by the caller.
 
-        A first call with a new size may take longer. Raises BundleError when the model does not take the tensor.
-        """
-
-    def close(self) -> None:
-        """Free the model. Closing twice is safe."""
-
-
-# name -> (formats it reads, module it needs, the line that installs it), best first: what is taken where nobody says which.
-# None below OpenCV's is, since that one is always there.
-RUNTIMES: dict[str, tuple[tuple[str, ...], str, str]] = {
-    "litert": (("tflite",), "ai_edge_litert", "pip install ai-edge-litert"),
-    "tflite_runtime": (("tflite",), "tflite_runtime", "pip install tflite-runtime 'numpy<2'   (Python 3.11 and older)"),
-    "onnxruntime": (("onnx",), "onnxruntime", "pip install onnxruntime"),
-    "opencv_dnn": (("onnx",), "cv2", "pip install opencv-python-headless"),
-    "openvino": (("onnx", "tflite"), "openvino", "pip install openvino"),
-    "ncnn": (("ncnn",), "ncnn", "pip install ncnn"),
-    "litert_compiled": (("tflite",), "ai_edge_litert.options", "pip install --upgrade ai-edge-litert"),
+# Best first: the default is the first one that is installed. OpenCV always is, so nothing below it becomes the default.
+RUNTIMES = {
+    "litert": RuntimeInfo(formats=("tflite",), module="ai_edge_litert", install="pip install ai-edge-litert"),
+    "tflite_runtime": RuntimeInfo(
+        formats=("tflite",),
+        module="tflite_runtime",
+        install="pip install tflite-runtime 'numpy<2'   (Python 3.11 and older)",
+        needs_numpy_1=True,  # numpy 2: the import succeeds, then the interpreter raises SystemError
+    ),
+    "onnxruntime": RuntimeInfo(formats=("onnx",), module="onnxruntime", install="pip install onnxruntime"),
+    "opencv_dnn": RuntimeInfo(
+        formats=("onnx",),
+        module="cv2",
+        install="pip install opencv-python-headless",
+        prefers="fp32",  # quantised ONNX files run slower than fp32 here, if they load at all
+    ),
+    "openvino": RuntimeInfo(
+        formats=("onnx", "tflite"), module="openvino", install="pip install openvino", refuses_int8_without_vnni=True
+    ),
+    "ncnn": RuntimeInfo(formats=("ncnn",), module="ncnn", install="pip install ncnn"),
+    "litert_compiled": RuntimeInfo(
+        formats=("tflite",), module="ai_edge_litert.options", install="pip install --upgrade ai-edge-litert"
+    ),
 }
 
 
 def formats(name: str) -> tuple[str, ...]:
     """Model formats that the runtime reads. Raises UsageError for an unknown runtime."""
-    if name not in RUNTIMES:
-        raise UsageError(f"unknown runtime {name!r}; {nearest(name, RUNTIMES)}")
-    return RUNTIMES[name][0]
+    return _info(name).formats
+
+
+def preferred_variant(name: str) -> str | None:
+    """The variant to run on this machine when none is asked for; None: the bundle decides."""
+    info = _info(name)
+    if info.refuses_int8_without_vnni:
+        from device.runtimes.openvino import int8_overflows_here
+
+        return "fp32" if int8_overflows_here() else None
+    return info.prefers or None
 
 
 def installed(name: str) -> bool:
-    """Whether the runtime's package is installed here and fits this numpy."""
-    formats(name)
-    if name == "tflite_runtime" and int(np.__version__.split(".", maxsplit=1)[0]) >= 2:
-        return False  # it imports under numpy 2, and then its interpreter raises SystemError
+    """Whether the runtime's package is installed and works with the installed numpy."""
+    info = _info(name)
+    if info.needs_numpy_1 and int(np.__version__.split(".", maxsplit=1)[0]) >= 2:
+        return False
     try:
-        return importlib.util.find_spec(RUNTIMES[name][1]) is not None
-    except ModuleNotFoundError:  # the package around the module
+        return importlib.util.find_spec(info.module) is not None
+    except ModuleNotFoundError:  # the parent package is missing
         return False
 
 
+def _info(name: str) -> RuntimeInfo:
+    if name not in RUNTIMES:
+        raise UsageError(f"unknown runtime {name!r}; {nearest(name, RUNTIMES)}")
+    return RUNTIMES[name]
+
+
 def first_installed() -> str:
-    """The best runtime that is installed. Raises RuntimeMissing when there is none."""
+    """The best runtime that is installed. Raises RuntimeMissing if there is none."""
     for name in RUNTIMES:
         if installed(name):
             return name
-    raise RuntimeMissing(f"no inference runtime is installed; {RUNTIMES['litert'][2]}")
+    raise RuntimeMissing(f"no inference runtime is installed; {RUNTIMES['litert'].install}")
 
 
 def open_runtime(name: str, path: Path, threads: int) -> Runtime:
     """Open the model file `path` with the runtime `name` on `threads` CPU threads.
 
-    Raises RuntimeMissing with the line that installs it, BundleError for a file it cannot load.
+    Raises RuntimeMissing with the command that installs it, BundleError for a file that it cannot load.
     """
     if not installed(name):
-        raise RuntimeMissing(f"the runtime {name} is not installed; {RUNTIMES[name][2]}")
+        raise RuntimeMissing(f"the runtime {name} is not installed; {RUNTIMES[name].install}")
     match name:
         case "litert":
             from device.runtimes.litert import LiteRT

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from device.bundle.embedded import read_contract
+from device.bundle.embedded import read_embedded_manifest
 from device.errors import BundleError, RuntimeMissing
 from device.images.frame import Tensor
 from device.system.console import quiet_stdio
@@ -33,7 +33,7 @@ class LiteRTCompiled:
         from ai_edge_litert.environment import Environment
         from ai_edge_litert.options import CpuOptions, Options
 
-        read_contract(path)  # raises for a damaged file, which CompiledModel does not: it ends the process
+        read_embedded_manifest(path)  # raises for a damaged file, which CompiledModel does not: it ends the process
         folder = str(ai_edge_litert.__path__[0])
         try:
             with quiet_stdio():

@@ -24,7 +24,7 @@ class Notifier:
         self._fed_s = float("-inf")
 
     @property
-    def heard(self) -> bool:
+    def has_supervisor(self) -> bool:
         """Whether there is a supervisor."""
         return bool(self._address)
 

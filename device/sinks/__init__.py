@@ -1,30 +1,17 @@
-"""Where restored frames go. Adding a sink: a file with a class like those here, and a line in `open_sink`."""
+"""Where restored frames go. To add a sink, write a file with a class like those here and add a case to `open_sink`.
+
+The contract of a sink is in `sink.py`.
+"""
 
 from pathlib import Path
-from typing import Protocol
 
 from device.controls import Controls
 from device.errors import UsageError
-from device.images.frame import Restored
 from device.images.picture import is_picture, is_video
 from device.settings import Settings
-from device.sources import Source
+from device.sinks.sink import Sink
+from device.sources.source import Source
 from device.telemetry import Telemetry
-
-
-class Sink(Protocol):
-    """Takes restored frames. The opener owns it and closes it; `write` is called from one thread.
-
-    A frame may come twice: it is the last one, repeated to keep a frame rate.
-    """
-
-    description: str
-
-    def write(self, restored: Restored) -> None:
-        """Take one frame. Raises RunError when it cannot be kept."""
-
-    def close(self) -> None:
-        """Finish what was begun. Closing twice is safe."""
 
 
 def open_sink(spec: str, source: Source, settings: Settings, controls: Controls, telemetry: Telemetry) -> Sink:
@@ -55,9 +42,9 @@ def open_sink(spec: str, source: Source, settings: Settings, controls: Controls,
         if path.exists() and not settings.replace:
             raise UsageError(f"{path}: exists; choose another --sink, or --replace it")
         if is_video(path):
-            from device.sinks.video import VideoFile
+            from device.sinks.video import VideoSink
 
-            return VideoFile(path, settings.fps or source.fps or 25.0)
+            return VideoSink(path, settings.fps or source.fps or 25.0)
         from device.sinks.pictures import LastPicture
 
         return LastPicture(path)

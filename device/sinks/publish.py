@@ -12,26 +12,23 @@ import os
 import select
 import struct
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
-import device
 from device.errors import RunError
 from device.images.frame import Restored
 from device.images.yuv import Yuv
 from device.sinks.h264 import MISSING, Form, form_of, planes_of
 from device.system.address import without_password, without_secrets
+from device.system.python_process import start_python
 
 log = logging.getLogger(__name__)
 CONNECTED = b"connected\n"
 STAMP = struct.Struct("<d")  # time of capture, before each picture's planes
-_ROOT = str(Path(device.__file__).resolve().parent.parent)
 _STARTING_S = 15.0  # to the first picture at the server: a busy board takes some seconds to start a process
 _STUCK_S = 4.0  # afterwards, for one picture
 _GRACE_S = 0.3  # for a process that is asked to end
@@ -94,14 +91,12 @@ class _Process:
 
     def __init__(self, url: str, form: Form, fps: float, mbit: float) -> None:
         self.form = form
-        path = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH", "")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "device.sinks.publisher"],
+        self._process = start_python(
+            *("-m", "device.sinks.publisher"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
-            env={**os.environ, "PYTHONPATH": path},
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -12,7 +12,7 @@ from device.images.frame import Restored
 _CODECS = {".avi": "MJPG", ".webm": "VP80"}
 
 
-class VideoFile:
+class VideoSink:
     """MPEG-4 in .mp4, .mkv and .mov, MJPEG in .avi. Written aside and renamed when it is finished."""
 
     def __init__(self, path: Path, fps: float) -> None:

@@ -10,7 +10,7 @@ from device.images.degrade import add_noise, gaussian_blur, to_float, to_pixels
 from device.images.frame import Frame
 from device.images.scenes import chart
 from device.images.yuv import Plane, Yuv, from_rgb
-from device.sources import Status
+from device.sources.source import SourceStatus
 
 
 class Demo:
@@ -19,7 +19,7 @@ class Demo:
     live = True
     total = 0
     origin: Path | None = None
-    status = Status()
+    status = SourceStatus()
 
     def __init__(self, width: int = 640, height: int = 480, fps: float = 30.0, seed: int = 0) -> None:
         self.fps = fps

@@ -1,6 +1,6 @@
 """A camera on the ribbon of a Raspberry Pi, through picamera2 and libcamera.
 
-It runs in the process that `device/sources/watched.py` begins and may kill; libcamera can hang where no timeout reaches.
+It runs in the process that `supervised_camera.py` starts and may kill; libcamera can hang where no timeout reaches.
 Rotation is left to that process, which turns the pictures of all cameras alike.
 """
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from device.images.frame import Frame
 from device.images.picture import pictures_in, read_picture
-from device.sources import Status
+from device.sources.source import SourceStatus
 
 
 class Pictures:
     """Every picture once; an unreadable one raises DataError that names it."""
 
     live = False
-    status = Status()
+    status = SourceStatus()
     fps = 0.0
 
     def __init__(self, path: Path) -> None:

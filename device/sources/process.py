@@ -7,22 +7,19 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import device
 from device.images.frame import Frame, Shot
 from device.settings import CameraSettings
 from device.sources.ring import Layout, Ring
 from device.system.address import without_password, without_secrets
+from device.system.python_process import start_python
 
 log = logging.getLogger(__name__)
-_ROOT = str(Path(device.__file__).resolve().parent.parent)
 _REAP_S = 1.0  # that the kernel may take over a killed process; a driver that hangs inside it can take for ever
 
 
@@ -83,17 +80,13 @@ class CameraProcess:
         held, self._lifeline = os.pipe()
         self._said_to, errors = os.pipe()
         os.set_blocking(self._said_to, False)
-        path = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH", "")]))
-        # -P: the folder that a person happens to stand in is no place to import from.
-        line = [sys.executable, "-P", "-m", "device.sources.child", str(theirs.fileno()), str(held), opener]
         try:
-            self._process = subprocess.Popen(
-                line,
+            self._process = start_python(
+                *("-m", "device.sources.child", str(theirs.fileno()), str(held), opener),
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
                 pass_fds=(theirs.fileno(), held),
-                env={**os.environ, "PYTHONPATH": path},
             )
         except BaseException:
             for fd in (self._lifeline, self._said_to):

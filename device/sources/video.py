@@ -8,16 +8,16 @@ import cv2
 
 from device.errors import DataError
 from device.images.frame import Frame
-from device.sources import Status
+from device.sources.source import SourceStatus
 
 log = logging.getLogger(__name__)
 
 
-class VideoFile:
+class VideoSource:
     """Frames of a file that OpenCV's FFmpeg reads."""
 
     live = False
-    status = Status()
+    status = SourceStatus()
 
     def __init__(self, path: Path) -> None:
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)

@@ -10,14 +10,14 @@ from device.bundle.manifest import SCHEMA, Manifest, Training
 from device.errors import BundleError
 from device.system.console import quiet_stdio
 from export.export_source import concrete_size, versions
-from export.foreign import Declared
+from export.foreign.declared import Declared
 
 Shape = tuple[int | None, ...]
 Reference = Callable[[np.ndarray], np.ndarray]
 NOT_A_PICTURE = "give a network that makes one picture of one picture, of the same size and channels"
 
 
-def check_ends(path: Path, inputs: int, outputs: int) -> None:
+def check_interface(path: Path, inputs: int, outputs: int) -> None:
     """Raise BundleError unless there is one input and one output."""
     if (inputs, outputs) != (1, 1):
         raise BundleError(f"{path}: {inputs} inputs and {outputs} outputs, expected one of each; {NOT_A_PICTURE}")

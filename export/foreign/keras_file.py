@@ -17,9 +17,9 @@ from keras import layers
 
 from device.errors import BundleError
 from device.system.console import quiet_stdio
-from export.foreign import ENTRIES, LIMIT
-from export.foreign.interface import check_ends, first_line
-from export.foreign.keras_source import AnySize, Network, counted
+from export.foreign.declared import ENTRIES, LIMIT
+from export.foreign.interface import check_interface, first_line
+from export.foreign.keras_network import AnySize, Network, counted
 
 _RATIO = 200  # unpacked to packed; weights hardly shrink
 _MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
@@ -60,7 +60,7 @@ def open_keras(path: Path) -> Network:
         ends, shape = (len(network.inputs), len(network.outputs)), network.inputs[0].shape
     except Exception as error:  # Keras raises exceptions of many kinds
         raise BundleError(f"{path}: Keras {keras.__version__} does not load it ({first_line(error)}); save it again") from error
-    check_ends(path, *ends)
+    check_interface(path, *ends)
     if any(not np.isfinite(weight).all() for weight in network.get_weights()):
         raise BundleError(f"{path}: holds NaN or infinite weights; give a network whose training did not diverge")
     for layer in (network, *_all_layers(network)):

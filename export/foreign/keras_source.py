@@ -1,15 +1,12 @@
 """A network that Keras can call, out of whatever file, wrapped to the contract of the kit's own files."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import onnx
-import tensorflow as tf
 from keras import layers
 
 from device.errors import BundleError, ExportError, UsageError
@@ -17,10 +14,9 @@ from device.system.console import quiet_stdio
 from export import to_onnx, to_tflite
 from export.calibration import METHODS
 from export.export_source import Calibration, Pictures, keras_outputs
-from export.foreign import Declared
+from export.foreign.declared import Declared
 from export.foreign.interface import (
     NOT_A_PICTURE,
-    Shape,
     first_line,
     manifest_of,
     settled,
@@ -29,32 +25,13 @@ from export.foreign.interface import (
     size_text,
     try_out,
 )
+from export.foreign.keras_network import Network
 from export.foreign.onnx_file import with_plain_resizes
 from export.foreign.tflite_file import tflite_macs, tflite_outputs
 
 
-@dataclass(frozen=True)
-class Network:
-    """A network that Keras can call."""
-
-    call: Callable[[Any], Any]
-    input_shape: Shape
-    parameters: int
-    """See `counted`."""
-
-
-_FOLDED = ("gamma", "beta", "moving_mean", "moving_variance")
-
-
-def counted(weights: Sequence[tuple[str, int]]) -> int:
-    """Parameters of (name, size) that a file must hold: not batch normalisation's, which converters fold into convolutions."""
-    normalised = {name.removesuffix("moving_mean") for name, _ in weights if name.endswith("moving_mean")}
-    folded = {layer + part for layer in normalised for part in _FOLDED}
-    return sum(size for name, size in weights if name not in folded)
-
-
-class KerasSubject:
-    """See Subject. All seven files."""
+class KerasSource:
+    """See ExportSource. All seven files."""
 
     offers = tuple(("tflite", v) for v in to_tflite.VARIANTS) + tuple(("onnx", v) for v in to_onnx.VARIANTS)
     weights: Path | None = None
@@ -80,28 +57,28 @@ class KerasSubject:
         if file and not fixed and size is None and not self._takes_any_size(file, declared):
             raise UsageError(
                 f"{path}: its TFLite files would take pictures of {size_text(self.size)} only, since sizes that it resizes to "
-                "become constants in them; give the --size WxH of the files, then larger pictures go through in windows"
+                "become constants in them; give the --size WxH of the files, then larger pictures go through in tiles"
             )
         macs = tflite_macs(file, self.size) if file else 0.0
         self.manifest = manifest_of(path, declared, fixed, network.parameters, macs)
         self.pictures = pictures(*self.size)
 
     def reference(self, tensors: np.ndarray) -> np.ndarray:
-        """See Subject.reference."""
+        """See ExportSource.reference."""
         return keras_outputs(self._any, tensors)
 
     def calibrations(self, format_: str) -> list[Calibration]:
-        """See Subject.calibrations."""
+        """See ExportSource.calibrations."""
         return [Calibration(method, self.pictures.calibration) for method in (METHODS if format_ == "onnx" else ("minmax",))]
 
     def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
-        """See Subject.convert."""
+        """See ExportSource.convert."""
         if format_ == "tflite":
             return to_tflite.to_tflite(self._concrete, variant, calibration, in_float)
         return to_onnx.to_onnx(self._onnx_fp32, variant, calibration)
 
     def before_int8(self, calibration: Calibration) -> bytes:
-        """See Subject.before_int8."""
+        """See ExportSource.before_int8."""
         return self._onnx_fp32.SerializeToString()
 
     def _takes_any_size(self, file: bytes, declared: Declared) -> bool:
@@ -117,16 +94,6 @@ class KerasSubject:
     @cached_property
     def _onnx_fp32(self) -> onnx.ModelProto:
         return with_plain_resizes(to_onnx.to_onnx_fp32(self._any))
-
-
-class AnySize(layers.UpSampling2D):
-    """Resizes tensors of unknown size too: Keras 3.15 compares the size with zero, which fails while a graph is traced."""
-
-    def call(self, inputs: Any) -> Any:
-        if self.interpolation == "nearest" or self.data_format != "channels_last":
-            return super().call(inputs)
-        shape = tf.shape(inputs)
-        return tf.image.resize(inputs, (shape[1] * self.size[0], shape[2] * self.size[1]), self.interpolation)
 
 
 def _wrapped(path: Path, declared: Declared, network: Network, hw: tuple[int | None, int | None]) -> keras.Model:

@@ -9,8 +9,8 @@ import onnx
 from device.errors import BundleError
 from device.system.console import quiet_stdio
 from export import to_onnx
-from export.foreign import LIMIT
-from export.foreign.interface import check_ends, first_line
+from export.foreign.declared import LIMIT
+from export.foreign.interface import check_interface, first_line
 
 
 def open_onnx(path: Path) -> tuple[onnx.ModelProto, list[Path]]:
@@ -95,11 +95,11 @@ def _tensors(graph: Any) -> Iterator[Any]:
                 yield from (sparse.values, sparse.indices)
 
 
-def ends_of(path: Path, model: onnx.ModelProto) -> tuple[Any, Any]:
+def interface_of(path: Path, model: onnx.ModelProto) -> tuple[Any, Any]:
     """Its only input and its only output. Raises BundleError."""
     weights = {weight.name for weight in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
-    check_ends(path, len(inputs), len(model.graph.output))
+    check_interface(path, len(inputs), len(model.graph.output))
     return inputs[0], model.graph.output[0]
 
 

@@ -11,9 +11,9 @@ from device.errors import BundleError, ExportError
 from export import to_onnx
 from export.calibration import METHODS
 from export.export_source import Calibration, Pictures
-from export.foreign import Declared
+from export.foreign.declared import Declared
 from export.foreign.interface import NOT_A_PICTURE, Shape, first_line, manifest_of, settled, shown, try_out
-from export.foreign.onnx_file import ends_of, open_onnx, own_variant, session, with_plain_resizes
+from export.foreign.onnx_file import interface_of, open_onnx, own_variant, session, with_plain_resizes
 
 _WEIGHT_TYPES = {
     onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE,
@@ -21,8 +21,8 @@ _WEIGHT_TYPES = {
 }  # fmt: skip
 
 
-class OnnxSubject:
-    """See Subject. The three ONNX files; of a file that is 8 bits or fp16 already just that one."""
+class OnnxSource:
+    """See ExportSource. The three ONNX files; of a file that is 8 bits or fp16 already just that one."""
 
     weights: Path | None = None
     layers: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class OnnxSubject:
         """Raises as `open_foreign` does."""
         model, files = open_onnx(path)
         self._declared = declared
-        given, made = ends_of(path, model)
+        given, made = interface_of(path, model)
         self._kinds = _element_type(path, given), _element_type(path, made)
         shape = tuple(dim.dim_value or None for dim in given.type.tensor_type.shape.dim)
         self._first = _channels_first(path, declared, shape)
@@ -49,7 +49,7 @@ class OnnxSubject:
         self.pictures = pictures(*self.size)
 
     def reference(self, tensors: np.ndarray) -> np.ndarray:
-        """See Subject.reference. Of the file as it was given: what is put around it is compared too."""
+        """See ExportSource.reference. Of the file as it was given: what is put around it is compared too."""
         low, high = self._declared.value_range
         given, outputs = self._session.get_inputs()[0].name, []
         for tensor in tensors:
@@ -62,17 +62,17 @@ class OnnxSubject:
         return np.concatenate(outputs)
 
     def calibrations(self, format_: str) -> list[Calibration]:
-        """See Subject.calibrations. None where the file is of 8 bits already."""
+        """See ExportSource.calibrations. None where the file is of 8 bits already."""
         return [Calibration(method, self.pictures.calibration) for method in METHODS] if len(self.offers) > 1 else []
 
     def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
-        """See Subject.convert."""
+        """See ExportSource.convert."""
         if (format_, variant) not in self.offers:
             raise ExportError(f"no {variant} {format_} file can be made of this ONNX file; it offers {self.offers}")
         return to_onnx.to_onnx(self._graph, variant if len(self.offers) > 1 else "fp32", calibration)
 
     def before_int8(self, calibration: Calibration) -> bytes:
-        """See Subject.before_int8."""
+        """See ExportSource.before_int8."""
         return self._graph.SerializeToString()
 
 
@@ -114,7 +114,7 @@ def _wrapped(
 ) -> onnx.ModelProto:
     """Batch 1, channels last, named `blurred` and `restored`, float32, 0..1 at both ends."""
     inner = onnx.compose.add_prefix(model, "foreign/")
-    given, made = ends_of(path, inner)
+    given, made = interface_of(path, inner)
     low, high = declared.value_range
     before: list[_Step] = []
     after: list[_Step] = []

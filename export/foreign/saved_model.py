@@ -11,9 +11,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from device.errors import BundleError
 from device.system.console import quiet_stdio
-from export.foreign import ENTRIES, FORMS, LIMIT
-from export.foreign.interface import check_ends, first_line
-from export.foreign.keras_source import Network, counted
+from export.foreign.declared import ENTRIES, FORMS, LIMIT
+from export.foreign.interface import check_interface, first_line
+from export.foreign.keras_network import Network, counted
 
 _PURE = """
     Abs Add AddN AddV2 All Any ArgMax ArgMin AssignAddVariableOp AssignSubVariableOp AssignVariableOp AvgPool BatchMatMulV2
@@ -57,7 +57,7 @@ def open_saved_model(path: Path) -> Network:
     signature = meta.signature_def.get("serving_default")
     if signature is None:
         raise BundleError(f"{path}: has no signature serving_default; save it again with model.export()")
-    check_ends(path, len(signature.inputs), len(signature.outputs))
+    check_interface(path, len(signature.inputs), len(signature.outputs))
     (given,) = signature.inputs.values()
     shape = tuple(None if dim.size < 0 else dim.size for dim in given.tensor_shape.dim)
     try:

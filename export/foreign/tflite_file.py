@@ -1,77 +1,17 @@
-"""A TFLite file: LiteRT's own operators only; taken as it is."""
+"""A TFLite file: what it holds, its outputs and its multiplications; LiteRT's own operators only."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from device.bundle.manifest import TensorSpec
-from device.errors import BundleError, ExportError
+from device.errors import BundleError
 from device.system.console import quiet_stdio
-from export import to_tflite
-from export.export_source import Calibration, Pictures
-from export.foreign import Declared
-from export.foreign.interface import NOT_A_PICTURE, Shape, check_ends, first_line, manifest_of, settled, shown, try_out
+from export.foreign.interface import Shape, check_interface, first_line
 
 
-class TfliteSubject:
-    """See Subject. The file as it is."""
-
-    weights: Path | None = None
-    layers: tuple[str, ...] = ()
-
-    def __init__(
-        self, path: Path, declared: Declared, pictures: Callable[[int, int], Pictures], size: tuple[int, int] | None
-    ) -> None:
-        """Raises as `open_foreign` does."""
-        if declared.scaled:
-            raise BundleError(
-                f"{path}: --range {declared.value_range[0]:g}..{declared.value_range[1]:g}, but a TFLite file is taken as it is "
-                "and its pictures are 0..1; put the scaling into the model before it is converted, or give its .keras or ONNX"
-            )
-        self._data = path.read_bytes()
-        variant, parameters, shapes = _checked(path, self._data)
-        self.size, fixed = settled(path, declared, shapes[0], size)
-        if len(shapes[1]) != 4 or shapes[1][3] not in (None, declared.channels):
-            raise BundleError(
-                f"{path}: makes {shown(shapes[1])}, expected (1, height, width, {declared.channels}); {NOT_A_PICTURE}"
-            )
-        self.offers = (("tflite", variant),)
-        try:
-            with quiet_stdio():
-                self._specs = to_tflite.tflite_specs(self._data)
-        except (ValueError, RuntimeError) as error:
-            raise BundleError(f"{path}: LiteRT does not load it ({first_line(error)}); convert or copy it again") from error
-        for spec in self._specs:
-            if spec.dtype != "float32" and (spec.dtype not in ("int8", "uint8") or spec.scale <= 0):
-                raise BundleError(
-                    f"{path}: {spec.name} is of {spec.dtype}, expected float32, or 8 bits with a scale; convert it so"
-                )
-        try_out(path, declared, fixed, self.reference)
-        self.manifest = manifest_of(path, declared, fixed, parameters, tflite_macs(self._data, self.size))
-        self.pictures = pictures(*self.size)
-
-    def reference(self, tensors: np.ndarray) -> np.ndarray:
-        """See Subject.reference. The file itself."""
-        return tflite_outputs(self._data, self._specs, tensors)
-
-    def calibrations(self, format_: str) -> list[Calibration]:
-        """See Subject.calibrations. None: a file of 8 bits is calibrated already."""
-        return []
-
-    def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
-        """See Subject.convert."""
-        if (format_, variant) not in self.offers:
-            raise ExportError(f"no {variant} {format_} file can be made of this TFLite file; it offers {self.offers}")
-        return self._data
-
-    def before_int8(self, calibration: Calibration) -> bytes:
-        """See Subject.before_int8."""
-        raise ExportError("a TFLite file is taken as it is: there is no fp32 ONNX file before it")
-
-
-def _checked(path: Path, data: bytes) -> tuple[str, int, tuple[Shape, Shape]]:
+def checked_tflite(path: Path, data: bytes) -> tuple[str, int, tuple[Shape, Shape]]:
     """Variant, parameters and the two shapes of a file that LiteRT's own operators can run. Raises BundleError."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -102,7 +42,7 @@ def _checked(path: Path, data: bytes) -> tuple[str, int, tuple[Shape, Shape]]:
         )
     if outside:
         raise BundleError(f"{path}: keeps weights outside its buffers, expected all inside; convert it again")
-    check_ends(path, *ends)
+    check_interface(path, *ends)
     kinds = {t.type for t in weights}
     eight = {schema.TensorType.INT8, schema.TensorType.UINT8}
     flowing = {t.type for t in tensors if t not in held}

@@ -25,6 +25,8 @@ import budget
 import numpy as np
 from counting import CORES, COUNTED_ONLY, HOME, Measurement, Row, count, qemu_version, with_shares
 
+from device.settings import parse_size
+
 COUNTS = HOME / "benchmarks/instructions.json"
 RUNTIMES = {"tflite": ("litert",), "onnx": ("onnxruntime", "opencv_dnn", "openvino"), "ncnn": ("ncnn",)}
 SMALL, CAMERA = budget.SMALL, (640, 480)
@@ -187,10 +189,10 @@ def main() -> int:
     if not args.files:
         count_shipped(cores, args.again)
         return 0
-    width, height = map(int, args.size.split("x"))
+    size_wh = parse_size(args.size, least=0)
     for core in cores:
         for file in args.files:
-            one = Measurement("invoke", RUNTIMES[file.suffix[1:]][0], file, (width, height))
+            one = Measurement("invoke", RUNTIMES[file.suffix[1:]][0], file, size_wh)
             print(line(counted(core, [one])[0]), flush=True)
     return 0
 

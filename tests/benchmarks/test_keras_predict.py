@@ -96,10 +96,11 @@ def test_the_benchmark_measures_it_like_any_runtime(nano: Bundle, tmp_path: Path
 
 
 def test_a_network_of_one_size_takes_a_picture_in_windows(nano: Bundle, tmp_path: Path) -> None:
-    from train.presets import Dense, architecture_config
+    from train.architectures import Dense, architecture_config
+    from train.networks import build_network
 
     dense = Dense(side=16, filters=(4, 8), latent=32)
-    network = dense.network()
+    network = build_network(dense)
     network.save_weights(tmp_path / "dense.weights.h5")
     weights = Weights(**file_facts(tmp_path / "dense.weights.h5"), licence="CC0 1.0")
     manifest = replace(
@@ -116,7 +117,7 @@ def test_a_network_of_one_size_takes_a_picture_in_windows(nano: Bundle, tmp_path
 
 def test_weights_of_another_network_are_refused(nano: Bundle, tmp_path: Path) -> None:
     other = open_bundle("small")
-    (tmp_path / "small.weights.h5").write_bytes(other.path_of_weights().read_bytes())
+    (tmp_path / "small.weights.h5").write_bytes(other.weights_path().read_bytes())
     write_manifest(tmp_path, replace(nano.manifest, weights=other.manifest.weights))
     ended, _ = restored(tmp_path, tmp_path, chart(32, 32).copy())
     assert ended.returncode == 1

@@ -15,7 +15,7 @@ from device.bundle.manifest import MANIFEST, file_facts
 from device.bundle.open import SHIPPED, open_bundle
 from device.errors import GateError, UsageError
 from device.loop import tuned
-from device.loop.tuned import Measured
+from device.loop.tuned import TunedModel
 
 SUFFIX = {"litert": "tflite", "tflite_runtime": "tflite"}
 pick = partial(rules.pick, cores=4, installed=lambda runtime: runtime != "keras")
@@ -47,9 +47,9 @@ def method(p50_ms: float, gain_db: float, name: str, kind: str = "classical") ->
     return row(p50_ms, gain_db, name, kind=kind, variant=None, file=None, runtime=None)
 
 
-def kept(**changes: Any) -> Measured:
+def kept(**changes: Any) -> TunedModel:
     """An answer of `--pick` from before."""
-    of = Measured(
+    of = TunedModel(
         tuned.SCHEMA, "h", {}, "small", None, "f", "0" * 64, "int8", "litert", 1, (640, 480), 20.0, 22.0, 1.9, "", "2026-11-25"
     )  # fmt: skip
     return replace(of, **changes)

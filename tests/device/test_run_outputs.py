@@ -14,7 +14,7 @@ import device.runtimes
 from device.images.frame import Pixels
 from device.images.picture import read_picture, write_picture
 from device.images.scenes import chart
-from device.sources.video import VideoFile
+from device.sources.video import VideoSource
 
 Command = Callable[..., Any]
 
@@ -58,12 +58,12 @@ def test_a_video_comes_out_with_the_same_number_of_frames(command: Command, tmp_
     ended = command("run", "--source", source, "--sink", tmp_path / f"out{suffix}", "--json")
     assert ended.code == 0
     assert json.loads(ended.out.splitlines()[-1])["frames"] == 9
-    video, seen = VideoFile(tmp_path / f"out{suffix}"), []
+    video, seen = VideoSource(tmp_path / f"out{suffix}"), []
     while (frame := video.read()) is not None:
         seen.append(frame.pixels)
     video.close()
     assert [pixels.shape for pixels in seen] == [(48, 64, 3)] * 9
-    original = VideoFile(source)
+    original = VideoSource(source)
     assert all(np.abs(p.astype(int) - original.read().pixels).mean() < 25 for p in seen)  # type: ignore[union-attr]
     original.close()
     assert sorted(os.listdir(tmp_path)) == sorted({"in.avi", f"out{suffix}"})

@@ -14,22 +14,22 @@ from device.bundle.manifest import MANIFEST, file_facts
 from device.bundle.open import SHIPPED
 from device.errors import BundleError
 from device.loop import tuned
-from device.loop.tuned import Measured
+from device.loop.tuned import TunedModel
 from device.restore import restorer
 from device.session import Session
 from device.settings import CameraSettings, Settings
-from device.system import board
+from device.system import hardware
 
 Command = Callable[..., Any]
 DEMO = ("run", "--source", "demo", "--size", "64x48", "--sink", "null", "--frames", "2", "--json")
 
 
 @pytest.fixture
-def measured() -> Measured:
+def measured() -> TunedModel:
     """`nano` fp32 on OpenCV with two threads, which nobody would get otherwise; kept for this machine."""
     file = SHIPPED / "nano" / "nano_fp32.onnx"
-    found = Measured(
-        tuned.SCHEMA, board.hardware_hash(), tuned.versions("opencv_dnn"), "nano",
+    found = TunedModel(
+        tuned.SCHEMA, hardware.hardware_hash(), tuned.versions("opencv_dnn"), "nano",
         file_facts(SHIPPED / "nano" / MANIFEST)["sha256"], file.name, file_facts(file)["sha256"], "fp32", "opencv_dnn", 2,
         (640, 480), 20.0, 21.0, 1.2, "the best picture", "2026-11-25",
     )  # fmt: skip
@@ -47,7 +47,7 @@ def what(record: dict[str, Any]) -> tuple[Any, ...]:
     return record["choice"]["kind"], record["bundle"], record["artifact"], record["runtime"], record["threads"]
 
 
-def test_what_was_measured_is_taken_and_said_once(command: Command, measured: Measured) -> None:
+def test_what_was_measured_is_taken_and_said_once(command: Command, measured: TunedModel) -> None:
     record, said = run(command)
     assert what(record) == ("measured", "nano", "fp32.onnx", "opencv_dnn", 2)
     line = "using the measurement of this board of 2026-11-25: nano fp32.onnx on opencv_dnn, 2 threads"
@@ -74,13 +74,13 @@ def test_a_board_that_was_not_measured_is_told_how(command: Command) -> None:
     ],
 )
 def test_a_flag_beats_what_was_measured_but_threads_go_beside_it(
-    command: Command, measured: Measured, words: list[str], expected: tuple[Any, ...]
+    command: Command, measured: TunedModel, words: list[str], expected: tuple[Any, ...]
 ) -> None:
     assert what(run(command, *words)[0])[: len(expected)] == expected
 
 
 def test_the_environment_and_the_file_beat_what_was_measured_too(
-    command: Command, measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, measured: TunedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run.toml").write_text('variant = "fp32"\n')
     assert what(run(command, "--config", tmp_path / "run.toml")[0])[:3] == ("given", "small", "fp32.tflite")
@@ -99,7 +99,7 @@ def test_the_environment_and_the_file_beat_what_was_measured_too(
     ],
 )
 def test_a_stale_measurement_is_said_and_the_usual_choice_taken(
-    command: Command, measured: Measured, others: dict[str, Any], words: str
+    command: Command, measured: TunedModel, others: dict[str, Any], words: str
 ) -> None:
     tuned.write(tuned.place(), replace(measured, **others))
     record, said = run(command, "--quiet")
@@ -111,7 +111,7 @@ def test_a_stale_measurement_is_said_and_the_usual_choice_taken(
     assert warning["mend"] == "deblurkit bench --pick measures again"
 
 
-def test_a_damaged_measurement_is_said_ignored_and_kept(command: Command, measured: Measured) -> None:
+def test_a_damaged_measurement_is_said_ignored_and_kept(command: Command, measured: TunedModel) -> None:
     path = tuned.place() / "choice.json"
     half = path.read_bytes()[:100]
     path.write_bytes(half)
@@ -121,7 +121,7 @@ def test_a_damaged_measurement_is_said_ignored_and_kept(command: Command, measur
     assert path.read_bytes() == half
 
 
-def test_a_deadline_puts_what_was_measured_first_and_the_smaller_one_behind_it(command: Command, measured: Measured) -> None:
+def test_a_deadline_puts_what_was_measured_first_and_the_smaller_one_behind_it(command: Command, measured: TunedModel) -> None:
     small = SHIPPED / "small" / "small_fp32.onnx"
     facts = file_facts(small)
     bundle_hash = file_facts(SHIPPED / "small" / MANIFEST)["sha256"]
@@ -133,7 +133,7 @@ def test_a_deadline_puts_what_was_measured_first_and_the_smaller_one_behind_it(c
     assert said.index("with small, fp32.onnx on opencv_dnn, 2 threads") < said.index("with nano, int8.tflite on litert")
 
 
-def test_pictures_from_files_are_restored_with_it_too(command: Command, measured: Measured, folder: Path) -> None:
+def test_pictures_from_files_are_restored_with_it_too(command: Command, measured: TunedModel, folder: Path) -> None:
     ended = command("run", "--source", folder, "--sink", "null", "--json")
     assert what(json.loads(ended.out.splitlines()[-1]))[:4] == ("measured", "nano", "fp32.onnx", "opencv_dnn")
 
@@ -150,7 +150,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_camera_comes_back_with_the_usual_choice_where_what_was_measured_fails(
-    command: Command, measured: Measured, monkeypatch: pytest.MonkeyPatch
+    command: Command, measured: TunedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch)
     record, said = run(command)
@@ -160,7 +160,7 @@ def test_a_camera_comes_back_with_the_usual_choice_where_what_was_measured_fails
 
 
 def test_of_files_the_failure_ends_the_run_and_says_what_to_do(
-    command: Command, measured: Measured, folder: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, measured: TunedModel, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch)
     ended = command("run", "--source", folder, "--sink", "null")
@@ -168,7 +168,7 @@ def test_of_files_the_failure_ends_the_run_and_says_what_to_do(
     assert "no memory for its plan; deblurkit bench --pick measures again" in ended.err
 
 
-def test_what_a_viewer_switches_to_is_no_longer_called_measured(measured: Measured, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_viewer_switches_to_is_no_longer_called_measured(measured: TunedModel, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     settings = Settings(source="demo", sink=("null",), camera=CameraSettings(size="64x48", fps=60.0))
     stop = threading.Event()
@@ -177,7 +177,7 @@ def test_what_a_viewer_switches_to_is_no_longer_called_measured(measured: Measur
         thread.start()
         try:
             assert session.state()["choice"]["kind"] == "measured"
-            session.lineup.switch(next(c for c in session.lineup.choices if (c.bundle, c.variant) == ("nano", "int8")))
+            session.models.switch(next(c for c in session.models.options if (c.bundle, c.variant) == ("nano", "int8")))
             for _ in range(1500):
                 if (found := session.state()["choice"])["kind"] == "given":
                     break

@@ -59,11 +59,11 @@ def test_the_state_is_unhealthy_before_the_first_frame_has_come_for_long(monkeyp
 
 def test_models_are_switched_and_reloaded_without_a_frame_lost_to_it() -> None:
     with Running(sink=("null", "web"), web=WebSettings(port=0)) as session:
-        session.controls().switch(next(c for c in session.lineup.choices if (c.bundle, c.variant) == ("nano", "fp32")))
+        session.controls().switch(next(c for c in session.models.options if (c.bundle, c.variant) == ("nano", "fp32")))
         until(lambda: session.state()["artifact"] == "fp32.tflite")
-        before = session.lineup.restorer()
+        before = session.models.restorer()
         session.reload()
-        until(lambda: session.lineup.restorer() is not before)
+        until(lambda: session.models.restorer() is not before)
         assert session.state()["not_restored"] == 0
         assert session.state()["message"].startswith("restoring with nano, fp32.tflite")
 

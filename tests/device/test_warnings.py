@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from device import warnings
-from device.system import board
+from device.system import hardware
 
 WELL: dict[str, Any] = {
     "frames": 3000,
@@ -63,9 +63,9 @@ def test_a_camera_s_reason_is_parted_into_what_is_seen_and_what_mends_it() -> No
 
 
 def test_every_word_of_the_firmware_has_its_advice_and_a_weak_supply_is_told_once() -> None:
-    everything = board.flags(0xF000F)
+    everything = hardware.flags(0xF000F)
     assert len(with_(throttled=everything)) == 4
-    assert with_(throttled=board.flags(0x10000)) == ["the power supply was too weak at least once since the board was started"]
+    assert with_(throttled=hardware.flags(0x10000)) == ["the power supply was too weak at least once since the board was started"]
 
 
 def test_a_model_that_is_slower_than_the_camera_is_told_with_its_share() -> None:

@@ -28,12 +28,15 @@ def pictures(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="session")
 def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run. Its few steps hardly move the head from zero, so it is given one that changes pictures."""
-    from train import presets  # tests without Keras skip before they ask for this
-    from train.run_folder import load_network, read_run, save_weights
+    # Tests without Keras are skipped before they ask for this fixture.
+    from train import presets
+    from train.architectures import UNet
+    from train.run_folder import read_run
+    from train.weights import load_network, save_weights
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     words = ["--epochs", 2, "--steps", 3, "--batch", 2, "--patch", 32, "--precision", "float32", "--licence", "CC0"]
-    colour = replace(presets.PRESETS["small"], architecture=presets.UNet())  # test_luma.py has the others
+    colour = replace(presets.PRESETS["small"], architecture=UNet())  # test_luma.py has the others
     with redirect_stdout(io.StringIO()), pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "small", colour)
         code = deblurkit.main([str(w) for w in ["train", "--data", pictures, "--out", folder, *words, "--cpu", "--quiet"]])

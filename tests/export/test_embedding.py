@@ -22,7 +22,7 @@ import tf2onnx  # noqa: E402
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
-from device.bundle.embedded import read_contract  # noqa: E402
+from device.bundle.embedded import read_embedded_manifest  # noqa: E402
 from device.bundle.manifest import Artifact, Manifest, file_facts  # noqa: E402
 from device.bundle.open import Bundle, open_bundle  # noqa: E402
 from device.bundle.write import write_manifest  # noqa: E402
@@ -34,7 +34,8 @@ from device.system.console import quiet_stdio  # noqa: E402
 from export import to_onnx, to_tflite  # noqa: E402
 from export.embedding import contract_of, readable, readable_onnx, with_contract  # noqa: E402
 from export.export_source import Calibration  # noqa: E402
-from train.presets import UNet  # noqa: E402
+from train.architectures import UNet  # noqa: E402
+from train.networks import build_network  # noqa: E402
 from train.quantise import calibrated_ranges  # noqa: E402
 
 FILES = [
@@ -49,7 +50,7 @@ NET = UNet((8, 16), (1, 1), (1, 0), colour="luma")
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
     keras.utils.set_random_seed(1)
-    network = NET.network(64, 64, batch=1)
+    network = build_network(NET, 64, 64, batch=1)
     head = network.get_layer("head")
     head.kernel.assign(np.random.default_rng(1).normal(0, 0.03, head.kernel.shape))
     return network
@@ -62,7 +63,7 @@ def layers(network: keras.Model) -> list[str]:
 
 @pytest.fixture(scope="module")
 def flexible(network: keras.Model) -> keras.Model:
-    flexible = NET.network(None, None)
+    flexible = build_network(NET)
     flexible.set_weights(network.get_weights())
     return flexible
 
@@ -72,7 +73,7 @@ def files(network: keras.Model, flexible: keras.Model) -> dict[tuple[str, str], 
     """All files as the converters write them."""
     pictures = [np.random.default_rng(i).random((1, 64, 64, 1), np.float32) for i in range(3)]
     minmax = Calibration("minmax", pictures)
-    unclipped = NET.network(64, 64, batch=1, clip=False)
+    unclipped = build_network(NET, 64, 64, batch=1, clip=False)
     unclipped.set_weights(network.get_weights())
     made = {(v, "tflite"): to_tflite.to_tflite(network, v, minmax) for v in ("fp32", "fp16", "dynamic", "int8")}
     made["int8", "tflite"] = to_tflite.with_pixels(made["int8", "tflite"], "int8")
@@ -144,10 +145,10 @@ def test_the_contract_reads_back_and_the_same_call_makes_the_same_bytes(
     once = with_contract(data, format_, first)
     assert with_contract(data, format_, dict(reversed(first.items()))) == once
     path.write_bytes(once)
-    assert read_contract(path) == first
+    assert read_embedded_manifest(path) == first
     other = with_contract(once, format_, first | {"name": "another, with a longer name"})
     path.write_bytes(other)
-    assert read_contract(path) == first | {"name": "another, with a longer name"}
+    assert read_embedded_manifest(path) == first | {"name": "another, with a longer name"}
     assert with_contract(other, format_, first) == once
 
 

@@ -30,8 +30,10 @@ from device.restore.self_check import TOLERANCE_DB, scenes_psnr  # noqa: E402
 from device.runtimes import open_runtime  # noqa: E402
 from export import gate, to_onnx, to_tflite  # noqa: E402
 from export.export_source import Calibration  # noqa: E402
-from train.presets import architecture_from  # noqa: E402
-from train.run_folder import load_network, read_run  # noqa: E402
+from train.architectures import architecture_from  # noqa: E402
+from train.networks import build_network  # noqa: E402
+from train.run_folder import read_run  # noqa: E402
+from train.weights import load_network  # noqa: E402
 
 Command = Callable[..., Any]
 FILES = [
@@ -204,7 +206,7 @@ def test_other_weights_make_another_file(bundle: Bundle, run: Path, tmp_path: Pa
 
 
 def test_the_weights_beside_the_files_fit_the_architecture_in_the_manifest(bundle: Bundle, run: Path) -> None:
-    network = architecture_from(bundle.manifest.architecture, "manifest.json").network(None, None)
+    network = build_network(architecture_from(bundle.manifest.architecture, "manifest.json"))
     network.load_weights(bundle.folder / bundle.manifest.weights.file)
     for ours, theirs in zip(network.get_weights(), load_network(run).get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)

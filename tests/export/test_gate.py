@@ -25,53 +25,54 @@ from export import gate, to_onnx, to_tflite  # noqa: E402
 from export.embedding import readable  # noqa: E402
 from export.gate import Judge, Limits  # noqa: E402
 from export.graph import onnx_graph, tflite_graph  # noqa: E402
-from export.trained_run import RunSubject  # noqa: E402
-from train.run_folder import load_network, read_run, save_weights  # noqa: E402
+from export.trained_run import TrainedRun  # noqa: E402
+from train.run_folder import read_run  # noqa: E402
+from train.weights import load_network, save_weights  # noqa: E402
 
 Command = Callable[..., Any]
 SIZE = (96, 96)
 
 
 @pytest.fixture(scope="module")
-def subject(run: Path) -> RunSubject:
-    return RunSubject(run, None, SIZE)
+def source(run: Path) -> TrainedRun:
+    return TrainedRun(run, None, SIZE)
 
 
 @pytest.fixture(scope="module")
-def judge(subject: RunSubject) -> Judge:
-    return Judge(subject.pictures, subject.reference(subject.pictures.blurred), "rgb", Limits())
+def judge(source: TrainedRun) -> Judge:
+    return Judge(source.pictures, source.reference(source.pictures.blurred), "rgb", Limits())
 
 
-def in_bundle(folder: Path, subject: RunSubject, data: bytes, variant: str, format_: str) -> tuple[Bundle, Artifact]:
+def in_bundle(folder: Path, source: TrainedRun, data: bytes, variant: str, format_: str) -> tuple[Bundle, Artifact]:
     """The file as convert.py would lay it down before it is judged."""
     if format_ == "tflite":
-        data = readable(data, format_, subject.layers)
+        data = readable(data, format_, source.layers)
     path = folder / f"broken_{variant}.{format_}"
     path.write_bytes(data)
     specs = (to_tflite.tflite_specs if format_ == "tflite" else to_onnx.onnx_specs)(data)
     artifact = Artifact(variant, format_, **file_facts(path), input=specs[0], output=specs[1])
-    return Bundle(folder, replace(subject.manifest, name="broken")), artifact
+    return Bundle(folder, replace(source.manifest, name="broken")), artifact
 
 
-def said(judge: Judge, folder: Path, subject: RunSubject, data: bytes, variant: str, format_: str) -> str:
-    return "; ".join(judge.judge(*in_bundle(folder, subject, data, variant, format_)).failures)
+def said(judge: Judge, folder: Path, source: TrainedRun, data: bytes, variant: str, format_: str) -> str:
+    return "; ".join(judge.judge(*in_bundle(folder, source, data, variant, format_)).failures)
 
 
 @pytest.mark.parametrize(("variant", "format_"), [("fp32", "tflite"), ("fp16", "tflite"), ("fp32", "onnx"), ("fp16", "onnx")])
-def test_a_good_file_passes(judge: Judge, subject: RunSubject, tmp_path: Path, variant: str, format_: str) -> None:
-    assert said(judge, tmp_path, subject, subject.convert(format_, variant, None), variant, format_) == ""
+def test_a_good_file_passes(judge: Judge, source: TrainedRun, tmp_path: Path, variant: str, format_: str) -> None:
+    assert said(judge, tmp_path, source, source.convert(format_, variant, None), variant, format_) == ""
 
 
-def test_swapped_colours_are_seen_and_named(judge: Judge, subject: RunSubject, run: Path, tmp_path: Path) -> None:
+def test_swapped_colours_are_seen_and_named(judge: Judge, source: TrainedRun, run: Path, tmp_path: Path) -> None:
     network = load_network(run, *SIZE, batch=1)
     picture = keras.Input(batch_shape=network.input_shape)
     swapped = keras.Model(picture, network(picture)[..., ::-1])
-    failed = said(judge, tmp_path, subject, to_tflite.to_tflite(swapped, "fp32"), "fp32", "tflite")
+    failed = said(judge, tmp_path, source, to_tflite.to_tflite(swapped, "fp32"), "fp32", "tflite")
     assert "90 dB are needed" in failed
     assert "has red and blue swapped" in failed
 
 
-def test_weights_left_out_are_seen(judge: Judge, subject: RunSubject, tmp_path: Path) -> None:
+def test_weights_left_out_are_seen(judge: Judge, source: TrainedRun, tmp_path: Path) -> None:
     """A converter given a lambda has written the file without them, and said nothing."""
 
     class Bare(tf.Module):
@@ -81,11 +82,11 @@ def test_weights_left_out_are_seen(judge: Judge, subject: RunSubject, tmp_path: 
 
     module = Bare()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([module.serve.get_concrete_function()], module)
-    failed = said(judge, tmp_path, subject, converter.convert(), "fp32", "tflite")
+    failed = said(judge, tmp_path, source, converter.convert(), "fp32", "tflite")
     assert "231036 parameters are 924144: weights are missing" in failed
 
 
-def test_a_graph_in_pieces_is_seen_with_what_splits_it(judge: Judge, subject: RunSubject, run: Path, tmp_path: Path) -> None:
+def test_a_graph_in_partitions_is_seen_with_what_splits_it(judge: Judge, source: TrainedRun, run: Path, tmp_path: Path) -> None:
     """The same function, through an operator that the delegate does not take."""
     network = load_network(run, *SIZE, batch=1)
     picture = keras.Input(batch_shape=network.input_shape)
@@ -94,16 +95,16 @@ def test_a_graph_in_pieces_is_seen_with_what_splits_it(judge: Judge, subject: Ru
     path = tmp_path / "m.tflite"
     path.write_bytes(to_tflite.to_tflite(keras.Model(picture, network(middle)), "fp32"))
     seen = tflite_graph(path)
-    assert seen.pieces > 1
+    assert seen.partitions > 1
     assert "REVERSE_V2" in seen.outside
-    failed = said(judge, tmp_path, subject, path.read_bytes(), "fp32", "tflite")
-    assert f"falls into {seen.pieces} pieces" in failed
-    lenient = Judge(subject.pictures, subject.reference(subject.pictures.blurred), "rgb", Limits(max_pieces=seen.pieces))
-    assert "pieces" not in said(lenient, tmp_path, subject, path.read_bytes(), "fp32", "tflite")
+    failed = said(judge, tmp_path, source, path.read_bytes(), "fp32", "tflite")
+    assert f"falls into {seen.partitions} partitions" in failed
+    lenient = Judge(source.pictures, source.reference(source.pictures.blurred), "rgb", Limits(max_partitions=seen.partitions))
+    assert "partitions" not in said(lenient, tmp_path, source, path.read_bytes(), "fp32", "tflite")
 
 
-def test_transposes_and_values_that_are_no_weights_are_seen_in_onnx(judge: Judge, subject: RunSubject, tmp_path: Path) -> None:
-    model = onnx.load_from_string(subject.convert("onnx", "fp32", None))
+def test_transposes_and_values_that_are_no_weights_are_seen_in_onnx(judge: Judge, source: TrainedRun, tmp_path: Path) -> None:
+    model = onnx.load_from_string(source.convert("onnx", "fp32", None))
     node = model.graph.node[0]
     first = node.input[0]
     for i in range(4):
@@ -118,20 +119,20 @@ def test_transposes_and_values_that_are_no_weights_are_seen_in_onnx(judge: Judge
     assert (onnx_graph(path, False).transposes, onnx_graph(path, False).variables) == (6, 1)
 
 
-def test_int8_that_collapses_fails_by_parity_and_by_quality(judge: Judge, subject: RunSubject, tmp_path: Path) -> None:
-    calibration = next(c for c in subject.calibrations("tflite") if c.method == "minmax")
+def test_int8_that_collapses_fails_by_parity_and_by_quality(judge: Judge, source: TrainedRun, tmp_path: Path) -> None:
+    calibration = next(c for c in source.calibrations("tflite") if c.method == "minmax")
     ranges = {layer: (low * 60, high * 60) for layer, (low, high) in (calibration.ranges or {}).items()}
-    data = to_tflite.with_pixels(subject.convert("tflite", "int8", replace(calibration, ranges=ranges)), "int8")
-    failed = said(judge, tmp_path, subject, data, "int8", "tflite")
+    data = to_tflite.with_pixels(source.convert("tflite", "int8", replace(calibration, ranges=ranges)), "int8")
+    failed = said(judge, tmp_path, source, data, "int8", "tflite")
     assert "32 dB are needed" in failed
     assert "dB less than the network" in failed
 
 
-def test_int8_of_a_run_that_learned_its_ranges_is_held_to_a_higher_bar(judge: Judge, subject: RunSubject, tmp_path: Path) -> None:
-    calibration = next(c for c in subject.calibrations("tflite") if c.method == "minmax")
+def test_int8_of_a_run_that_learned_its_ranges_is_held_to_a_higher_bar(judge: Judge, source: TrainedRun, tmp_path: Path) -> None:
+    calibration = next(c for c in source.calibrations("tflite") if c.method == "minmax")
     ranges = {layer: (low * 5, high * 5) for layer, (low, high) in (calibration.ranges or {}).items()}
-    data = to_tflite.with_pixels(subject.convert("tflite", "int8", replace(calibration, ranges=ranges)), "int8")
-    bundle, artifact = in_bundle(tmp_path, subject, data, "int8", "tflite")
+    data = to_tflite.with_pixels(source.convert("tflite", "int8", replace(calibration, ranges=ranges)), "int8")
+    bundle, artifact = in_bundle(tmp_path, source, data, "int8", "tflite")
     parity = judge.judge(bundle, artifact).artifact.parity
     assert parity is not None
     assert 32 < parity.psnr_db < 40
@@ -139,37 +140,37 @@ def test_int8_of_a_run_that_learned_its_ranges_is_held_to_a_higher_bar(judge: Ju
     assert any("40 dB are needed" in failure for failure in judge.judge(bundle, learned).failures)
 
 
-def test_pixels_at_another_scale_than_a_cameras_are_seen(judge: Judge, subject: RunSubject, run: Path, tmp_path: Path) -> None:
+def test_pixels_at_another_scale_than_a_cameras_are_seen(judge: Judge, source: TrainedRun, run: Path, tmp_path: Path) -> None:
     network = load_network(run, *SIZE, batch=1)
     picture = keras.Input(batch_shape=network.input_shape)
-    calibration = subject.calibrations("tflite")[0]
+    calibration = source.calibrations("tflite")[0]
     of_255 = replace(calibration, tensors=[255 * t for t in calibration.tensors], ranges=None)
     other = keras.Model(picture, 255.0 * network(picture / 255.0))
     data = to_tflite.with_pixels(to_tflite.to_tflite(other, "int8", of_255), "int8")
-    assert "1/255 is needed so that pixels go in as they are" in said(judge, tmp_path, subject, data, "int8", "tflite")
+    assert "1/255 is needed so that pixels go in as they are" in said(judge, tmp_path, source, data, "int8", "tflite")
 
 
-def test_a_file_that_makes_nan_fails(judge: Judge, subject: RunSubject, run: Path, tmp_path: Path) -> None:
+def test_a_file_that_makes_nan_fails(judge: Judge, source: TrainedRun, run: Path, tmp_path: Path) -> None:
     network = load_network(run, *SIZE, batch=1)
     network.get_layer("down1").bias.assign(np.full(32, np.nan))
-    assert "makes NaN" in said(judge, tmp_path, subject, to_tflite.to_tflite(network, "fp32"), "fp32", "tflite")
+    assert "makes NaN" in said(judge, tmp_path, source, to_tflite.to_tflite(network, "fp32"), "fp32", "tflite")
 
 
-def test_a_file_that_changes_the_size_fails(judge: Judge, subject: RunSubject, tmp_path: Path) -> None:
+def test_a_file_that_changes_the_size_fails(judge: Judge, source: TrainedRun, tmp_path: Path) -> None:
     picture = keras.Input(batch_shape=(1, *SIZE, 3))
     weights = keras.layers.Conv2D(160_000, 1, name="weights")  # so that nothing but the size is wrong
     half = keras.layers.AveragePooling2D(2)(picture)
     half = half + 0 * keras.ops.sum(weights(keras.ops.mean(half, (1, 2), keepdims=True)))
-    failed = said(judge, tmp_path, subject, to_tflite.to_tflite(keras.Model(picture, half), "fp32"), "fp32", "tflite")
+    failed = said(judge, tmp_path, source, to_tflite.to_tflite(keras.Model(picture, half), "fp32"), "fp32", "tflite")
     assert "makes (48, 48, 3) where the network makes (96, 96, 3)" in failed
 
 
 @pytest.mark.parametrize("variant", ["fp16", "dynamic", "int8"])
 def test_a_file_that_is_not_the_variant_it_is_called_is_seen(
-    judge: Judge, subject: RunSubject, tmp_path: Path, variant: str
+    judge: Judge, source: TrainedRun, tmp_path: Path, variant: str
 ) -> None:
-    whole = subject.convert("tflite", "fp32", None)
-    assert f"its weights are no {variant}" in said(judge, tmp_path, subject, whole, variant, "tflite")
+    whole = source.convert("tflite", "fp32", None)
+    assert f"its weights are no {variant}" in said(judge, tmp_path, source, whole, variant, "tflite")
 
 
 def test_every_variant_has_its_bars() -> None:
@@ -241,7 +242,7 @@ def test_the_sabotaged_layer_in_float_passes_and_its_cost_is_said(command: Comma
         (["--pixels", "int9"], "unknown pixels 'int9'"),
         (["--max-loss", "-1"], "--max-loss -1.0: expected decibels, 0 or more"),
         (["--max-pieces", "0"], "--max-pieces 0: expected 1 or more"),
-        (["--size", "640"], "--size 640: expected width and height in pixels, such as 640x480"),
+        (["--size", "640"], "--size 640: expected WIDTHxHEIGHT in pixels, for example 640x480"),
         (["--size", "100x64"], "--size 100x64: both sides must be multiples of 8"),
         (["--from", "m.onnx"], "exactly one of them"),
         (["--colour", "luma"], "--colour goes with --from: a run says that itself"),

@@ -21,9 +21,10 @@ from device.images.quality import mean_psnr  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from device.runtimes.onnxruntime import session_options  # noqa: E402
 from export.export_source import Calibration  # noqa: E402
-from export.layer_sensitivity import LayerLoss, describe, in_float, layer_losses, layer_of, plot  # noqa: E402
+from export.layer_sensitivity import LayerSensitivity, describe, in_float, layer_of, layer_sensitivities, plot  # noqa: E402
 from export.to_onnx import to_onnx, to_onnx_fp32, to_onnx_int8  # noqa: E402
-from train.presets import UNet  # noqa: E402
+from train.architectures import UNet  # noqa: E402
+from train.networks import build_network  # noqa: E402
 from train.quantise import calibrated_ranges  # noqa: E402
 
 SIDE = 64
@@ -42,7 +43,7 @@ class Files:
 def network(architecture: UNet) -> "keras.Model":
     """With biases and a head that changes pictures, as a trained one has."""
     keras.utils.set_random_seed(3)
-    made = architecture.network(None, None)
+    made = build_network(architecture)
     random = np.random.default_rng(3)
     for layer in made.layers:
         if layer.weights:
@@ -68,8 +69,8 @@ def quality_db(model: bytes, of: Files) -> float:
     return mean_psnr(np.clip(restored(model), 0, 1), of.target, 1.0)
 
 
-def losses_of(of: Files) -> list[LayerLoss]:
-    return layer_losses(of.int8, of.fp32, BLURRED, of.target)
+def losses_of(of: Files) -> list[LayerSensitivity]:
+    return layer_sensitivities(of.int8, of.fp32, BLURRED, of.target)
 
 
 def operators(model: bytes) -> list[str]:
@@ -108,11 +109,11 @@ def test_a_file_with_given_ranges_fits_the_same_network_converted_again() -> Non
     """Names that tf2onnx counts differ then, and the output of the graph is what is rounded last."""
     made = network(SMALL)
     ranges = calibrated_ranges(made, list(BLURRED[:, None]))
-    unclipped = SMALL.network(None, None, clip=False)
+    unclipped = build_network(SMALL, clip=False)
     unclipped.set_weights(made.get_weights())
     int8 = to_onnx_int8(unclipped, Calibration("minmax", list(BLURRED[:, None]), ranges))
     fp32 = to_onnx_fp32(unclipped).SerializeToString()
-    losses = {loss.layer: loss for loss in layer_losses(int8, fp32, BLURRED, SHARP)}
+    losses = {loss.layer: loss for loss in layer_sensitivities(int8, fp32, BLURRED, SHARP)}
     assert losses.keys() == ranges.keys() | {"blurred", "picture_residual"}
     for layer, (low, high) in {**ranges, "picture_residual": (0, 1)}.items():
         step = (high - low) / 255
@@ -137,7 +138,7 @@ def test_a_graph_that_begins_and_ends_with_a_convolution_is_taken_apart_too() ->
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
     pictures = BLURRED.transpose(0, 3, 1, 2)
     int8, fp32 = to_onnx(model, "int8", Calibration("minmax", list(pictures[:, None]))), model.SerializeToString()
-    losses = layer_losses(int8, fp32, pictures, SHARP.transpose(0, 3, 1, 2))
+    losses = layer_sensitivities(int8, fp32, pictures, SHARP.transpose(0, 3, 1, 2))
     assert {(loss.layer, loss.operator) for loss in losses} == {("blurred", "Input"), ("conv_1", "Conv"), ("conv_2", "Conv")}
     in_fp32 = in_float(int8, fp32, [loss.layer for loss in losses])
     np.testing.assert_allclose(restored(in_fp32, pictures), restored(fp32, pictures), atol=1e-5)
@@ -236,8 +237,8 @@ def test_a_tensors_name_says_its_layer(tensor: str, layer: str) -> None:
 
 
 LOSSES = [
-    LayerLoss("up1_block0_a", "Conv", -84.1, 34.0, 3.204, 2.5, 27.6),
-    LayerLoss("up1_skip", "Add", 0.0, 1.0, -0.001, -0.2, 63.2),
+    LayerSensitivity("up1_block0_a", "Conv", -84.1, 34.0, 3.204, 2.5, 27.6),
+    LayerSensitivity("up1_skip", "Add", 0.0, 1.0, -0.001, -0.2, 63.2),
 ]
 
 

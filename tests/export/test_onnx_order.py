@@ -16,7 +16,8 @@ from keras import layers  # noqa: E402
 
 from export.onnx_order import settled  # noqa: E402
 from export.to_onnx import to_onnx, to_onnx_fp32  # noqa: E402
-from train.presets import UNet  # noqa: E402
+from train.architectures import UNet  # noqa: E402
+from train.networks import build_network  # noqa: E402
 
 
 def moved(network: keras.Model) -> list[str]:
@@ -26,14 +27,14 @@ def moved(network: keras.Model) -> list[str]:
 
 @pytest.mark.parametrize("colour", ["rgb", "luma"])
 def test_a_network_converts_to_the_same_bytes_each_time_with_one_transpose_at_each_end(colour: str) -> None:
-    network = UNet((8, 16), (1, 1), (1,), colour=colour).network(None, None)
+    network = build_network(UNet((8, 16), (1, 1), (1,), colour=colour))
     assert len({to_onnx_fp32(network).SerializeToString() for _ in range(4)}) == 1
     assert moved(network) == ["Transpose", "Transpose"]
 
 
 def test_an_end_that_lost_its_squeeze_becomes_the_same_graph() -> None:
     """tf2onnx 1.17 makes it so once in some fifty conversions of a network of one channel; here it is made so on purpose."""
-    network = UNet((8, 16), (1, 1), (1,), colour="luma").network(None, None)
+    network = build_network(UNet((8, 16), (1, 1), (1,), colour="luma"))
     signature = [tf.TensorSpec((1, None, None, 1), tf.float32, name="blurred")]
     for _ in range(50):
         whole, _ = tf2onnx.convert.from_keras(network, input_signature=signature, opset=18)

@@ -14,7 +14,8 @@ for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
     pytest.importorskip(needed)
 pytestmark = pytest.mark.keras
 
-from train.run_folder import load_network, read_run, save_weights, write_run  # noqa: E402
+from train.run_folder import read_run, write_run  # noqa: E402
+from train.weights import load_network, save_weights  # noqa: E402
 
 Command = Callable[..., Any]
 

@@ -18,8 +18,8 @@ import pytest
 
 from device.images.frame import NO_VIDEO, Frame
 from device.settings import CameraSettings
-from device.sources import watched
-from device.sources.watched import Watched
+from device.sources import supervised_camera
+from device.sources.supervised_camera import SupervisedCamera
 
 ROOT = Path(__file__).resolve().parents[2]
 RIGS = ROOT / "tests" / "support"
@@ -31,7 +31,7 @@ Record = Callable[[str, object], None]
 class Viewer:
     """Reads a source all the time, as the loop does, and notes when pictures end and come back."""
 
-    def __init__(self, source: Watched) -> None:
+    def __init__(self, source: SupervisedCamera) -> None:
         self.source = source
         self.frames: list[tuple[float, Frame]] = []
         self._thread = threading.Thread(target=self._read, name="viewer", daemon=True)
@@ -59,7 +59,7 @@ class Viewer:
 
 
 def survive(
-    source: Watched, break_it: Callable[[], object], mend_it: Callable[[], object], record: Record, away_s: float = 1.0
+    source: SupervisedCamera, break_it: Callable[[], object], mend_it: Callable[[], object], record: Record, away_s: float = 1.0
 ) -> str:
     """Break and mend; returns the reason that the card gave. Asserts how soon each was noticed."""
     viewer = Viewer(source)
@@ -106,7 +106,7 @@ def survive(
     ],
 )
 def test_a_camera_that_fails_is_replaced_by_a_card_and_comes_back(
-    fault: str, reason: str, watch: Callable[..., Watched], tmp_path: Path, record_property: Record
+    fault: str, reason: str, watch: Callable[..., SupervisedCamera], tmp_path: Path, record_property: Record
 ) -> None:
     plug = tmp_path / "plug"
     plug.touch()
@@ -117,7 +117,7 @@ def test_a_camera_that_fails_is_replaced_by_a_card_and_comes_back(
 
 
 def test_a_camera_that_is_away_for_long_is_back_as_soon(
-    watch: Callable[..., Watched], tmp_path: Path, record_property: Record
+    watch: Callable[..., SupervisedCamera], tmp_path: Path, record_property: Record
 ) -> None:
     plug = tmp_path / "plug"
     plug.touch()
@@ -125,11 +125,11 @@ def test_a_camera_that_is_away_for_long_is_back_as_soon(
 
 
 @pytest.mark.parametrize("fault", ["black", "repeat"])
-def test_a_night_and_a_still_picture_are_shown(fault: str, watch: Callable[..., Watched], tmp_path: Path) -> None:
+def test_a_night_and_a_still_picture_are_shown(fault: str, watch: Callable[..., SupervisedCamera], tmp_path: Path) -> None:
     plug = tmp_path / "plug"
     plug.write_text(fault)
     source = watch("Faulty", f"fake:{plug}")
-    until = time.monotonic() + watched.SILENCE_S + 1
+    until = time.monotonic() + supervised_camera.SILENCE_S + 1
     while time.monotonic() < until:
         frame = source.read()
         assert frame is not None
@@ -138,7 +138,7 @@ def test_a_night_and_a_still_picture_are_shown(fault: str, watch: Callable[..., 
     assert source.status.bad_frames == 0
 
 
-def test_a_single_bad_frame_is_left_out_and_counted(watch: Callable[..., Watched], tmp_path: Path) -> None:
+def test_a_single_bad_frame_is_left_out_and_counted(watch: Callable[..., SupervisedCamera], tmp_path: Path) -> None:
     plug = tmp_path / "plug"
     plug.touch()
     source = watch("Faulty", f"fake:{plug}")
@@ -158,7 +158,7 @@ def test_a_single_bad_frame_is_left_out_and_counted(watch: Callable[..., Watched
 
 
 def test_a_frozen_picture_is_said_and_still_shown(
-    watch: Callable[..., Watched], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    watch: Callable[..., SupervisedCamera], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     plug = tmp_path / "plug"
     plug.write_text("repeat")
@@ -195,7 +195,7 @@ def test_a_hundred_cycles_of_unplugging_leave_nothing_behind(tmp_path: Path, rec
 
 
 def test_a_process_that_cannot_be_begun_is_a_card_and_not_an_end(
-    watch: Callable[..., Watched], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    watch: Callable[..., SupervisedCamera], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plug = tmp_path / "plug"
     plug.touch()
@@ -218,8 +218,8 @@ def test_a_process_that_cannot_be_begun_is_a_card_and_not_an_end(
 # Network cameras: real servers, frozen, killed and changed
 
 
-def open_camera(address: str) -> Watched:
-    return Watched(address, CameraSettings())
+def open_camera(address: str) -> SupervisedCamera:
+    return SupervisedCamera(address, CameraSettings())
 
 
 @pytest.mark.parametrize("kind", ["mjpeg", "rtsp"])
@@ -263,7 +263,7 @@ def test_a_network_camera_that_sends_nothing_whole_is_replaced_by_a_card(kind: s
     spoiled_s = time.monotonic()
     spoil()
     viewer.wait(True, spoiled_s, NOTICED_S + SLACK_S)
-    until = time.monotonic() + watched.OPENING_S + 5
+    until = time.monotonic() + supervised_camera.OPENING_S + 5
     while "only frames that cannot be shown" not in source.status.reason and time.monotonic() < until:
         time.sleep(0.1)
     assert "only frames that cannot be shown" in source.status.reason

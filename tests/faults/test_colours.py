@@ -4,7 +4,6 @@ Cameras have the same chart in their own tests: tests/device/sources/test_networ
 """
 
 import json
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,8 @@ from device import runtimes
 from device.images.frame import Frame, Pixels
 from device.images.picture import read_picture, write_picture
 from device.images.yuv import from_rgb
-from device.loop.models import Lineup, Model
-from device.runtimes.openvino import overflows
+from device.loop.models import Models, ModelSpec
 from device.sources.demo import Demo
-from device.system import board
 from device.telemetry import Telemetry
 
 Command = Callable[..., Any]
@@ -87,11 +84,10 @@ def test_every_kind_of_output_keeps_them(command: Command, tmp_path: Path, suffi
 @pytest.mark.parametrize("runtime", list(runtimes.RUNTIMES))
 def test_every_runtime_keeps_the_colours_of_pictures_and_of_a_cameras_planes(runtime: str, full: bool, matrix: str) -> None:
     if not runtimes.installed(runtime):
-        pytest.skip(f"the runtime {runtime} is not installed; {runtimes.RUNTIMES[runtime][2]}")
-    refused = runtime == "openvino" and overflows(platform.machine(), board.features())  # files of 8 bits: test_runtimes.py
-    with Lineup([Model("nano", "fp32" if refused else None, runtime)], 1, Telemetry()) as lineup:
-        assert_same(lineup.restore(Frame(0, 0.0, chart())).pixels)
-        assert_same(lineup.restore(Frame(0, 0.0, from_rgb(chart(), matrix, full))).pixels)
+        pytest.skip(f"the runtime {runtime} is not installed; {runtimes.RUNTIMES[runtime].install}")
+    with Models([ModelSpec("nano", None, runtime)], 1, Telemetry()) as models:
+        assert_same(models.restore(Frame(0, 0.0, chart())).pixels)
+        assert_same(models.restore(Frame(0, 0.0, from_rgb(chart(), matrix, full))).pixels)
 
 
 def test_the_demo_shows_the_colours_of_its_scene() -> None:

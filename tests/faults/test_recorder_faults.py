@@ -21,7 +21,7 @@ from device.errors import RunError
 from device.images.frame import Frame, Restored
 from device.images.scenes import dead_leaves
 from device.images.yuv import from_rgb
-from device.loop.sink_worker import Outlet
+from device.loop.sink_worker import SinkWorker
 from device.settings import RecordSettings
 from device.telemetry import Telemetry
 
@@ -363,22 +363,22 @@ def test_an_outlet_with_a_full_disk_tries_again_until_there_is_room(disk: Callab
     def opened() -> Recorder:
         return Recorder(place / "rec", SMALL, float(FPS))
 
-    outlet = Outlet(opened(), Telemetry(), stop, live=True, first=False, reopen=opened)
-    outlet.thread.start()
+    worker = SinkWorker(opened(), Telemetry(), stop, live=True, first=False, reopen=opened)
+    worker.thread.start()
     try:
         for i in range(300):
-            outlet.slot.put(restored(i))
+            worker.slot.put(restored(i))
             time.sleep(1 / FPS)
             if i == 20:
-                assert "MiB are free" in outlet.facts()["error"]
+                assert "MiB are free" in worker.facts()["error"]
                 (place / "others").unlink()
-            if i > 20 and outlet.frames > 20:
+            if i > 20 and worker.frames > 20:
                 break
     finally:
-        outlet.slot.close()
-        outlet.thread.join(10)
-        outlet.close()
-    assert outlet.facts()["failures"] >= 1
-    assert outlet.facts()["error"] == ""
-    assert json.dumps(outlet.facts())
-    assert sum(frames_in(path) for path in own(place / "rec")) == outlet.frames
+        worker.slot.close()
+        worker.thread.join(10)
+        worker.close()
+    assert worker.facts()["failures"] >= 1
+    assert worker.facts()["error"] == ""
+    assert json.dumps(worker.facts())
+    assert sum(frames_in(path) for path in own(place / "rec")) == worker.frames

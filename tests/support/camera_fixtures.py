@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 
 from device.settings import CameraSettings
-from device.sources.watched import Watched
+from device.sources.supervised_camera import SupervisedCamera
 
 RIGS = Path(__file__).resolve().parent
 SYSTEM_PYTHON = "/usr/bin/python3"  # GStreamer's bindings are a package of the system
 
 
 @pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Watched]]:
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., SupervisedCamera]]:
     """`watch("Rgb", spec, size=…)`: a fake camera of fake_cameras.py, watched; closed after the test."""
     monkeypatch.setenv("PYTHONPATH", str(RIGS), prepend=os.pathsep)
-    opened: list[Watched] = []
+    opened: list[SupervisedCamera] = []
 
-    def watch(fake: str, spec: str = "fake:", *, wait: bool = False, **settings: object) -> Watched:
+    def watch(fake: str, spec: str = "fake:", *, wait: bool = False, **settings: object) -> SupervisedCamera:
         camera = CameraSettings(**{"size": "64x48", **settings})  # type: ignore[arg-type]
-        opened.append(Watched(spec, camera, wait, f"fake_cameras:{fake}"))
+        opened.append(SupervisedCamera(spec, camera, wait, f"fake_cameras:{fake}"))
         return opened[-1]
 
     yield watch

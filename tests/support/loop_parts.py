@@ -12,10 +12,10 @@ from device.bundle.open import Bundle
 from device.errors import CameraLost, RunError
 from device.images.frame import NOT_RESTORED, Frame, Restored
 from device.loop.pipeline import run_pipeline
-from device.loop.sink_worker import Outlet
+from device.loop.sink_worker import SinkWorker
 from device.restore.restorer import Restorer
-from device.sinks import Sink
-from device.sources import Source, Status
+from device.sinks.sink import Sink
+from device.sources.source import Source, SourceStatus
 from device.telemetry import Telemetry
 
 FOREVER_S = 30.0
@@ -24,7 +24,7 @@ FOREVER_S = 30.0
 class Counter:
     """A source of small frames, as fast as they are read; frame i is grey. Fails at frame `fails_at`, if told so."""
 
-    description, fps, origin, status = "counter", 0.0, None, Status()
+    description, fps, origin, status = "counter", 0.0, None, SourceStatus()
 
     def __init__(self, total: int, live: bool, fails_at: int = -1, hangs_at: int = -1, pause_s: float = 0.0) -> None:
         self.total, self.live, self.reads, self._pause_s = total, live, 0, pause_s
@@ -127,9 +127,11 @@ def ours() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name in ("capture", "restore", "output")]
 
 
-def outlets(source: Source, sinks: list[Sink], telemetry: Telemetry, stop: threading.Event, **wanted: Any) -> list[Outlet]:
-    """Outlets of a run, as a session makes them; none is opened again."""
-    return [Outlet(sink, telemetry, stop, live=source.live, first=i == 0, **wanted) for i, sink in enumerate(sinks)]
+def sink_workers(
+    source: Source, sinks: list[Sink], telemetry: Telemetry, stop: threading.Event, **wanted: Any
+) -> list[SinkWorker]:
+    """The sink workers of a run, as a session creates them; none reopens its sink."""
+    return [SinkWorker(sink, telemetry, stop, live=source.live, first=i == 0, **wanted) for i, sink in enumerate(sinks)]
 
 
 def run(
@@ -143,7 +145,7 @@ def run(
     progress: Callable[[int], None] = lambda frames: None,
     **wanted: Any,
 ) -> None:
-    made = outlets(source, sinks, telemetry, stop, most_frames=most_frames if source.live else 0, progress=progress)
+    made = sink_workers(source, sinks, telemetry, stop, most_frames=most_frames if source.live else 0, progress=progress)
     run_pipeline(source, models, made, telemetry, stop, most_frames=most_frames, pace_fps=pace_fps, **wanted)
 
 

@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 from device.settings import CameraSettings
-from device.sources import watched
-from device.sources.watched import Watched
+from device.sources import supervised_camera
+from device.sources.supervised_camera import SupervisedCamera
 
 CRASH_EACH = 10
 
@@ -36,10 +36,10 @@ def _parent_of(process: Path) -> int:
 
 def main(plug: Path, cycles: int) -> dict[str, object]:
     """Every tenth time the camera's process crashes instead."""
-    watched.FIRST_RETRY_S = watched.LONGEST_RETRY_S = 0.1
+    supervised_camera.FIRST_RETRY_S = supervised_camera.LONGEST_RETRY_S = 0.1
     before = measured()
     plug.touch()
-    source = Watched(f"fake:{plug}", CameraSettings(size="640x480"), opener="fake_cameras:Faulty")
+    source = SupervisedCamera(f"fake:{plug}", CameraSettings(size="640x480"), opener="fake_cameras:Faulty")
     early: dict[str, int] = {}
     for number in range(cycles):
         if number % CRASH_EACH == CRASH_EACH - 1:

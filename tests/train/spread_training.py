@@ -23,8 +23,9 @@ import numpy as np  # noqa: E402
 
 from device.images.degrade import BLURS  # noqa: E402
 from train import accelerator, fit, run_folder  # noqa: E402
+from train.architectures import UNet, architecture_config  # noqa: E402
 from train.distil import teacher_sha256  # noqa: E402
-from train.presets import Recipe, UNet, architecture_config  # noqa: E402
+from train.presets import Recipe  # noqa: E402
 
 
 class Noise:

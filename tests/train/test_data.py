@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from device.errors import DataError
-from device.images.degrade import KINDS, Camera, to_float, to_luma
+from device.images.degrade import KINDS, CameraBlur, to_float, to_luma
 from device.images.picture import write_picture
 from device.images.scenes import dead_leaves
 from train.data import (
@@ -28,14 +28,14 @@ from train.data import (
 from train.split import split
 
 
-def only(kind: str, **settings: Any) -> Camera:
+def only(kind: str, **settings: Any) -> CameraBlur:
     """A camera that blurs in one way and adds nothing else."""
     odds = tuple(float(k == kind) for k in KINDS)
-    return Camera(odds=odds, noise=(0.0, 0.0), sharpening=(0.0, 0.0), jpeg_share=0.0, **settings)
+    return CameraBlur(odds=odds, noise=(0.0, 0.0), sharpening=(0.0, 0.0), jpeg_share=0.0, **settings)
 
 
 CLEAR = only("sharp")
-CAMERA = Camera()
+CAMERA = CameraBlur()
 
 
 def leaves(count: int, height: int = 72, width: int = 90) -> list[Picture]:
@@ -48,7 +48,7 @@ def fill(folder: Path, count: int, height: int = 72, width: int = 90, first_seed
     return folder
 
 
-def patches(pictures: list[Picture], blur: Camera = CAMERA, seed: int = 0, luma: bool = False) -> Patches:
+def patches(pictures: list[Picture], blur: CameraBlur = CAMERA, seed: int = 0, luma: bool = False) -> Patches:
     return Patches(pictures, blur, patch=32, batch=6, steps_per_epoch=5, seed=seed, luma=luma)
 
 

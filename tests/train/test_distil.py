@@ -18,10 +18,12 @@ pytestmark = pytest.mark.keras
 from device.errors import BundleError, UsageError  # noqa: E402
 from device.images.degrade import BLURS, to_luma  # noqa: E402
 from train.accelerator import Devices  # noqa: E402
+from train.architectures import NAFNet, UNet, architecture_config  # noqa: E402
 from train.distil import Teacher, require_fitting, teacher_sha256  # noqa: E402
-from train.nafnet import NAFNet  # noqa: E402
-from train.presets import Recipe, UNet, architecture_config  # noqa: E402
-from train.run_folder import SCHEMA, DataRecord, RunRecord, load_network, read_run, save_weights, write_run  # noqa: E402
+from train.networks import build_network  # noqa: E402
+from train.presets import Recipe  # noqa: E402
+from train.run_folder import SCHEMA, DataRecord, RunRecord, read_run, write_run  # noqa: E402
+from train.weights import load_network, save_weights  # noqa: E402
 
 Command = Callable[..., Any]
 RGB, LUMA = UNet((8, 16), (0, 1), (0,), stem=2), UNet((8, 16), (0, 1), (0,), stem=2, colour="luma")
@@ -52,7 +54,7 @@ def finished(folder: Path, architecture: UNet | NAFNet, seed: int = 0) -> Path:
         SCHEMA, "small", architecture_config(architecture), Recipe(), BLURS["camera"],
         DataRecord("package", (), (), (), 0.2), 0, 1, 1.0, "", {}, "cpu:0", finished=True,
     )  # fmt: skip
-    network = architecture.network(None, None)
+    network = build_network(architecture)
     rng = np.random.default_rng(seed)
     network.set_weights([rng.normal(0, 0.1, w.shape).astype(np.float32) for w in network.get_weights()])
     save_weights(folder, record, network)

@@ -1,6 +1,7 @@
 """deblurkit train, for real: tiny runs on generated pictures."""
 
 import csv
+import io
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,14 @@ pytestmark = pytest.mark.keras
 
 from tiny_presets import tiny_presets  # noqa: E402
 
+import deblurkit  # noqa: E402
 from device.errors import BundleError  # noqa: E402
 from device.images.degrade import BLURS  # noqa: E402
 from device.images.picture import read_picture, write_picture  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from train.presets import PRESETS  # noqa: E402
-from train.run_folder import load_network, read_run, write_run  # noqa: E402
+from train.run_folder import read_run, write_run  # noqa: E402
+from train.weights import load_network  # noqa: E402
 
 Command = Callable[..., Any]
 PROGRAM = str(Path(__file__).parents[1] / "support" / "tiny_presets.py")
@@ -71,7 +75,11 @@ def without_seconds(run: Path) -> list[str]:
 def finished(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A run that nothing interrupted, and what it printed. Not to be written to."""
     run = tmp_path_factory.mktemp("finished") / "run"
-    return run, trained(process(*settings(photographs), "--out", run))
+    with redirect_stdout(io.StringIO()) as printed, pytest.MonkeyPatch.context() as patch:
+        for name, preset in tiny_presets().items():
+            patch.setitem(PRESETS, name, preset)
+        assert deblurkit.main([str(word) for word in [*settings(photographs), "--out", run]]) == 0
+    return run, json.loads(printed.getvalue().splitlines()[-1])
 
 
 @pytest.fixture
@@ -110,8 +118,8 @@ def test_history_has_one_row_an_epoch(finished: tuple[Path, dict[str, Any]]) -> 
 def test_run_json_holds_what_is_needed_to_repeat_the_run(finished: tuple[Path, dict[str, Any]], photographs: Path) -> None:
     record = read_run(finished[0])
     assert record.finished
-    assert (record.preset, record.seed, record.parameters, record.macs_per_pixel) == ("small", 0, 2980, 0)
-    assert record.network == tiny_presets()["small"].architecture
+    assert (record.preset, record.seed, record.parameters, record.macs_per_pixel) == ("small", 0, 1904, 170)
+    assert record.parse_architecture() == tiny_presets()["small"].architecture
     assert record.blur == BLURS[PRESETS["small"].blur]
     recipe = replace(PRESETS["small"].recipe, epochs=EPOCHS, steps_per_epoch=STEPS, batch=4, patch=32, precision="any")
     assert replace(record.recipe, precision="any") == recipe
@@ -342,7 +350,7 @@ from tiny_presets import tiny_presets
 from train.presets import PRESETS
 PRESETS.update(tiny_presets())
 code = deblurkit.main(["train", "--out", folder + "/run", *words])
-from train.run_folder import load_network
+from train.weights import load_network
 if code == 0:
     np.save(folder + "/restored.npy", load_network(Path(folder, "run")).predict_on_batch(np.load(folder + "/blurred.npy")))
 sys.exit(code)

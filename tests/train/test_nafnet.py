@@ -18,16 +18,19 @@ pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
 from device.images.degrade import BLURS  # noqa: E402
-from train.nafnet import NAFNet  # noqa: E402
-from train.presets import PRESETS, Recipe, architecture_config, architecture_from, macs_per_pixel  # noqa: E402
+from train.architectures import NAFNet, architecture_config, architecture_from  # noqa: E402
+from train.networks import build_network  # noqa: E402
+from train.networks.describe import macs_per_pixel  # noqa: E402
+from train.presets import PRESETS, Recipe  # noqa: E402
 from train.run_folder import SCHEMA, DataRecord, RunRecord, write_run  # noqa: E402
 
 TEACHER = PRESETS["teacher"].architecture
 TINY = NAFNet(4, (1, 1), 1, (1, 1))
 ON_JAX = """
 import sys, numpy as np
-from train.nafnet import NAFNet
-network = NAFNet(4, (1, 1), 1, (1, 1)).network(None, None, clip=False)
+from train.architectures import NAFNet
+from train.networks import build_network
+network = build_network(NAFNet(4, (1, 1), 1, (1, 1)), clip=False)
 rng = np.random.default_rng(0)
 network.set_weights([rng.normal(0, 0.3, w.shape).astype("float32") for w in network.get_weights()])
 np.save(sys.argv[1], network.predict_on_batch(rng.random((2, 16, 24, 3), np.float32)))
@@ -36,14 +39,14 @@ np.save(sys.argv[1], network.predict_on_batch(rng.random((2, 16, 24, 3), np.floa
 
 def woken(architecture: NAFNet) -> keras.Model:
     """The network with random weights, so that every part of it does something."""
-    network = architecture.network(None, None, clip=False)
+    network = build_network(architecture, clip=False)
     rng = np.random.default_rng(0)
     network.set_weights([rng.normal(0, 0.3, w.shape).astype(np.float32) for w in network.get_weights()])
     return network
 
 
 def test_the_teacher_keeps_its_budget() -> None:
-    assert TEACHER.network(None, None).count_params() == 3_964_531
+    assert build_network(TEACHER).count_params() == 3_964_531
     assert 55_000 < macs_per_pixel(TEACHER) < 65_000
 
 
@@ -64,12 +67,12 @@ def test_the_multiply_accumulates_of_a_tiny_one_are_those_counted_by_hand() -> N
 @pytest.mark.parametrize("colour", ["rgb", "luma"])
 def test_an_untrained_one_passes_the_picture_through(colour: str) -> None:
     picture = np.random.default_rng(1).random((2, 8, 12, 1 if colour == "luma" else 3), np.float32)
-    network = replace(TINY, colour=colour).network(None, None)
+    network = build_network(replace(TINY, colour=colour))
     np.testing.assert_array_equal(np.asarray(network(picture)), picture)
 
 
 def test_its_scales_begin_at_zero_and_learn() -> None:
-    network = TINY.network(None, None, clip=False)
+    network = build_network(TINY, clip=False)
     scales = [w for w in network.trainable_weights if w.name == "factor"]
     assert len(scales) == 2 * 5
     assert all(not np.any(w) for w in scales)
@@ -92,7 +95,7 @@ def test_a_window_of_a_picture_is_restored_otherwise_than_the_picture() -> None:
 def test_it_hands_out_float32_under_a_mixed_policy() -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        network = TINY.network(8, 8)
+        network = build_network(TINY, 8, 8)
     finally:
         keras.config.set_dtype_policy("float32")
     assert network.get_layer("intro").compute_dtype == "bfloat16"
@@ -108,7 +111,7 @@ def test_jax_computes_what_tensorflow_computes(tmp_path: Path) -> None:
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", ON_JAX, tmp_path / "jax.npy"], env=environment, check=True, timeout=120)
     rng = np.random.default_rng(0)
-    network = TINY.network(None, None, clip=False)
+    network = build_network(TINY, clip=False)
     network.set_weights([rng.normal(0, 0.3, w.shape).astype(np.float32) for w in network.get_weights()])
     here = network.predict_on_batch(rng.random((2, 16, 24, 3), np.float32))
     np.testing.assert_allclose(np.load(tmp_path / "jax.npy"), here, rtol=1e-3, atol=1e-4)

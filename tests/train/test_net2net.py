@@ -10,8 +10,10 @@ pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
 from device.images.degrade import LUMA  # noqa: E402
+from train.architectures import UNet  # noqa: E402
 from train.net2net import grow, may_grow  # noqa: E402
-from train.presets import PRESETS, UNet  # noqa: E402
+from train.networks import build_network  # noqa: E402
+from train.presets import PRESETS  # noqa: E402
 
 SMALL = UNet(widths=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1,))
 
@@ -28,7 +30,7 @@ SMALL = UNet(widths=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1,))
 def test_it_begins_as_the_smaller_one_on_grey_pictures(larger: UNet) -> None:
     assert may_grow(SMALL, larger)
     rng = np.random.default_rng(0)
-    small, large = SMALL.network(None, None, clip=False), larger.network(None, None, clip=False)
+    small, large = build_network(SMALL, clip=False), build_network(larger, clip=False)
     small.set_weights([w + rng.normal(0, 0.05, w.shape) for w in small.get_weights()])
     grow(small, large)
     grey = rng.random((1, 32, 48, 1), dtype=np.float32)
@@ -40,7 +42,7 @@ def test_it_begins_as_the_smaller_one_on_grey_pictures(larger: UNet) -> None:
 
 def test_everything_that_is_new_learns() -> None:
     larger = UNet(widths=(8, 16, 24), encoder_blocks=(1, 2, 2), decoder_blocks=(2, 1))
-    small, large = SMALL.network(None, None, clip=False), larger.network(None, None, clip=False)
+    small, large = build_network(SMALL, clip=False), build_network(larger, clip=False)
     rng = np.random.default_rng(0)
     small.set_weights([w + rng.normal(0, 0.05, w.shape) for w in small.get_weights()])
     grow(small, large)

@@ -15,17 +15,10 @@ pytestmark = pytest.mark.keras
 
 from device.errors import BundleError, UsageError  # noqa: E402
 from device.images.degrade import BLURS, KINDS  # noqa: E402
-from train.presets import (  # noqa: E402
-    PRESETS,
-    Dense,
-    Recipe,
-    UNet,
-    architecture_config,
-    architecture_from,
-    find_preset,
-    macs_per_pixel,
-    summary,
-)
+from train.architectures import Dense, UNet, architecture_config, architecture_from  # noqa: E402
+from train.networks import build_network  # noqa: E402
+from train.networks.describe import macs_per_pixel, summary  # noqa: E402
+from train.presets import PRESETS, Recipe, find_preset  # noqa: E402
 from train.run_folder import read_run  # noqa: E402
 
 COLOUR, DENSE = UNet(), PRESETS["dense"].architecture
@@ -50,19 +43,19 @@ def test_the_multiply_accumulates_of_small_are_those_counted_by_hand() -> None:
 def test_an_untrained_network_passes_the_picture_through_exactly() -> None:
     blurred = pictures(64, 96, 2)
     for clip in (True, False):
-        restored = COLOUR.network(None, None, clip=clip).predict_on_batch(blurred)
+        restored = build_network(COLOUR, clip=clip).predict_on_batch(blurred)
         np.testing.assert_array_equal(restored, blurred)
 
 
 def test_it_takes_any_size_that_is_a_multiple_of_its_pad_multiple() -> None:
-    network = COLOUR.network(None, None)
+    network = build_network(COLOUR)
     assert COLOUR.pad_multiple == 8
     for height, width in ((8, 8), (24, 40), (8, 64), (104, 16)):
         assert network(pictures(height, width)).shape == (1, height, width, 3)
 
 
 def test_an_unclipped_network_may_leave_the_range_and_a_clipped_one_may_not() -> None:
-    free, kept = (COLOUR.network(16, 16, clip=clip) for clip in (False, True))
+    free, kept = (build_network(COLOUR, 16, 16, clip=clip) for clip in (False, True))
     for network in (free, kept):
         network.get_layer("head").bias.assign(np.linspace(-2, 2, 12))
     blurred = pictures(16, 16)
@@ -75,7 +68,7 @@ def test_an_unclipped_network_may_leave_the_range_and_a_clipped_one_may_not() ->
 def test_it_hands_out_float32_under_a_mixed_policy() -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        network = COLOUR.network(16, 16)
+        network = build_network(COLOUR, 16, 16)
     finally:
         keras.config.set_dtype_policy("float32")
     assert network.get_layer("down0").compute_dtype == "bfloat16"
@@ -85,7 +78,7 @@ def test_it_hands_out_float32_under_a_mixed_policy() -> None:
 
 @pytest.mark.parametrize("change", [{"block": "plain"}, {"block": "depthwise"}, {"skips": "concat"}])
 def test_every_kind_of_block_and_skip_makes_pictures_of_the_same_size(change: dict) -> None:
-    network = replace(COLOUR, **change).network(None, None)
+    network = build_network(replace(COLOUR, **change))
     np.testing.assert_array_equal(np.asarray(network(pictures(24, 40))), pictures(24, 40))  # untrained, it passes them through
     kinds = {type(layer).__name__ for layer in network.layers}
     assert ("Concatenate" in kinds, "DepthwiseConv2D" in kinds) == (
@@ -97,7 +90,7 @@ def test_every_kind_of_block_and_skip_makes_pictures_of_the_same_size(change: di
 def test_a_wider_network_is_described_by_its_configuration_alone() -> None:
     wide = UNet(widths=(16, 32), encoder_blocks=(1, 1), decoder_blocks=(2,))
     assert wide.pad_multiple == 4
-    assert wide.network(None, None)(pictures(12, 20)).shape == (1, 12, 20, 3)
+    assert build_network(wide)(pictures(12, 20)).shape == (1, 12, 20, 3)
     assert macs_per_pixel(wide) < macs_per_pixel(UNet(widths=(32, 64), encoder_blocks=(1, 1), decoder_blocks=(2,)))
 
 
@@ -106,7 +99,7 @@ def test_a_wider_network_is_described_by_its_configuration_alone() -> None:
 
 @pytest.fixture(scope="module")
 def autoencoder() -> keras.Model:
-    return DENSE.network()
+    return build_network(DENSE)
 
 
 def test_dense_has_the_parameters_of_the_tutorial(autoencoder: keras.Model) -> None:
@@ -160,7 +153,7 @@ def test_the_multiply_accumulates_of_dense_are_those_counted_by_hand() -> None:
 def test_dense_takes_its_own_size_only() -> None:
     assert DENSE.fixed_hw == (128, 128)
     with pytest.raises(UsageError, match="dense works on 128x128 pictures only, not 128x256"):
-        DENSE.network(256, 128)
+        build_network(DENSE, 256, 128)
 
 
 def test_dense_is_trained_as_the_tutorial_trains_it() -> None:
@@ -200,7 +193,7 @@ def test_every_preset_keeps_its_budget_and_passes_pictures_through_untrained(nam
     channels = 1 if architecture.colour == "luma" else 3
     side = 3 * architecture.pad_multiple
     picture = np.random.default_rng(0).random((1, side, 2 * side, channels), np.float32)
-    np.testing.assert_array_equal(np.asarray(architecture.network(None, None)(picture)), picture)
+    np.testing.assert_array_equal(np.asarray(build_network(architecture)(picture)), picture)
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest_name() -> None:
@@ -243,7 +236,7 @@ def test_an_unknown_architecture_in_a_run_is_a_bad_run_not_a_wrong_usage(tmp_pat
     }  # fmt: skip
     (tmp_path / "run.json").write_text(json.dumps(content))
     with pytest.raises(BundleError, match="unknown key 'depth'"):
-        _ = read_run(tmp_path).network
+        _ = read_run(tmp_path).parse_architecture()
 
 
 def test_the_summary_of_dense_shows_encoder_decoder_and_autoencoder() -> None:

@@ -22,7 +22,9 @@ from device.images.quality import psnr  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from device.runtimes import open_runtime  # noqa: E402
 from train import quantise  # noqa: E402
-from train.presets import PRESETS, UNet, architecture_config  # noqa: E402
+from train.architectures import UNet, architecture_config  # noqa: E402
+from train.networks import build_network  # noqa: E402
+from train.presets import PRESETS  # noqa: E402
 from train.quantise import Rounding  # noqa: E402
 
 TINY = UNet(widths=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1,), colour="luma")
@@ -30,7 +32,7 @@ TINY = UNet(widths=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1,), colour="
 
 def stirred() -> Any:
     keras.utils.set_random_seed(0)
-    network, rng = TINY.network(64, 64, 1, clip=False), np.random.default_rng(0)
+    network, rng = build_network(TINY, 64, 64, batch=1, clip=False), np.random.default_rng(0)
     network.set_weights([w + rng.normal(0, 0.05, w.shape) for w in network.get_weights()])
     return network
 
@@ -153,4 +155,4 @@ def test_what_cannot_be_fine_tuned_for_8_bits_is_refused(tmp_path: Path, photogr
         assert ended.code == 2
         assert message in ended.err
     assert not (tmp_path / "run").exists()
-    assert not quantise.takes_ranges(PRESETS["dense"].architecture.network())
+    assert not quantise.takes_ranges(build_network(PRESETS["dense"].architecture))

@@ -11,9 +11,11 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
-from train.presets import PRESETS, UNet  # noqa: E402
+from train.architectures import UNet  # noqa: E402
+from train.networks import build_network  # noqa: E402
+from train.presets import PRESETS  # noqa: E402
 from train.reparameterise import BranchedConv2D, branched, fold  # noqa: E402
-from train.run_folder import load_network  # noqa: E402
+from train.weights import load_network  # noqa: E402
 
 PLAIN = UNet(widths=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1,), block="plain", colour="luma")
 
@@ -34,14 +36,14 @@ def noise() -> np.ndarray:
 
 
 def test_a_branched_network_begins_as_the_plain_one(noise: np.ndarray) -> None:
-    plain = stirred(PLAIN.network(None, None, clip=False), 0.05)
+    plain = stirred(build_network(PLAIN, clip=False), 0.05)
     twin = branched(plain)
     assert sum(isinstance(layer, BranchedConv2D) for layer in twin.layers) == 9  # all but the 1x1 on the way up
     assert np.abs(outputs(twin, noise) - outputs(plain, noise)).max() < 1e-5
 
 
 def test_branches_fold_into_one_kernel_exactly_at_borders_too(noise: np.ndarray) -> None:
-    plain = PLAIN.network(None, None, clip=False)
+    plain = build_network(PLAIN, clip=False)
     twin = stirred(branched(stirred(plain, 0.05)), 0.05)
     fold(twin, plain)
     difference = np.abs(outputs(twin, noise) - outputs(plain, noise))
@@ -51,7 +53,7 @@ def test_branches_fold_into_one_kernel_exactly_at_borders_too(noise: np.ndarray)
 
 
 def test_every_branch_takes_part(noise: np.ndarray) -> None:
-    twin = stirred(branched(stirred(PLAIN.network(None, None, clip=False), 0.05)), 0.05)
+    twin = stirred(branched(stirred(build_network(PLAIN, clip=False), 0.05)), 0.05)
     before = outputs(twin, noise)
     layer = next(layer for layer in twin.layers if isinstance(layer, BranchedConv2D))
     for weight in layer.weights:
@@ -66,6 +68,6 @@ def test_a_run_with_branches_leaves_plain_weights_and_resumes(tmp_path: Path, ph
     words = ["train", "--preset", "nano", "--data", photographs, "--steps", 2, "--batch", 2, "--patch", 32, "--branches", "--cpu"]
     assert command(*words, "--epochs", 2, "--out", tmp_path / "run").code == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["branches"]
-    assert load_network(tmp_path / "run").count_params() == PRESETS["nano"].architecture.network(None, None).count_params()
+    assert load_network(tmp_path / "run").count_params() == build_network(PRESETS["nano"].architecture).count_params()
     again = command("train", "--resume", "--out", tmp_path / "run", "--cpu")
     assert again.code == 0, again.err

@@ -11,12 +11,13 @@ pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
 from device.errors import DataError  # noqa: E402
-from train.presets import UNet  # noqa: E402
-from train.run_folder import load_checkpoint, save_checkpoint  # noqa: E402
+from train.architectures import UNet  # noqa: E402
+from train.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from train.networks import build_network  # noqa: E402
 
 
 def tiny_network() -> tuple[keras.Model, keras.optimizers.Optimizer]:
-    network = UNet(widths=(4, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)).network(None, None)
+    network = build_network(UNet(widths=(4, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)))
     optimizer = keras.optimizers.AdamW(1e-3, use_ema=True)
     optimizer.build(network.trainable_variables)
     return network, optimizer
@@ -58,6 +59,6 @@ def test_a_spoiled_checkpoint_is_refused_and_named(tmp_path: Path, spoil: Callab
 def test_the_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     network, optimizer = tiny_network()
     save_checkpoint(tmp_path, network, optimizer, [{"epoch": 1}])
-    other = UNet(widths=(8, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)).network(None, None)
+    other = build_network(UNet(widths=(8, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)))
     with pytest.raises(DataError, match="cannot be resumed from"):
         load_checkpoint(tmp_path, other, optimizer)

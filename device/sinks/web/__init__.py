@@ -1,15 +1,15 @@
 """The web page: the live picture before and after, the loop's figures, and the few things that a viewer may ask.
 
-Read `page.html` for what is seen, `stream.py` for how the pictures get there, `access.py` for who gets them,
+Read `page.html` for what is seen, `stream.py` for how the pictures get there, `auth.py` for who gets them,
 `server.py` and `request.py` for the sockets.
 """
 
 from device.controls import Controls
 from device.images.frame import Restored
 from device.settings import WebSettings
-from device.sinks.web.auth import Access
-from device.sinks.web.latest_frame import Newest
-from device.sinks.web.routes import Site
+from device.sinks.web.auth import Auth
+from device.sinks.web.latest_frame import LatestFrame
+from device.sinks.web.routes import Routes
 from device.sinks.web.server import Server
 from device.sinks.web.token import kept_token, own_name, qr_code
 from device.system.paths import state_folder
@@ -24,9 +24,9 @@ class Web:
 
     def __init__(self, controls: Controls, telemetry: Telemetry, settings: WebSettings) -> None:
         token = kept_token(state_folder()) if settings.lan else None
-        self._newest = Newest(telemetry)
-        site = Site(self._newest, controls, telemetry, settings.viewers, Access(settings.hosts, token))
-        self._server = Server("0.0.0.0" if settings.lan else "127.0.0.1", settings.port, site.answer, site.headers)
+        self._latest = LatestFrame(telemetry)
+        routes = Routes(self._latest, controls, telemetry, settings.viewers, Auth(settings.hosts, token))
+        self._server = Server("0.0.0.0" if settings.lan else "127.0.0.1", settings.port, routes.answer, routes.headers)
         host = own_name() if settings.lan else "127.0.0.1"
         self.url = f"http://{host}:{self._server.port}"
         """Without the token."""
@@ -41,9 +41,9 @@ class Web:
 
     def write(self, restored: Restored) -> None:
         """Show a frame: wakes whoever waits for one."""
-        self._newest.put(restored)
+        self._latest.put(restored)
 
     def close(self) -> None:
         """Let viewers go and free the port; closing twice is safe."""
-        self._newest.close()
+        self._latest.close()
         self._server.close()

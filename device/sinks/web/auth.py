@@ -20,7 +20,7 @@ _MOST_GUESSES, _GUESSES_S = 10, 60.0  # wrong tokens from one address, then none
 _MOST_GUESSERS = 256  # addresses that are remembered
 
 
-class Access:
+class Auth:
     """Decides on requests. `token` is None where only this machine can connect."""
 
     def __init__(self, hosts: tuple[str, ...], token: str | None) -> None:

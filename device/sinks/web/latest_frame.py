@@ -14,7 +14,7 @@ BOTH = "both"
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedFrame:
     """One frame as JPEG files."""
 
     number: int
@@ -25,7 +25,7 @@ class Encoded:
     """Of one view; for both: restored, then blurred. One file stands for both where the frame was not restored."""
 
 
-class Newest:
+class LatestFrame:
     """Holds the newest frame. Encodes nothing that nobody asks for, and no frame twice at the same quality."""
 
     def __init__(self, telemetry: Telemetry) -> None:
@@ -51,7 +51,7 @@ class Newest:
             self._changed.wait_for(lambda: self.closed or self._number != after, timeout_s)
             return self._number != after and not self.closed
 
-    def encoded(self, view: str, quality: int) -> Encoded | None:
+    def encoded(self, view: str, quality: int) -> EncodedFrame | None:
         """The newest frame; `view` is "restored", "blurred" or "both". None before the first and when closed."""
         with self._encoding:
             with self._changed:
@@ -60,7 +60,7 @@ class Newest:
                 return None
             views = VIEWS if view == BOTH and latest.image is not latest.frame.image else (view,)
             files = tuple(self._file(latest, number, "restored" if one == BOTH else one, quality) for one in views)
-            return Encoded(number, latest.frame, latest.mark, files)
+            return EncodedFrame(number, latest.frame, latest.mark, files)
 
     def beside(self, quality: int) -> bytes | None:
         """One JPEG file with the blurred picture on the left and the restored one on the right; None as in `encoded`."""

@@ -10,10 +10,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from device.controls import Choice, Controls
+from device.controls import Controls, ModelOption
 from device.errors import DeblurkitError
-from device.sinks.web.auth import Access, without_token
-from device.sinks.web.latest_frame import BOTH, VIEWS, Newest
+from device.sinks.web.auth import Auth, without_token
+from device.sinks.web.latest_frame import BOTH, VIEWS, LatestFrame
 from device.sinks.web.metrics import KIND, metrics
 from device.sinks.web.request import Refused, Reply, Request, text
 from device.sinks.web.server import Connection
@@ -28,11 +28,11 @@ _ASKED = {"/switch": "bundle, variant, runtime", "/reload": "nothing", "/record"
 _READ = ("/", "/stream", "/snapshot", "/state", "/metrics", "/healthz")
 
 
-class Site:
+class Routes:
     """Answers requests. Nothing in it reads a file after its making."""
 
-    def __init__(self, newest: Newest, controls: Controls, telemetry: Telemetry, most_viewers: int, access: Access) -> None:
-        self._newest, self._controls, self._telemetry, self._access = newest, controls, telemetry, access
+    def __init__(self, latest: LatestFrame, controls: Controls, telemetry: Telemetry, most_viewers: int, auth: Auth) -> None:
+        self._latest, self._controls, self._telemetry, self._auth = latest, controls, telemetry, auth
         self._most = most_viewers
         self._viewers = 0
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class Site:
 
     def answer(self, viewer: Connection, request: Request) -> Reply | None:
         """The reply; None for a stream, which has then ended. Raises Refused."""
-        self._access.check(request, viewer.local_address)
+        self._auth.check(request, viewer.local_address)
         if request.path in _ASKED:
             allowed: tuple[str, ...] = ("POST",)
         elif request.path in _READ:
@@ -52,7 +52,7 @@ class Site:
             return text(HTTPStatus.NOT_FOUND, f"here are {' '.join(_READ)}")
         if request.method not in allowed:
             return text(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed[0]}", ("Allow", ", ".join(allowed)))
-        known = self._access.knows(request, viewer.address)
+        known = self._auth.knows(request, viewer.address)
         if request.path == "/healthz":
             return self._healthz(details=known)
         if not known:
@@ -60,7 +60,7 @@ class Site:
         match request.path:
             case "/":
                 if "token" in request.query:
-                    return self._access.enter(request)
+                    return self._auth.enter(request)
                 return Reply(HTTPStatus.OK, "text/html; charset=utf-8", self._page)
             case "/state":
                 now = ("X-Now", f"{time.monotonic():.4f}")  # tells the page's clock from the frames' one
@@ -88,11 +88,11 @@ class Site:
         return text(HTTPStatus.SERVICE_UNAVAILABLE, state["health"] if details else "not healthy")
 
     def _snapshot(self, view: str) -> Reply:
-        if self._newest.wait(0, _FIRST_FRAME_S):
+        if self._latest.wait(0, _FIRST_FRAME_S):
             if view == BOTH:
-                data = self._newest.beside(_SNAPSHOT_QUALITY)
+                data = self._latest.beside(_SNAPSHOT_QUALITY)
             else:
-                encoded = self._newest.encoded(view, _SNAPSHOT_QUALITY)
+                encoded = self._latest.encoded(view, _SNAPSHOT_QUALITY)
                 data = encoded.files[0] if encoded else None
             if data is not None:
                 return Reply(HTTPStatus.OK, "image/jpeg", data)
@@ -108,7 +108,7 @@ class Site:
         if taken:
             return text(HTTPStatus.SERVICE_UNAVAILABLE, f"all {self._most} viewers' places are taken", ("Retry-After", "2"))
         try:
-            stream(viewer, self._newest, view, self._telemetry, self.headers)
+            stream(viewer, self._latest, view, self._telemetry, self.headers)
         finally:
             with self._lock:
                 self._viewers -= 1
@@ -122,8 +122,8 @@ class Site:
                 raise TypeError
             match request.path:
                 case "/switch":
-                    choice = Choice(*(str(asked[name]) for name in ("bundle", "variant", "runtime")))
-                    self._controls.switch(choice)
+                    option = ModelOption(*(str(asked[name]) for name in ("bundle", "variant", "runtime")))
+                    self._controls.switch(option)
                 case "/reload":
                     self._controls.reload()
                 case "/record":

@@ -10,9 +10,9 @@ import select
 import socket
 import time
 
-from device.sinks.web.latest_frame import BOTH, Newest
+from device.sinks.web.latest_frame import BOTH, LatestFrame
 from device.sinks.web.server import SEND_S, Connection
-from device.sinks.web.stream_quality import Pace
+from device.sinks.web.stream_quality import StreamQuality
 from device.telemetry import Telemetry
 
 _BOUNDARY = "deblurkit-frame"
@@ -21,7 +21,9 @@ _UNSENT = 16 * 1024  # a frame is chosen when no more than this waits to go out:
 _LOOK_S = 1.0  # how often a waiting stream looks whether its viewer is still there
 
 
-def stream(viewer: Connection, newest: Newest, view: str, telemetry: Telemetry, headers: tuple[tuple[str, str], ...]) -> None:
+def stream(
+    viewer: Connection, latest: LatestFrame, view: str, telemetry: Telemetry, headers: tuple[tuple[str, str], ...]
+) -> None:
     """Send frames until the viewer has gone, takes longer than SEND_S over one, or the sink closes. Raises OSError then."""
     connection = viewer.socket
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
@@ -32,9 +34,9 @@ def stream(viewer: Connection, newest: Newest, view: str, telemetry: Telemetry, 
     lines = ["HTTP/1.1 200 OK", f"Content-Type: {kind}; boundary={_BOUNDARY}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers]
     viewer.send(("\r\n".join(lines) + f"\r\n\r\n--{_BOUNDARY}\r\n").encode())
-    pace, number, next_s = Pace(time.monotonic()), 0, 0.0
-    while not newest.closed:
-        if not newest.wait(number, _LOOK_S):
+    quality, number, next_s = StreamQuality(time.monotonic()), 0, 0.0
+    while not latest.closed:
+        if not latest.wait(number, _LOOK_S):
             if viewer.gone():
                 return
             continue
@@ -42,23 +44,23 @@ def stream(viewer: Connection, newest: Newest, view: str, telemetry: Telemetry, 
         began = time.monotonic()
         _until_sent(connection)
         waited_s = time.monotonic() - began
-        encoded = newest.encoded(view, pace.level.quality)
+        encoded = latest.encoded(view, quality.level.quality)
         if encoded is None:
             return
         number, captured_s = encoded.number, encoded.frame.captured_s
         began = next_s = time.monotonic()
-        next_s += pace.level.interval_s
+        next_s += quality.level.interval_s
         lengths = ",".join(str(len(file)) for file in encoded.files)
         part = (
             f"Content-Type: {'application/octet-stream' if view == BOTH else 'image/jpeg'}\r\n"
             f"Content-Length: {sum(map(len, encoded.files))}\r\n"
             f"X-Files: {lengths}\r\nX-Index: {encoded.frame.index}\r\nX-Mark: {encoded.mark}\r\n"
-            f"X-Captured: {captured_s:.4f}\r\nX-Age: {began - captured_s:.4f}\r\nX-Quality: {pace.level.quality}\r\n\r\n"
+            f"X-Captured: {captured_s:.4f}\r\nX-Age: {began - captured_s:.4f}\r\nX-Quality: {quality.level.quality}\r\n\r\n"
         )
         # With the border of the next part: a browser shows a picture when that has come.
         viewer.send(b"".join((part.encode(), *encoded.files, f"\r\n--{_BOUNDARY}\r\n".encode())))
         now = time.monotonic()
-        pace.sent(now, waited_s + now - began)
+        quality.sent(now, waited_s + now - began)
         telemetry.add("sent", now - captured_s)
 
 

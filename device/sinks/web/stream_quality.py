@@ -22,7 +22,7 @@ _FIRST_DWELL_S, _LONGEST_DWELL_S = 3.0, 60.0  # how long a level is kept before 
 _PROVEN_S = 20.0  # a better level that holds this long was no mistake
 
 
-class Pace:
+class StreamQuality:
     """Chooses the level. No clock of its own: it is told how long the viewer's network kept each frame waiting."""
 
     def __init__(self, now: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import device.bundle.manifest
+import device.bundle.open
 import device.runtimes
 
 Command = Callable[..., Any]
@@ -41,7 +41,7 @@ def test_doctor_ends_with_one_when_the_shipped_bundle_is_spoiled(
         data = bytearray(path.read_bytes())
         data[-1] ^= 1
         path.write_bytes(data)
-    monkeypatch.setattr(device.bundle.manifest, "SHIPPED", small_copy.parent)
+    monkeypatch.setattr(device.bundle.open, "SHIPPED", small_copy.parent)
     ended = command("doctor", "--json")
     assert ended.code == 1
     (finding,) = [f for f in json.loads(ended.out.splitlines()[-1])["findings"] if f["state"] == "bad"]
@@ -58,14 +58,14 @@ def test_doctor_ends_with_one_when_the_model_restores_otherwise_than_at_export(
     for artifact in content["artifacts"]:
         artifact["quality"]["scenes_psnr_db"] += 0.2
     manifest.write_text(json.dumps(content))
-    monkeypatch.setattr(device.bundle.manifest, "SHIPPED", small_copy.parent)
+    monkeypatch.setattr(device.bundle.open, "SHIPPED", small_copy.parent)
     ended = command("doctor", "--json")
     assert ended.code == 1
     assert [f["what"] for f in json.loads(ended.out.splitlines()[-1])["findings"] if f["state"] == "bad"] == ["bundle small"]
 
 
 def test_doctor_ends_with_one_when_nothing_is_shipped(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device.bundle.manifest, "SHIPPED", tmp_path)
+    monkeypatch.setattr(device.bundle.open, "SHIPPED", tmp_path)
     assert command("doctor", "--json").code == 1
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from device.doctor import cameras, machine
-from device.doctor.finding import Finding
-from device.system import board
+from device.doctor.diagnosis import Diagnosis
+from device.system import hardware
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def lay(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def by_name(findings: list[Finding]) -> dict[str, Finding]:
+def by_name(findings: list[Diagnosis]) -> dict[str, Diagnosis]:
     """The findings by what was looked at; every one that is not ok says how to mend it."""
     assert all(f.mend for f in findings if f.state != "ok")
     return {f.what: f for f in findings}
@@ -161,7 +161,7 @@ def test_a_picamera2_that_cannot_be_imported_is_told_with_what_mends_it(
 def test_on_a_raspberry_pi_without_picamera2_its_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     if cameras.importlib.util.find_spec("picamera2") is not None:
         pytest.skip("picamera2 is installed here")
-    monkeypatch.setattr(board, "model", lambda: "Raspberry Pi 4 Model B Rev 1.4")
+    monkeypatch.setattr(hardware, "model", lambda: "Raspberry Pi 4 Model B Rev 1.4")
     (finding,) = cameras.picamera2()
     assert finding.state == "missing"
     assert "apt install" in finding.mend

@@ -7,7 +7,7 @@ from device.images import degrade
 from device.images.degrade import (
     BLURS,
     KINDS,
-    Camera,
+    CameraBlur,
     add_noise,
     convolve,
     disk_kernel,
@@ -28,11 +28,11 @@ from device.images.frame import Pixels
 from device.images.scenes import chart
 
 
-def only(kind: str, **settings: Any) -> Camera:
+def only(kind: str, **settings: Any) -> CameraBlur:
     """A camera that blurs in one way and adds nothing else."""
     odds = tuple(float(k == kind) for k in KINDS)
     quiet: dict[str, Any] = {"noise": (0.0, 0.0), "sharpening": (0.0, 0.0), "jpeg_share": 0.0, "highlight_share": 0.0}
-    return Camera(odds=odds, **(quiet | settings))
+    return CameraBlur(odds=odds, **(quiet | settings))
 
 
 QUIET = only("literature")
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_pictures_and_another_seed_others() -> None
 
     def draw(seed: int) -> list[Pixels]:
         rng = np.random.default_rng(seed)
-        return [Camera().degrade(sharp, rng) for _ in range(5)]
+        return [CameraBlur().degrade(sharp, rng) for _ in range(5)]
 
     assert all(np.array_equal(a, b) for a, b in zip(draw(7), draw(7), strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(draw(7), draw(8), strict=True))
@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_pictures_and_another_seed_others() -> None
 
 def test_the_sharp_picture_is_not_written_to(picture: Pixels) -> None:
     before = picture.copy()
-    Camera().degrade(picture, np.random.default_rng(0), trim=4)
+    CameraBlur().degrade(picture, np.random.default_rng(0), trim=4)
     assert np.array_equal(picture, before)
 
 
@@ -117,7 +117,7 @@ def test_only_sharp_pictures_pass_unharmed(picture: Pixels) -> None:
     assert not np.array_equal(QUIET.degrade(picture, np.random.default_rng(0)), picture)
 
 
-LISTENED = Camera((0.15, 0.0, 0.85, 0.0, 0.0, 0.0, 0.0, 0.0), sharpening=(0.0, 0.0))
+LISTENED = CameraBlur((0.15, 0.0, 0.85, 0.0, 0.0, 0.0, 0.0, 0.0), sharpening=(0.0, 0.0))
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +286,7 @@ def test_noise_sharpening_and_jpeg_do_not_depend_on_the_kind() -> None:
                     return real(pixels, amount, *rest)
 
                 patch.setattr(degrade, name, call)
-            camera = Camera(odds=tuple(float(k == kind) for k in KINDS), sensor_share=0.0)
+            camera = CameraBlur(odds=tuple(float(k == kind) for k in KINDS), sensor_share=0.0)
             for seed in range(200):
                 camera.degrade(chart(16, 16)[:8, :8], np.random.default_rng(seed))
         heard[kind] = calls

@@ -11,11 +11,11 @@ import pytest
 from loop_parts import until
 
 from device.bundle.open import SHIPPED
-from device.controls import Choice
+from device.controls import ModelOption
 from device.errors import BundleError, RunError, UsageError
 from device.images.frame import NOT_RESTORED, Frame, Image, Pixels
 from device.images.yuv import Yuv, from_rgb
-from device.loop.models import Lineup, Model
+from device.loop.models import Models, ModelSpec
 from device.restore.restorer import Restorer
 from device.telemetry import Telemetry
 
@@ -31,8 +31,8 @@ def telemetry() -> Telemetry:
 
 
 @pytest.fixture
-def lineup(telemetry: Telemetry) -> Iterator[Lineup]:
-    with Lineup([Model("small"), Model("nano")], 1, telemetry, forgiving=True) as opened:
+def models(telemetry: Telemetry) -> Iterator[Models]:
+    with Models([ModelSpec("small"), ModelSpec("nano")], 1, telemetry, forgiving=True) as opened:
         yield opened
 
 
@@ -50,65 +50,65 @@ def failing(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     monkeypatch.setattr(Restorer, "restore", restore)
 
 
-def test_each_place_in_the_line_restores_with_its_own_model(lineup: Lineup, frame: Frame) -> None:
-    first, second = lineup.restore(frame, 0), lineup.restore(frame, 1)
-    assert [r.bundle.name for r in lineup.restorers] == ["small", "nano"]
+def test_each_place_in_the_line_restores_with_its_own_model(models: Models, frame: Frame) -> None:
+    first, second = models.restore(frame, 0), models.restore(frame, 1)
+    assert [r.bundle.name for r in models.restorers] == ["small", "nano"]
     assert first.mark == second.mark == ""
     assert not np.array_equal(first.pixels, second.pixels)
-    assert np.array_equal(lineup.restore(frame, 9).pixels, second.pixels)  # there is no smaller one
+    assert np.array_equal(models.restore(frame, 9).pixels, second.pixels)  # there is no smaller one
 
 
 def test_a_frame_that_the_model_fails_on_passes_through_marked_and_the_next_is_restored(
-    lineup: Lineup, frame: Frame, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    models: Models, frame: Frame, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = lineup.restorers
+    before = models.restorers
     failing(monkeypatch, 1)
-    passed = lineup.restore(frame)
+    passed = models.restore(frame)
     assert passed.mark == NOT_RESTORED
     assert not np.array_equal(passed.pixels, frame.pixels)  # the mark is on the picture itself
     assert np.array_equal(passed.pixels[: len(frame.pixels) // 2], frame.pixels[: len(frame.pixels) // 2])
     assert telemetry.not_restored == 1
     assert "no memory for tensors" in caplog.text
-    assert lineup.restorers[0] is not before[0]  # the runtime was built anew
-    assert lineup.restore(frame).mark == ""
+    assert models.restorers[0] is not before[0]  # the runtime was built anew
+    assert models.restore(frame).mark == ""
 
 
-def test_a_model_that_fails_again_and_again_ends_the_run(lineup: Lineup, frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_fails_again_and_again_ends_the_run(models: Models, frame: Frame, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, 100)
     for _ in range(4):
-        assert lineup.restore(frame).mark == NOT_RESTORED
+        assert models.restore(frame).mark == NOT_RESTORED
     with pytest.raises(RunError, match=r"failed 5 times within 60 s.*no memory for tensors"):
-        lineup.restore(frame)
+        models.restore(frame)
 
 
 def test_of_files_no_failure_is_passed_over(frame: Frame, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Lineup([Model("nano")], 1, telemetry) as strict:
+    with Models([ModelSpec("nano")], 1, telemetry) as strict:
         failing(monkeypatch, 1)
         with pytest.raises(MemoryError):
             strict.restore(frame)
 
 
-def test_choices_are_what_is_installed_and_shipped(lineup: Lineup) -> None:
-    assert Choice("nano", "int8", "litert") in lineup.choices
-    assert Choice("small", "fp32", "litert") in lineup.choices
-    assert len(set(lineup.choices)) == len(lineup.choices)
-    assert all(c.variant != "dynamic" for c in lineup.choices if c.runtime == "onnxruntime")  # there is no such file
+def test_choices_are_what_is_installed_and_shipped(models: Models) -> None:
+    assert ModelOption("nano", "int8", "litert") in models.options
+    assert ModelOption("small", "fp32", "litert") in models.options
+    assert len(set(models.options)) == len(models.options)
+    assert all(c.variant != "dynamic" for c in models.options if c.runtime == "onnxruntime")  # there is no such file
 
 
-def test_a_switch_takes_effect_between_frames_and_keeps_the_smaller_models(lineup: Lineup, frame: Frame) -> None:
-    lineup.switch(Choice("small", "fp32", "litert"))
-    until(lambda: lineup.message)
-    assert lineup.message.startswith("restoring with small, fp32.tflite on litert")
-    lineup.restore(frame)
-    assert [(r.bundle.name, r.artifact.variant) for r in lineup.restorers] == [("small", "fp32"), ("nano", "int8")]
+def test_a_switch_takes_effect_between_frames_and_keeps_the_smaller_models(models: Models, frame: Frame) -> None:
+    models.switch(ModelOption("small", "fp32", "litert"))
+    until(lambda: models.message)
+    assert models.message.startswith("restoring with small, fp32.tflite on litert")
+    models.restore(frame)
+    assert [(r.bundle.name, r.artifact.variant) for r in models.restorers] == [("small", "fp32"), ("nano", "int8")]
 
 
 @pytest.mark.parametrize(
-    "choice", [Choice("../etc", "int8", "litert"), Choice("small", "int9", "litert"), Choice("small", "int8", "x")]
+    "option", [ModelOption("../etc", "int8", "litert"), ModelOption("small", "int9", "litert"), ModelOption("small", "int8", "x")]
 )
-def test_what_is_not_among_the_choices_is_refused(lineup: Lineup, choice: Choice) -> None:
+def test_what_is_not_among_the_choices_is_refused(models: Models, option: ModelOption) -> None:
     with pytest.raises(UsageError, match="not among the choices"):
-        lineup.switch(choice)
+        models.switch(option)
 
 
 @pytest.fixture
@@ -120,20 +120,20 @@ def own(tmp_path: Path) -> Path:
 
 
 def test_a_bundle_is_opened_again_when_asked(own: Path, frame: Frame, telemetry: Telemetry) -> None:
-    with Lineup([Model(str(own))], 1, telemetry, forgiving=True) as lineup:
-        before = lineup.restorer()
-        lineup.reload()
-        until(lambda: lineup.message)
-        assert lineup.message.startswith("restoring with nano")
-        lineup.restore(frame)
-        assert lineup.restorer() is not before
+    with Models([ModelSpec(str(own))], 1, telemetry, forgiving=True) as models:
+        before = models.restorer()
+        models.reload()
+        until(lambda: models.message)
+        assert models.message.startswith("restoring with nano")
+        models.restore(frame)
+        assert models.restorer() is not before
 
 
 @pytest.mark.parametrize("how", ["missing", "truncated", "altered", "no manifest", "garbage"])
 def test_a_bad_new_bundle_leaves_the_last_good_one_running(own: Path, how: str, frame: Frame, telemetry: Telemetry) -> None:
     file = own / "nano_int8.tflite"
-    with Lineup([Model(str(own))], 1, telemetry, forgiving=True) as lineup:
-        good = lineup.restore(frame).pixels
+    with Models([ModelSpec(str(own))], 1, telemetry, forgiving=True) as models:
+        good = models.restore(frame).pixels
         data = file.read_bytes()
         if how == "missing":
             shutil.rmtree(own)
@@ -143,29 +143,29 @@ def test_a_bad_new_bundle_leaves_the_last_good_one_running(own: Path, how: str, 
             (own / "manifest.json").write_text("{}")
         else:
             file.write_bytes(data[:-100] if how == "truncated" else data[:5000] + bytes([data[5000] ^ 1]) + data[5001:])
-        lineup.reload()
-        until(lambda: lineup.message)
-        assert lineup.message.startswith("not changed: ")
-        after = lineup.restore(frame)
+        models.reload()
+        until(lambda: models.message)
+        assert models.message.startswith("not changed: ")
+        after = models.restore(frame)
         assert after.mark == ""
         assert np.array_equal(after.pixels, good)
 
 
 def test_a_bundle_of_another_model_under_its_name_is_noticed_by_what_it_restores(own: Path, telemetry: Telemetry) -> None:
     text = (own / "manifest.json").read_text()
-    with Lineup([Model(str(own))], 1, telemetry, forgiving=True) as lineup:
+    with Models([ModelSpec(str(own))], 1, telemetry, forgiving=True) as models:
         (own / "manifest.json").write_text(text.replace('"scenes_psnr_db": 2', '"scenes_psnr_db": 3'))  # 10 dB better than it is
-        lineup.reload()
-        until(lambda: lineup.message)
-        assert "not changed" in lineup.message
-        assert "at export" in lineup.message
+        models.reload()
+        until(lambda: models.message)
+        assert "not changed" in models.message
+        assert "at export" in models.message
 
 
 @pytest.mark.parametrize("kind", ["rgb", "planes"])
 def test_only_the_region_is_restored(kind: str, picture: Pixels, telemetry: Telemetry) -> None:
     image: Image = picture if kind == "rgb" else from_rgb(picture)
-    with Lineup([Model("nano")], 1, telemetry, roi_xywh=(21, 11, 40, 1000)) as lineup:
-        restored = lineup.restore(Frame(0, 0.0, image))
+    with Models([ModelSpec("nano")], 1, telemetry, roi_xywh=(21, 11, 40, 1000)) as models:
+        restored = models.restore(Frame(0, 0.0, image))
         before = picture if kind == "rgb" else image.y  # type: ignore[union-attr]
         after = restored.pixels if kind == "rgb" else restored.image.y  # type: ignore[union-attr]
         inside = np.zeros(before.shape[:2], bool)
@@ -174,34 +174,34 @@ def test_only_the_region_is_restored(kind: str, picture: Pixels, telemetry: Tele
         assert not changed[~inside].any()
         assert changed[inside].mean() > 0.2
         assert isinstance(restored.image, Yuv) == (kind == "planes")
-        alone = lineup.restorer().restore(np.ascontiguousarray(picture[11:, 21:61]))
+        alone = models.restorer().restore(np.ascontiguousarray(picture[11:, 21:61]))
         if kind == "rgb":
             assert np.array_equal(after[11:, 21:61], alone)
 
 
 def test_a_region_outside_the_picture_is_wrong_usage(picture: Pixels, telemetry: Telemetry) -> None:
     with (
-        Lineup([Model("nano")], 1, telemetry, roi_xywh=(500, 0, 9, 9)) as lineup,
+        Models([ModelSpec("nano")], 1, telemetry, roi_xywh=(500, 0, 9, 9)) as models,
         pytest.raises(UsageError, match="outside the picture of 131x97"),
     ):
-        lineup.restore(Frame(0, 0.0, picture))
+        models.restore(Frame(0, 0.0, picture))
 
 
 def test_changes_and_frames_at_the_same_time_do_not_disturb_each_other(
-    lineup: Lineup, frame: Frame, telemetry: Telemetry
+    models: Models, frame: Frame, telemetry: Telemetry
 ) -> None:
     over, most = threading.Event(), [0]
 
     def change() -> None:
         while not over.is_set():
-            lineup.reload()
+            models.reload()
             most[0] = max(most[0], sum(t.name == "reload" for t in threading.enumerate()))
             time.sleep(0.01)
 
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        assert {lineup.restore(frame).mark for _ in range(60)} == {""}
+        assert {models.restore(frame).mark for _ in range(60)} == {""}
     finally:
         over.set()
         thread.join()
@@ -211,23 +211,23 @@ def test_changes_and_frames_at_the_same_time_do_not_disturb_each_other(
 
 
 def test_of_changes_that_are_asked_for_quickly_the_last_is_made_and_none_is_left_open(
-    lineup: Lineup, frame: Frame, monkeypatch: pytest.MonkeyPatch
+    models: Models, frame: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened, closed = [], []
-    open_all, close = lineup._open, Restorer.close
-    monkeypatch.setattr(lineup, "_open", lambda models: opened.append(restorers := open_all(models)) or restorers)
+    open_all, close = models._open, Restorer.close
+    monkeypatch.setattr(models, "_open", lambda specs: opened.append(restorers := open_all(specs)) or restorers)
     monkeypatch.setattr(Restorer, "close", lambda self: (closed.append(self), close(self)))
-    wanted = [c for c in lineup.choices if c.bundle == "nano" and c.runtime == "litert"]
-    for choice in wanted:
-        lineup.switch(choice)
+    wanted = [c for c in models.options if c.bundle == "nano" and c.runtime == "litert"]
+    for option in wanted:
+        models.switch(option)
     until(lambda: not any(t.name == "reload" for t in threading.enumerate()))
-    lineup.restore(frame)
-    assert lineup.restorer().artifact.variant == wanted[-1].variant
+    models.restore(frame)
+    assert models.restorer().artifact.variant == wanted[-1].variant
     assert len(opened) < len(wanted)
-    unused = [restorer for restorers in opened for restorer in restorers if restorer not in lineup.restorers]
+    unused = [restorer for restorers in opened for restorer in restorers if restorer not in models.restorers]
     assert all(restorer in closed for restorer in unused)
 
 
 def test_an_unknown_bundle_is_refused_at_the_start(telemetry: Telemetry) -> None:
     with pytest.raises(BundleError, match="did you mean 'small'"):
-        Lineup([Model("smal")], 1, telemetry)
+        Models([ModelSpec("smal")], 1, telemetry)

@@ -1,10 +1,10 @@
-"""A deadline is held in steps, without a clock: the test says how long each restoration takes."""
+"""A frame rate or age is kept in steps, without a clock: the test says how long each restoration takes."""
 
 from collections.abc import Callable
 
 import pytest
 
-from device.loop.rate_control import Deadline, Step
+from device.loop.rate_control import RateControl, Step
 
 INTERVAL_S = 1 / 30
 
@@ -14,7 +14,7 @@ class Board:
 
     def __init__(self, *seconds: float, fps: float = 30.0, max_age_s: float = 0.0) -> None:
         self.seconds, self.heat = seconds, 1.0
-        self.deadline = Deadline(len(seconds), fps, max_age_s, 30.0)
+        self.rate_control = RateControl(len(seconds), fps, max_age_s, 30.0)
         self.now, self.index = 1000.0, 0
         self.steps: list[Step] = []
 
@@ -23,21 +23,21 @@ class Board:
         while self.now < end:
             self.index += 1
             arrived = 1000.0 + self.index * INTERVAL_S
-            if arrived < self.now - INTERVAL_S or not self.deadline.wants(self.index):
+            if arrived < self.now - INTERVAL_S or not self.rate_control.wants(self.index):
                 continue  # a newer one has come, or it is left out
             began = max(self.now, arrived)
-            took = self.seconds[self.deadline.step.model] * self.heat * jitter(self.index)
+            took = self.seconds[self.rate_control.step.model] * self.heat * jitter(self.index)
             self.now = began + took
-            self.deadline.restored(self.now, took, self.now - arrived)
-            if not self.steps or self.steps[-1] != self.deadline.step:
-                self.steps.append(self.deadline.step)
-        return self.deadline.step
+            self.rate_control.restored(self.now, took, self.now - arrived)
+            if not self.steps or self.steps[-1] != self.rate_control.step:
+                self.steps.append(self.rate_control.step)
+        return self.rate_control.step
 
 
 def test_what_fits_is_left_alone() -> None:
     board = Board(0.030, 0.010)
     assert board.run(120) == Step(0, 1)
-    assert board.deadline.changes == 0
+    assert board.rate_control.changes == 0
 
 
 def test_a_model_that_is_a_little_slow_restores_every_second_frame() -> None:
@@ -55,7 +55,7 @@ def test_a_slow_smaller_model_restores_every_second_frame_too() -> None:
 def test_what_cannot_be_held_ends_at_the_last_step_and_goes_on() -> None:
     board = Board(0.9, 0.5)
     assert board.run(60) == Step(1, 2)
-    assert board.deadline.changes == 3
+    assert board.rate_control.changes == 3
 
 
 def test_heat_takes_steps_down_and_cold_takes_them_back() -> None:
@@ -73,14 +73,14 @@ def test_heat_takes_steps_down_and_cold_takes_them_back() -> None:
 def test_a_smaller_model_is_kept_while_the_larger_one_would_not_fit() -> None:
     board = Board(0.090, 0.020)
     assert board.run(600) == Step(1, 1)
-    assert board.deadline.changes == 2  # down twice, and never up to try
+    assert board.rate_control.changes == 2  # down twice, and never up to try
 
 
 @pytest.mark.parametrize("seconds", [0.0305, 0.0320, 0.0330, 0.0345])
 def test_a_model_on_the_edge_does_not_flap(seconds: float) -> None:
     board = Board(seconds, 0.010)
     board.run(600, jitter=lambda index: 1.0 + 0.08 * ((index * 7919) % 13 - 6) / 6)
-    assert board.deadline.changes <= 2
+    assert board.rate_control.changes <= 2
 
 
 def test_a_step_up_that_was_a_mistake_is_tried_ever_more_rarely() -> None:
@@ -89,12 +89,12 @@ def test_a_step_up_that_was_a_mistake_is_tried_ever_more_rarely() -> None:
     board.run(3)
     changes = []
     for _ in range(10):
-        before = board.deadline.changes
+        before = board.rate_control.changes
         end = board.now + 60
         while board.now < end:
-            board.heat = 1.0 if board.deadline.step.model == 0 else 0.45
+            board.heat = 1.0 if board.rate_control.step.model == 0 else 0.45
             board.run(0.5)
-        changes.append(board.deadline.changes - before)
+        changes.append(board.rate_control.changes - before)
     assert changes[0] > 0
     assert sum(changes[5:]) < sum(changes[:5])
     assert changes[-1] <= 2
@@ -103,7 +103,7 @@ def test_a_step_up_that_was_a_mistake_is_tried_ever_more_rarely() -> None:
 def test_one_slow_frame_changes_nothing() -> None:
     board = Board(0.025, 0.008)
     board.run(60, jitter=lambda index: 10.0 if index % 100 == 50 else 1.0)
-    assert board.deadline.changes == 0
+    assert board.rate_control.changes == 0
 
 
 def test_an_age_is_held_too() -> None:
@@ -114,14 +114,14 @@ def test_an_age_is_held_too() -> None:
 
 
 def test_a_camera_slower_than_the_rate_that_is_asked_for_gives_the_time_at_hand() -> None:
-    deadline = Deadline(1, 30.0, 0.0, 10.0)
+    rate_control = RateControl(1, 30.0, 0.0, 10.0)
     for i in range(100):
-        deadline.restored(i * 0.1, 0.08, 0.1)
-    assert deadline.step == Step(0, 1)
+        rate_control.restored(i * 0.1, 0.08, 0.1)
+    assert rate_control.step == Step(0, 1)
 
 
 def test_frames_are_left_out_evenly() -> None:
-    deadline = Deadline(1, 30.0, 0.0, 30.0)
-    assert [deadline.wants(i) for i in range(4)] == [True] * 4
-    deadline.level = 1
-    assert [deadline.wants(i) for i in range(4)] == [True, False, True, False]
+    rate_control = RateControl(1, 30.0, 0.0, 30.0)
+    assert [rate_control.wants(i) for i in range(4)] == [True] * 4
+    rate_control.level = 1
+    assert [rate_control.wants(i) for i in range(4)] == [True, False, True, False]

@@ -10,7 +10,7 @@ from loop_parts import until
 
 from device.errors import RunError, UsageError
 from device.images.frame import NO_VIDEO, Frame, Restored
-from device.loop.sink_worker import Outlet
+from device.loop.sink_worker import SinkWorker
 from device.telemetry import Telemetry
 
 
@@ -39,16 +39,16 @@ def restored(index: int, mark: str = "") -> Restored:
     return Restored(Frame(index, time.monotonic(), pixels, mark=mark), pixels, mark)
 
 
-def outlet(sink: Kept, **wanted: Any) -> tuple[Outlet, Telemetry, threading.Event]:
+def worker(sink: Kept, **wanted: Any) -> tuple[SinkWorker, Telemetry, threading.Event]:
     telemetry, stop = Telemetry(), threading.Event()
-    made = Outlet(sink, telemetry, stop, **{"live": True, "first": True, **wanted})
+    made = SinkWorker(sink, telemetry, stop, **{"live": True, "first": True, **wanted})
     made.thread.start()
     return made, telemetry, stop
 
 
 def test_the_last_frame_is_repeated_when_no_new_one_comes_in_time() -> None:
     sink = Kept()
-    made, telemetry, stop = outlet(sink, repeat_s=0.02)
+    made, telemetry, stop = worker(sink, repeat_s=0.02)
     made.slot.put(restored(7))
     until(lambda: len(sink.frames) > 4)
     stop.set()
@@ -60,7 +60,7 @@ def test_the_last_frame_is_repeated_when_no_new_one_comes_in_time() -> None:
 
 def test_the_rate_is_held_and_not_exceeded_where_fewer_new_frames_come() -> None:
     sink = Kept()
-    made, telemetry, stop = outlet(sink, repeat_s=0.04)
+    made, telemetry, stop = worker(sink, repeat_s=0.04)
     began = time.monotonic()
     for index in range(15):  # every second frame and a bit, as a slow model delivers them
         made.slot.put(restored(index))
@@ -75,7 +75,7 @@ def test_the_rate_is_held_and_not_exceeded_where_fewer_new_frames_come() -> None
 
 def test_nothing_is_repeated_before_the_first_frame() -> None:
     sink = Kept()
-    made, _, stop = outlet(sink, repeat_s=0.01)
+    made, _, stop = worker(sink, repeat_s=0.01)
     time.sleep(0.2)
     stop.set()
     made.thread.join(5)
@@ -84,7 +84,7 @@ def test_nothing_is_repeated_before_the_first_frame() -> None:
 
 def test_cards_are_written_but_are_no_frames() -> None:
     sink = Kept()
-    made, telemetry, stop = outlet(sink, live=False)
+    made, telemetry, stop = worker(sink, live=False)
     made.slot.put(restored(0, NO_VIDEO))
     made.slot.put(restored(1))
     until(lambda: telemetry.frames == 1)
@@ -101,7 +101,7 @@ def test_a_sink_is_opened_again_later_and_later_and_told_of(caplog: pytest.LogCa
         tried.append(time.monotonic())
         raise RunError("still no space")
 
-    made, _, stop = outlet(failing, reopen=reopen)
+    made, _, stop = worker(failing, reopen=reopen)
     end = time.monotonic() + 4.5
     while time.monotonic() < end:
         made.slot.put(restored(0))
@@ -119,7 +119,7 @@ def test_a_sink_is_opened_again_later_and_later_and_told_of(caplog: pytest.LogCa
 @pytest.mark.parametrize("error", [RunError("no space"), UsageError("is not empty")])
 def test_what_cannot_be_opened_again_is_given_up(error: Exception) -> None:
     reopen = None if isinstance(error, RunError) else (lambda: pytest.fail("opened again"))
-    made, _, _ = outlet(Kept(error), reopen=reopen)
+    made, _, _ = worker(Kept(error), reopen=reopen)
     made.slot.put(restored(0))
     made.thread.join(5)
     assert not made.thread.is_alive()
@@ -130,7 +130,7 @@ def test_what_cannot_be_opened_again_is_given_up(error: Exception) -> None:
 
 def test_an_error_in_closing_is_raised_once_and_kept() -> None:
     sink = Kept(closing=RunError("the video did not come out whole"))
-    made, _, stop = outlet(sink)
+    made, _, stop = worker(sink)
     stop.set()
     made.thread.join(5)
     with pytest.raises(RunError, match="did not come out whole"):

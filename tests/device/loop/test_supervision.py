@@ -1,16 +1,16 @@
-"""What the loop gets over: a model that hangs, a camera without a picture, a deadline that is short, a sink that fails."""
+"""What the loop gets over: a model that hangs, a camera without a picture, a rate that is too high, a sink that fails."""
 
 import threading
 import time
 
 import pytest
-from loop_parts import Counter, Held, Kept, outlets, run, start, until, until_no_thread
+from loop_parts import Counter, Held, Kept, run, sink_workers, start, until, until_no_thread
 
 from device.errors import RunError
 from device.images.frame import NO_VIDEO, NOT_RESTORED, Frame
 from device.loop.pipeline import run_pipeline
-from device.loop.rate_control import Deadline
-from device.loop.sink_worker import Outlet
+from device.loop.rate_control import RateControl
+from device.loop.sink_worker import SinkWorker
 from device.telemetry import Telemetry
 
 pytestmark = pytest.mark.timeout(60)  # what hangs here is a deadlock
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(60)  # what hangs here is a deadlock
 def test_a_model_that_hangs_is_left_behind_and_its_frame_passes_through_with_a_mark(restorer: Held) -> None:
     source, sink, telemetry, stop = Counter(10**9, live=True, pause_s=0.02), Kept(), Telemetry(), threading.Event()
     restorer.hangs_at = {0}
-    restorer.until = threading.Event()  # a live outlet shows the newest: what comes next waits until this one was shown
+    restorer.until = threading.Event()  # a live sink_worker shows the newest: what comes next waits until this one was shown
     thread, raised = start(source, restorer, [sink], telemetry, stop, 5, hang_s=1.0)
     until(lambda: sink.marks)
     restorer.until.set()
@@ -82,7 +82,7 @@ def test_a_card_passes_by_the_model_and_is_no_frame(restorer: Held) -> None:
 
 def test_a_rate_is_held_by_showing_the_last_restored_frame_again(restorer: Held) -> None:
     source, sink, telemetry, stop = Counter(10**9, live=True, hangs_at=2), Kept(), Telemetry(), threading.Event()
-    made = outlets(source, [sink], telemetry, stop, repeat_s=0.05)
+    made = sink_workers(source, [sink], telemetry, stop, repeat_s=0.05)
     thread = threading.Thread(target=run_pipeline, args=(source, restorer, made, telemetry, stop), daemon=True)
     thread.start()
     time.sleep(1.0)
@@ -95,10 +95,10 @@ def test_a_rate_is_held_by_showing_the_last_restored_frame_again(restorer: Held)
 
 
 def test_the_deadline_says_which_frames_are_restored_and_with_which_model(restorer: Held) -> None:
-    deadline = Deadline(2, 1000.0, 0.0, 1000.0)
-    deadline.level = 3  # the second model, every second frame
+    rate_control = RateControl(2, 1000.0, 0.0, 1000.0)
+    rate_control.level = 3  # the second model, every second frame
     telemetry = Telemetry()
-    run(Counter(10, live=False), restorer, [Kept()], telemetry, threading.Event(), deadline=deadline)
+    run(Counter(10, live=False), restorer, [Kept()], telemetry, threading.Event(), rate_control=rate_control)
     assert restorer.asked == [(index, 1) for index in range(0, 10, 2)]
     assert telemetry.skipped == 5
 
@@ -109,8 +109,8 @@ def test_the_deadline_says_which_frames_are_restored_and_with_which_model(restor
 def test_a_sink_that_fails_is_opened_again_and_the_others_do_not_notice(restorer: Held) -> None:
     source, telemetry, stop = Counter(10**9, live=True, pause_s=0.01), Telemetry(), threading.Event()
     good, failing, mended = Kept(), Kept(fails_at=2), Kept()
-    first, second = outlets(source, [good, failing], telemetry, stop)
-    second = Outlet(failing, telemetry, stop, live=True, first=False, reopen=lambda: mended)
+    first, second = sink_workers(source, [good, failing], telemetry, stop)
+    second = SinkWorker(failing, telemetry, stop, live=True, first=False, reopen=lambda: mended)
     thread = threading.Thread(target=run_pipeline, args=(source, restorer, [first, second], telemetry, stop), daemon=True)
     thread.start()
     end = time.monotonic() + 20

@@ -15,16 +15,16 @@ from device.config import build
 from device.doctor.software import measurement
 from device.errors import DataError, RunError
 from device.loop import tuned
-from device.loop.models import Model
-from device.loop.tuned import Measured
+from device.loop.models import ModelSpec
+from device.loop.tuned import TunedModel
 from device.settings import Settings
-from device.system import board
+from device.system import hardware
 
 
-def measured_of(bundle: str, folder: Path, file: str, **others: object) -> Measured:
+def measured_of(bundle: str, folder: Path, file: str, **others: object) -> TunedModel:
     content = {
         "schema": tuned.SCHEMA,
-        "hardware_hash": board.hardware_hash(),
+        "hardware_hash": hardware.hardware_hash(),
         "versions": tuned.versions("litert"),
         "bundle": bundle,
         "bundle_hash": file_facts(folder / MANIFEST)["sha256"],
@@ -40,22 +40,22 @@ def measured_of(bundle: str, folder: Path, file: str, **others: object) -> Measu
         "why": "the best picture",
         "measured": "2026-11-25",
     }
-    return build(Measured, {**content, **others}, "here")
+    return build(TunedModel, {**content, **others}, "here")
 
 
 @pytest.fixture
-def measured() -> Measured:
+def measured() -> TunedModel:
     """The shipped `small`, int8 on LiteRT, as measured on this very machine."""
     return measured_of("small", SHIPPED / "small", "small_int8.tflite")
 
 
 @pytest.fixture
-def own(small_copy: Path) -> Measured:
+def own(small_copy: Path) -> TunedModel:
     """A bundle of one's own, to be spoiled."""
     return measured_of(str(small_copy), small_copy, "small_int8.tflite")
 
 
-def test_what_is_written_is_read_again_by_everybody_who_may_enter(tmp_path: Path, measured: Measured) -> None:
+def test_what_is_written_is_read_again_by_everybody_who_may_enter(tmp_path: Path, measured: TunedModel) -> None:
     path = tuned.write(tmp_path / "state", measured)
     assert path == tmp_path / "state" / "choice.json"
     assert tuned.read(tmp_path / "state") == measured
@@ -67,7 +67,7 @@ def test_what_is_written_is_read_again_by_everybody_who_may_enter(tmp_path: Path
     assert tuned.read(tmp_path / "state") == again
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, measured: Measured) -> None:
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, measured: TunedModel) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match=r"choice\.json: cannot be written"):
         tuned.write(tmp_path / "file", measured)
@@ -99,18 +99,18 @@ def test_a_damaged_file_is_said_and_left_as_it_is(tmp_path: Path, text: str, wor
 
 
 @pytest.mark.parametrize(("key", "value"), [("threads", 0), ("threads", "2"), ("size_wh", [640]), ("p50_ms", None)])
-def test_values_that_cannot_be_are_damage(tmp_path: Path, measured: Measured, key: str, value: object) -> None:
+def test_values_that_cannot_be_are_damage(tmp_path: Path, measured: TunedModel, key: str, value: object) -> None:
     path = tuned.write(tmp_path, measured)
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
     with pytest.raises(DataError, match=key.partition("_")[0]):
         tuned.read(tmp_path)
 
 
-def test_on_the_same_board_with_the_same_packages_it_holds(measured: Measured, own: Measured) -> None:
+def test_on_the_same_board_with_the_same_packages_it_holds(measured: TunedModel, own: TunedModel) -> None:
     assert tuned.fit(measured) == tuned.fit(own) == ""
 
 
-def test_each_thing_that_has_changed_is_named(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_thing_that_has_changed_is_named(measured: TunedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     found = tuned.versions("litert")
     assert tuned.fit(replace(measured, hardware_hash="0" * 16)) == "it was made on other hardware"
     older = replace(measured, versions={**found, "ai-edge-litert": "0.9"})
@@ -125,7 +125,7 @@ def test_each_thing_that_has_changed_is_named(measured: Measured, monkeypatch: p
 
 
 @pytest.mark.parametrize("how", ["manifest", "file altered", "file gone", "gone"])
-def test_a_bundle_that_was_changed_is_noticed(own: Measured, how: str) -> None:
+def test_a_bundle_that_was_changed_is_noticed(own: TunedModel, how: str) -> None:
     folder = Path(own.bundle)
     if how == "manifest":
         (folder / MANIFEST).write_text((folder / MANIFEST).read_text() + "\n")
@@ -139,11 +139,11 @@ def test_a_bundle_that_was_changed_is_noticed(own: Measured, how: str) -> None:
     settings = Settings(source="demo")
     tuned.write(tuned.place(), own)
     decision = tuned.decide(settings)
-    assert (decision.kind, decision.models) == ("stale", (Model("small"),))
+    assert (decision.kind, decision.models) == ("stale", (ModelSpec("small"),))
     assert "usual choice; deblurkit bench --pick measures again" in decision.reason
 
 
-def test_a_run_says_what_it_takes(measured: Measured, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_says_what_it_takes(measured: TunedModel, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     tuned.decide(Settings()).say()
     tuned.write(tuned.place(), measured)
@@ -168,17 +168,17 @@ def test_a_run_says_what_it_takes(measured: Measured, caplog: pytest.LogCaptureF
 @pytest.mark.parametrize(
     "given", [{"bundle": ("nano",)}, {"variant": "fp32"}, {"runtime": "litert"}, {"bundle": ("nano",), "variant": "fp16"}]
 )
-def test_what_is_given_is_taken_and_the_measurement_left_alone(measured: Measured, given: dict) -> None:
+def test_what_is_given_is_taken_and_the_measurement_left_alone(measured: TunedModel, given: dict) -> None:
     tuned.write(tuned.place(), measured)
     decision = tuned.decide(Settings(**given))
     usual = Settings(**given)
     assert decision.kind == "given"
     assert decision.reason == f"{' and '.join(given)} given"
-    assert decision.models == tuple(Model(name, usual.variant, usual.runtime) for name in usual.bundles)
+    assert decision.models == tuple(ModelSpec(name, usual.variant, usual.runtime) for name in usual.bundles)
     assert decision.threads is None
 
 
-def test_threads_may_be_given_beside_it(measured: Measured) -> None:
+def test_threads_may_be_given_beside_it(measured: TunedModel) -> None:
     tuned.write(tuned.place(), replace(measured, threads=2))
     assert tuned.decide(Settings()).threads == 2
     decision = tuned.decide(Settings(threads=3))
@@ -187,11 +187,11 @@ def test_threads_may_be_given_beside_it(measured: Measured) -> None:
 
 
 @pytest.mark.parametrize("wish", [{"fps": 30.0}, {"max_age": 80.0}])
-def test_a_deadline_brings_the_smaller_bundle_along_behind_it(measured: Measured, wish: dict) -> None:
+def test_a_deadline_brings_the_smaller_bundle_along_behind_it(measured: TunedModel, wish: dict) -> None:
     tuned.write(tuned.place(), replace(measured, variant="fp32", file="small_fp32.tflite", sha256=sha("small_fp32.tflite")))
-    assert tuned.decide(Settings(**wish)).models == (Model("small", "fp32", "litert"), Model("nano"))
+    assert tuned.decide(Settings(**wish)).models == (ModelSpec("small", "fp32", "litert"), ModelSpec("nano"))
     tuned.write(tuned.place(), measured_of("nano", SHIPPED / "nano", "nano_int8.tflite"))
-    assert tuned.decide(Settings(**wish)).models == (Model("nano", "int8", "litert"),)
+    assert tuned.decide(Settings(**wish)).models == (ModelSpec("nano", "int8", "litert"),)
 
 
 def sha(file: str) -> str:
@@ -199,7 +199,7 @@ def sha(file: str) -> str:
 
 
 def test_the_very_file_is_opened_where_a_runtime_reads_two_of_that_variant(
-    measured: Measured, monkeypatch: pytest.MonkeyPatch
+    measured: TunedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuned, "formats", lambda name: ("onnx", "tflite"))
     tuned.write(tuned.place(), measured)
@@ -225,7 +225,7 @@ def test_root_measures_for_the_service_where_it_is_installed(tmp_path: Path, mon
     assert place_of(0) == tmp_path / "given"
 
 
-def test_of_a_bundle_changed_under_a_run_the_measurement_is_stale(own: Measured, small_copy: Path) -> None:
+def test_of_a_bundle_changed_under_a_run_the_measurement_is_stale(own: TunedModel, small_copy: Path) -> None:
     tuned.write(tuned.place(), own)
     decision = tuned.decide(Settings())
     assert tuned.still(decision) == decision
@@ -235,7 +235,7 @@ def test_of_a_bundle_changed_under_a_run_the_measurement_is_stale(own: Measured,
     assert "was changed" in after.reason
 
 
-def test_the_doctor_tells_of_it(measured: Measured) -> None:
+def test_the_doctor_tells_of_it(measured: TunedModel) -> None:
     assert [(f.state, bool(f.mend)) for f in measurement()] == [("missing", True)]
     tuned.write(tuned.place(), measured)
     (finding,) = measurement()

@@ -50,11 +50,11 @@ def test_sizes_may_change_from_frame_to_frame(restorer: Restorer) -> None:
 def test_tiled_equals_untiled_within_one_grey_level(small: Bundle, variant: str, runtime: str | None) -> None:
     if runtime:
         pytest.importorskip(runtime, reason="pip install onnxruntime")
-    window = 2 * small.manifest.halo + 72
-    pixels = blurred(window + 27, 2 * window + 5)
+    side = 2 * small.manifest.halo + 72
+    pixels = blurred(side + 27, 2 * side + 5)
     with (
         Restorer(small, variant, runtime, 1) as whole,
-        Restorer(small, variant, runtime, 1, most_pixels=window**2) as tiled,
+        Restorer(small, variant, runtime, 1, most_pixels=side**2) as tiled,
     ):
         difference = np.abs(whole.restore(pixels).astype(int) - tiled.restore(pixels))
     assert difference.max() <= 1

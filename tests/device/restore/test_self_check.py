@@ -47,7 +47,7 @@ def test_a_result_two_levels_too_bright_is_noticed() -> None:
 @pytest.mark.parametrize("artifact", open_bundle("small").manifest.artifacts, ids=lambda a: a.label)
 def test_every_shipped_file_reaches_here_what_it_reached_at_export(small: Bundle, artifact: Artifact) -> None:
     runtime = next(
-        (n for n, (formats, _, _) in RUNTIMES.items() if artifact.format in formats and n != "opencv_dnn" and installed(n)), None
+        (n for n, info in RUNTIMES.items() if artifact.format in info.formats and n != "opencv_dnn" and installed(n)), None
     )
     if runtime is None:
         pytest.skip(f"no runtime for {artifact.format} is installed; pip install ai-edge-litert onnxruntime")

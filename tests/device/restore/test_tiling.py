@@ -6,7 +6,7 @@ import pytest
 
 from device.errors import UsageError
 from device.images.frame import Pixels
-from device.restore.tiling import plan, run_tiled, window_hw
+from device.restore.tiling import plan, run_tiled, tile_hw
 
 SIZES = [(1, 1), (1, 700), (700, 1), (7, 9), (64, 64), (65, 63), (48, 129), (131, 257), (20, 8191), (8191, 3)]
 RADIUS = 5
@@ -16,32 +16,32 @@ def noise(height: int, width: int) -> Pixels:
     return np.random.default_rng(height * 10007 + width).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
-def identity(window: Pixels) -> Pixels:
-    return window.copy()
+def identity(tile: Pixels) -> Pixels:
+    return tile.copy()
 
 
-def local_filter(window: Pixels) -> Pixels:
+def local_filter(tile: Pixels) -> Pixels:
     """Sees RADIUS pixels around each pixel, not evenly, and no further.
 
     Weights are whole numbers, so that sums are exact. A kernel in two dimensions, which OpenCV applies by Fourier transforms
     on Arm, or one of fractions, rounds differently from place to place.
     """
     rows, columns = np.random.default_rng(1).integers(1, 12, (2, 2 * RADIUS + 1)).astype(np.float32)
-    total = cv2.sepFilter2D(window.astype(np.float32), -1, rows, columns, borderType=cv2.BORDER_REFLECT_101)
+    total = cv2.sepFilter2D(tile.astype(np.float32), -1, rows, columns, borderType=cv2.BORDER_REFLECT_101)
     return (total / (rows.sum() * columns.sum())).astype(np.uint8)
 
 
-def strided_filter(window: Pixels) -> Pixels:
+def strided_filter(tile: Pixels) -> Pixels:
     """What a network with stride 8 does: values of each 8x8 block, spread over their neighbour blocks."""
-    blocks = cv2.resize(window, (window.shape[1] // 8, window.shape[0] // 8), interpolation=cv2.INTER_AREA)
+    blocks = cv2.resize(tile, (tile.shape[1] // 8, tile.shape[0] // 8), interpolation=cv2.INTER_AREA)
     blocks = cv2.blur(blocks, (3, 3), borderType=cv2.BORDER_REPLICATE)
-    return cv2.resize(blocks, (window.shape[1], window.shape[0]), interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(blocks, (tile.shape[1], tile.shape[0]), interpolation=cv2.INTER_NEAREST)
 
 
 @pytest.mark.parametrize(("largest_hw", "fixed"), [((64, 96), False), ((64, 96), True), ((60, 90), False)], ids=str)
 @pytest.mark.parametrize(("halo", "multiple"), [(0, 1), (5, 1), (0, 8), (5, 8), (16, 8)])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_windows_cover_every_pixel_once_on_the_models_grid(
+def test_tiles_cover_every_pixel_once_on_the_models_grid(
     size: tuple[int, int], halo: int, multiple: int, largest_hw: tuple[int, int], fixed: bool
 ) -> None:
     height, width = size
@@ -51,12 +51,12 @@ def test_windows_cover_every_pixel_once_on_the_models_grid(
         assert tile.y % multiple == 0
         assert tile.x % multiple == 0
         written[tile.top : tile.bottom, tile.left : tile.right] += 1
-        for start, first, end, window, length in (
-            (tile.y, tile.top, tile.bottom, tiling.window_hw[0], tiling.padded_hw[0]),
-            (tile.x, tile.left, tile.right, tiling.window_hw[1], tiling.padded_hw[1]),
+        for start, first, end, side, length in (
+            (tile.y, tile.top, tile.bottom, tiling.tile_hw[0], tiling.padded_hw[0]),
+            (tile.x, tile.left, tile.right, tiling.tile_hw[1], tiling.padded_hw[1]),
         ):
             assert first - start >= (halo if start > 0 else 0)
-            assert start + window - end >= (halo if end < length else 0)
+            assert start + side - end >= (halo if end < length else 0)
     assert (written == 1).all()
     assert tiling.padded_hw[0] >= height
     assert tiling.padded_hw[1] >= width
@@ -93,69 +93,69 @@ def test_without_its_halo_a_filter_leaves_seams() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_a_model_of_one_size_gets_windows_of_that_size_only(size: tuple[int, int]) -> None:
+def test_a_model_of_one_size_gets_tiles_of_that_size_only(size: tuple[int, int]) -> None:
     seen = set()
 
-    def restore(window: Pixels) -> Pixels:
-        seen.add(window.shape)
-        return window
+    def restore(tile: Pixels) -> Pixels:
+        seen.add(tile.shape)
+        return tile
 
     run_tiled(noise(*size), plan(*size, (64, 96), 8, 8, fixed=True), restore)
     assert seen == {(64, 96, 3)}
 
 
-def test_fixed_windows_give_what_one_window_would() -> None:
+def test_fixed_tiles_give_what_one_tile_would() -> None:
     pixels = noise(200, 300)
     fixed = run_tiled(pixels, plan(200, 300, (64, 96), RADIUS, 8, fixed=True), local_filter)
     assert np.array_equal(fixed, run_tiled(pixels, plan(200, 300, (512, 512), RADIUS, 8), local_filter))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_free_windows_are_multiples_and_never_larger_than_allowed(size: tuple[int, int]) -> None:
-    def restore(window: Pixels) -> Pixels:
-        assert window.shape[0] % 8 == window.shape[1] % 8 == 0
-        assert window.shape[0] <= 64
-        assert window.shape[1] <= 96
-        return window
+def test_free_tiles_are_multiples_and_never_larger_than_allowed(size: tuple[int, int]) -> None:
+    def restore(tile: Pixels) -> Pixels:
+        assert tile.shape[0] % 8 == tile.shape[1] % 8 == 0
+        assert tile.shape[0] <= 64
+        assert tile.shape[1] <= 96
+        return tile
 
     run_tiled(noise(*size), plan(*size, (64, 96), 8, 8), restore)
 
 
-def test_a_picture_that_fits_goes_through_in_one_window_without_waste() -> None:
+def test_a_picture_that_fits_goes_through_in_one_tile_without_waste() -> None:
     tiling = plan(50, 60, (1024, 1024), 8, 8)
     assert len(tiling.tiles) == 1
-    assert tiling.window_hw == (56, 64)
+    assert tiling.tile_hw == (56, 64)
 
 
 def test_padding_mirrors_the_picture() -> None:
     seen = []
-    run_tiled(noise(5, 8), plan(5, 8, (64, 64), 0, 8), lambda window: seen.append(window) or window)
+    run_tiled(noise(5, 8), plan(5, 8, (64, 64), 0, 8), lambda tile: seen.append(tile) or tile)
     assert np.array_equal(seen[0][5:], seen[0][1:4][::-1])
 
 
 @pytest.mark.parametrize("halo", [29, 32, 1000])
-def test_a_halo_that_leaves_nothing_of_a_window_is_refused(halo: int) -> None:
+def test_a_halo_that_leaves_nothing_of_a_tile_is_refused(halo: int) -> None:
     with pytest.raises(UsageError, match="tiles of 64 pixels leave nothing inside halos"):
         plan(200, 50, (64, 64), halo, 8)
 
 
-def test_a_halo_does_not_matter_where_one_window_is_enough() -> None:
+def test_a_halo_does_not_matter_where_one_tile_is_enough() -> None:
     assert len(plan(64, 64, (64, 64), 1000, 8).tiles) == 1
 
 
 @pytest.mark.parametrize("halo", [0, 16, 144])
-def test_a_picture_that_fits_is_one_window(halo: int) -> None:
-    assert window_hw(256, 250, 1_500_000, halo, 8) == (256, 256)
+def test_a_picture_that_fits_is_one_tile(halo: int) -> None:
+    assert tile_hw(256, 250, 1_500_000, halo, 8) == (256, 256)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 4000), (4320, 7680), (1, 300_000), (2000, 2000)], ids=str)
-def test_windows_are_as_large_as_allowed_and_cover_little_twice(size: tuple[int, int]) -> None:
-    window = window_hw(*size, 1_500_000, 144, 8)
-    assert window[0] * window[1] <= 1_500_000
-    tiles = plan(*size, window, 144, 8).tiles
-    assert len(tiles) * window[0] * window[1] <= 1.75 * max(64, size[0]) * max(64, size[1])
+def test_tiles_are_as_large_as_allowed_and_cover_little_twice(size: tuple[int, int]) -> None:
+    tile = tile_hw(*size, 1_500_000, 144, 8)
+    assert tile[0] * tile[1] <= 1_500_000
+    tiles = plan(*size, tile, 144, 8).tiles
+    assert len(tiles) * tile[0] * tile[1] <= 1.75 * max(64, size[0]) * max(64, size[1])
 
 
-def test_windows_too_small_for_their_halos_are_wrong_usage() -> None:
+def test_tiles_too_small_for_their_halos_are_wrong_usage() -> None:
     with pytest.raises(UsageError, match=r"at least 87616"):
-        window_hw(1000, 1000, 80_000, 144, 8)
+        tile_hw(1000, 1000, 80_000, 144, 8)

@@ -24,10 +24,11 @@ from device.images.frame import Pixels
 from device.images.quality import psnr
 from device.images.scenes import chart
 from device.restore.pixel_codec import PixelCodec
-from device.runtimes import RUNTIMES, Runtime, formats, installed, open_runtime
+from device.runtimes import RUNTIMES, formats, installed, open_runtime
 from device.runtimes.ncnn import BIN, PARAM
-from device.runtimes.openvino import overflows
-from device.system import board
+from device.runtimes.openvino import int8_overflows
+from device.runtimes.runtime import Runtime
+from device.system import hardware
 
 VARIANT = {"ncnn": "fp16"}
 """Where a runtime has no fp32 file."""
@@ -142,7 +143,7 @@ def test_every_file_that_a_runtime_reads_gives_nearly_the_picture_of_fp32_or_is_
     except BundleError:
         # OpenCV computes in float32 only; OpenVINO's 8-bit sums overflow on x86 without VNNI.
         refused = {("opencv_dnn", "fp16"), ("opencv_dnn", "int8")}
-        refused |= {("openvino", "int8")} if overflows(platform.machine(), board.features()) else set()
+        refused |= {("openvino", "int8")} if int8_overflows(platform.machine(), hardware.features()) else set()
         assert (name, artifact.variant) in refused
         return
     finally:
@@ -202,11 +203,11 @@ def hide(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
 def test_a_missing_runtime_is_told_with_the_line_that_installs_it(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    hide(monkeypatch, RUNTIMES[name][1])
+    hide(monkeypatch, RUNTIMES[name].module)
     assert not installed(name)
     with pytest.raises(RuntimeMissing) as caught:
         open_runtime(name, tmp_path / "none", threads=1)
-    assert f"the runtime {name} is not installed; {RUNTIMES[name][2]}" in str(caught.value)
+    assert f"the runtime {name} is not installed; {RUNTIMES[name].install}" in str(caught.value)
     assert "pip install" in str(caught.value)
     assert caught.value.exit_code == 4
     assert isinstance(caught.value, ImportError)
@@ -220,7 +221,7 @@ def test_the_best_installed_runtime_is_the_first_of_the_list(monkeypatch: pytest
 
 
 def test_without_any_runtime_the_line_for_the_default_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    hide(monkeypatch, *(module for _, module, _ in RUNTIMES.values()))
+    hide(monkeypatch, *(info.module for info in RUNTIMES.values()))
     with pytest.raises(RuntimeMissing, match="no inference runtime is installed; pip install ai-edge-litert"):
         runtimes.first_installed()
 
@@ -239,11 +240,11 @@ def test_every_listed_runtime_has_an_adapter(name: str, monkeypatch: pytest.Monk
 
 
 def test_what_only_benchmarks_compare_is_never_the_usual_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    hide(monkeypatch, *(RUNTIMES[name][1] for name in ("litert", "tflite_runtime", "onnxruntime")))
+    hide(monkeypatch, *(RUNTIMES[name].module for name in ("litert", "tflite_runtime", "onnxruntime")))
     assert runtimes.first_installed() == "opencv_dnn"
 
 
-@pytest.mark.skipif(not installed("openvino"), reason=RUNTIMES["openvino"][2])
+@pytest.mark.skipif(not installed("openvino"), reason=RUNTIMES["openvino"].install)
 def test_openvino_reports_to_nobody_and_writes_nothing_into_the_home_folder(small: Bundle, tmp_path: Path) -> None:
     code = """
 import sys
@@ -278,13 +279,13 @@ print(seen)
 def test_openvino_is_kept_from_8_bit_files_where_their_sums_overflow(
     machine: str, features: tuple[str, ...], spoiled: bool
 ) -> None:
-    assert overflows(machine, features) == spoiled
+    assert int8_overflows(machine, features) == spoiled
 
 
-@pytest.mark.skipif(not installed("openvino"), reason=RUNTIMES["openvino"][2])
+@pytest.mark.skipif(not installed("openvino"), reason=RUNTIMES["openvino"].install)
 def test_an_8_bit_file_that_openvino_would_spoil_is_refused(small: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(board, "features", lambda: ("avx2", "fma"))
+    monkeypatch.setattr(hardware, "features", lambda: ("avx2", "fma"))
     for file_format in ("tflite", "onnx"):
         with pytest.raises(BundleError, match=r"no VNNI.*--runtime litert"):
             open_runtime("openvino", small.path(small.artifact("int8", (file_format,))), threads=1)
@@ -292,7 +293,7 @@ def test_an_8_bit_file_that_openvino_would_spoil_is_refused(small: Bundle, monke
         open_runtime("openvino", small.path(small.artifact(variant, ("tflite",))), threads=1).close()
 
 
-@pytest.mark.skipif(not installed("litert_compiled"), reason=RUNTIMES["litert_compiled"][2])
+@pytest.mark.skipif(not installed("litert_compiled"), reason=RUNTIMES["litert_compiled"].install)
 def test_the_compiled_model_says_nothing_while_it_is_used(small: Bundle, capfd: pytest.CaptureFixture[str]) -> None:
     runtime = opened("litert_compiled", model_path(small, "litert_compiled"))
     for height, width in SIZES:

@@ -16,9 +16,10 @@ from device.images.frame import Frame, Pixels, Restored
 from device.images.picture import read_picture
 from device.images.scenes import dead_leaves
 from device.settings import Settings
-from device.sinks import Sink, open_sink
+from device.sinks import open_sink
 from device.sinks.pictures import Folder, LastPicture
-from device.sinks.video import VideoFile
+from device.sinks.sink import Sink
+from device.sinks.video import VideoSink
 from device.sources.demo import Demo
 from device.telemetry import Telemetry
 
@@ -145,7 +146,7 @@ def test_a_file_that_exists_is_refused_without_replace_and_kept_until_the_new_on
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v"])
 @pytest.mark.parametrize("count", [1, 12])
 def test_a_video_holds_every_frame_in_order_under_its_name(tmp_path: Path, suffix: str, count: int) -> None:
-    sink = VideoFile(tmp_path / "new" / f"v{suffix}", 29.97)
+    sink = VideoSink(tmp_path / "new" / f"v{suffix}", 29.97)
     for i in range(count):
         sink.write(restored(i))
     assert [p.name for p in (tmp_path / "new").iterdir() if not p.name.startswith(".")] == []  # aside until it is whole
@@ -157,7 +158,7 @@ def test_a_video_holds_every_frame_in_order_under_its_name(tmp_path: Path, suffi
 
 
 def test_a_video_has_the_sources_rate_and_its_colours(tmp_path: Path) -> None:
-    sink = VideoFile(tmp_path / "v.mp4", 12.5)
+    sink = VideoSink(tmp_path / "v.mp4", 12.5)
     red = np.zeros((48, 64, 3), np.uint8)
     red[..., 0] = 230
     for i in range(5):
@@ -171,7 +172,7 @@ def test_a_video_has_the_sources_rate_and_its_colours(tmp_path: Path) -> None:
 
 
 def test_a_frame_of_another_size_is_refused_and_what_came_before_is_a_whole_video(tmp_path: Path) -> None:
-    sink = VideoFile(tmp_path / "v.mp4", 25.0)
+    sink = VideoSink(tmp_path / "v.mp4", 25.0)
     for i in range(3):
         sink.write(restored(i))
     with pytest.raises(RunError, match=r"\(50, 40\).*\(64, 48\).*folder"):
@@ -181,7 +182,7 @@ def test_a_frame_of_another_size_is_refused_and_what_came_before_is_a_whole_vide
 
 
 def test_a_video_that_cannot_be_opened_says_so_once_and_leaves_nothing(tmp_path: Path) -> None:
-    sink = VideoFile(tmp_path / "v.nonsense", 25.0)
+    sink = VideoSink(tmp_path / "v.nonsense", 25.0)
     with pytest.raises(RunError, match=r"v\.nonsense.*cannot write a 64x48 video"):
         sink.write(restored(0))
     sink.close()  # the error that was raised is the one that counts
@@ -190,7 +191,7 @@ def test_a_video_that_cannot_be_opened_says_so_once_and_leaves_nothing(tmp_path:
 
 def test_a_video_in_a_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    sink = VideoFile(tmp_path / "file" / "v.mp4", 25.0)
+    sink = VideoSink(tmp_path / "file" / "v.mp4", 25.0)
     with pytest.raises(RunError, match="cannot be made"):
         sink.write(restored(0))
     sink.close()
@@ -212,7 +213,7 @@ def test_a_video_that_did_not_come_out_whole_is_an_error_and_the_old_one_stays(t
 
 
 def test_a_closed_video_takes_no_more_frames(tmp_path: Path) -> None:
-    sink = VideoFile(tmp_path / "v.mp4", 25.0)
+    sink = VideoSink(tmp_path / "v.mp4", 25.0)
     sink.write(restored(0))
     sink.close()
     with pytest.raises(RunError, match="closed"):
@@ -221,7 +222,7 @@ def test_a_closed_video_takes_no_more_frames(tmp_path: Path) -> None:
 
 
 def test_a_video_may_be_closed_while_another_thread_writes_to_it(tmp_path: Path) -> None:
-    sink, written, ended = VideoFile(tmp_path / "v.mp4", 25.0), threading.Event(), []
+    sink, written, ended = VideoSink(tmp_path / "v.mp4", 25.0), threading.Event(), []
 
     def write() -> None:
         try:

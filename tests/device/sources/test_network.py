@@ -13,7 +13,7 @@ from device.settings import CameraSettings
 from device.sources.checks import BadFrame
 from device.sources.mjpeg import decode_jpeg, parts_of
 from device.sources.network import open_stream
-from device.sources.watched import Watched
+from device.sources.supervised_camera import SupervisedCamera
 from device.system.address import without_password, without_secrets
 
 JPEG = b"\xff\xd8\n--not it\r\n\xff\xd9"
@@ -22,10 +22,10 @@ JPEG = b"\xff\xd8\n--not it\r\n\xff\xd9"
 @pytest.fixture
 def opened() -> Any:
     """`opened(address)`: a network camera, watched; closed after the test."""
-    sources: list[Watched] = []
+    sources: list[SupervisedCamera] = []
 
-    def open_(address: str) -> Watched:
-        sources.append(Watched(address, CameraSettings()))
+    def open_(address: str) -> SupervisedCamera:
+        sources.append(SupervisedCamera(address, CameraSettings()))
         return sources[-1]
 
     yield open_
@@ -44,7 +44,7 @@ def free_port() -> int:
 
 @pytest.mark.parametrize("kind", ["well", "no-length", "bare-boundary"])
 def test_an_mjpeg_camera_delivers_in_every_way_that_cameras_write_it(
-    mjpeg: Any, opened: Callable[[str], Watched], kind: str
+    mjpeg: Any, opened: Callable[[str], SupervisedCamera], kind: str
 ) -> None:
     mjpeg.start("320x240", kind)
     source = opened(f"http://127.0.0.1:{mjpeg.port}/stream.mjpg")
@@ -64,7 +64,7 @@ def test_an_mjpeg_camera_delivers_in_every_way_that_cameras_write_it(
 
 @pytest.mark.parametrize("kind", ["well", "digest"])
 def test_a_camera_with_a_password_opens_with_it_and_without_it_says_what_to_do(
-    mjpeg: Any, opened: Callable[[str], Watched], kind: str
+    mjpeg: Any, opened: Callable[[str], SupervisedCamera], kind: str
 ) -> None:
     mjpeg.start("64x48", kind, "admin:p@ss/w:rd")
     place = f"127.0.0.1:{mjpeg.port}/s"
@@ -90,14 +90,16 @@ def test_a_camera_with_a_password_opens_with_it_and_without_it_says_what_to_do(
         ("picture", r"is one picture \(image/jpeg\), no video"),
     ],
 )
-def test_what_is_no_stream_is_said_in_words(mjpeg: Any, opened: Callable[[str], Watched], kind: str, message: str) -> None:
+def test_what_is_no_stream_is_said_in_words(
+    mjpeg: Any, opened: Callable[[str], SupervisedCamera], kind: str, message: str
+) -> None:
     mjpeg.start("64x48", kind)
     with pytest.raises(CameraLost, match=message):
         opened(f"http://127.0.0.1:{mjpeg.port}/")
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
-def test_an_address_where_nothing_is_says_so(opened: Callable[[str], Watched], scheme: str) -> None:
+def test_an_address_where_nothing_is_says_so(opened: Callable[[str], SupervisedCamera], scheme: str) -> None:
     with pytest.raises(CameraLost, match="nothing listens there"):
         opened(f"{scheme}://127.0.0.1:{free_port()}/cam")
     with pytest.raises(CameraLost, match="no such host"):
@@ -113,7 +115,7 @@ def test_what_is_no_address_is_wrong_usage(address: str) -> None:
 # RTSP
 
 
-def test_an_rtsp_camera_delivers_in_the_right_colours(rtsp: Any, opened: Callable[[str], Watched]) -> None:
+def test_an_rtsp_camera_delivers_in_the_right_colours(rtsp: Any, opened: Callable[[str], SupervisedCamera]) -> None:
     rtsp.start("320x240")
     source = opened(f"rtsp://127.0.0.1:{rtsp.port}/cam")
     frames = [source.read() for _ in range(40)]
@@ -128,7 +130,7 @@ def test_an_rtsp_camera_delivers_in_the_right_colours(rtsp: Any, opened: Callabl
     assert (blue[2] > 180, blue[0] < 60, blue[1] < 60) == (True, True, True)
 
 
-def test_frames_of_an_rtsp_camera_do_not_pile_up(rtsp: Any, opened: Callable[[str], Watched]) -> None:
+def test_frames_of_an_rtsp_camera_do_not_pile_up(rtsp: Any, opened: Callable[[str], SupervisedCamera]) -> None:
     rtsp.start("320x240")
     source = opened(f"rtsp://127.0.0.1:{rtsp.port}/cam")
     first = source.read()
@@ -141,7 +143,7 @@ def test_frames_of_an_rtsp_camera_do_not_pile_up(rtsp: Any, opened: Callable[[st
 
 
 def test_an_rtsp_camera_with_a_password_opens_with_it_and_without_it_says_what_to_do(
-    rtsp: Any, opened: Callable[[str], Watched]
+    rtsp: Any, opened: Callable[[str], SupervisedCamera]
 ) -> None:
     rtsp.start("320x240", "admin:p@ss/word")
     place = f"127.0.0.1:{rtsp.port}/cam"
@@ -158,7 +160,7 @@ def test_an_rtsp_camera_with_a_password_opens_with_it_and_without_it_says_what_t
 
 @pytest.mark.parametrize(("path", "message"), [("none", "404"), ("sound", "no video that can be decoded")])
 def test_an_rtsp_camera_without_that_stream_or_without_video_says_so(
-    rtsp: Any, opened: Callable[[str], Watched], path: str, message: str
+    rtsp: Any, opened: Callable[[str], SupervisedCamera], path: str, message: str
 ) -> None:
     rtsp.start("64x48")
     with pytest.raises(CameraLost, match=message):

@@ -14,10 +14,11 @@ from device.images.frame import NO_VIDEO
 from device.images.picture import write_picture
 from device.images.scenes import dead_leaves
 from device.settings import CameraSettings
-from device.sources import Source, open_source
+from device.sources import open_source
 from device.sources.demo import Demo
 from device.sources.nodes import cameras
-from device.sources.watched import Watched
+from device.sources.source import Source
+from device.sources.supervised_camera import SupervisedCamera
 
 CAMERAS, _ = cameras()
 
@@ -46,7 +47,7 @@ def one_picture(folder: Path) -> Source:
 
 
 def fake_camera(folder: Path) -> Source:
-    return Watched("fake:", CameraSettings(size="64x48"), opener="fake_cameras:Fake")
+    return SupervisedCamera("fake:", CameraSettings(size="64x48"), opener="fake_cameras:Fake")
 
 
 SOURCES: dict[str, Callable[[Path], Source]] = {

@@ -17,7 +17,7 @@ from device.runtimes import open_runtime
 if TYPE_CHECKING:
     import keras
 
-    from export.export_source import Pictures, Subject
+    from export.export_source import ExportSource, Pictures
 
 # Tests without Keras skip before they ask for these, so they import it only then.
 
@@ -65,9 +65,10 @@ def hourglass() -> "Callable[..., keras.Model]":
 @pytest.fixture(scope="session")
 def of_keras(
     hourglass: "Callable[..., keras.Model]", generated: "Callable[..., Pictures]", tmp_path_factory: pytest.TempPathFactory
-) -> "tuple[Path, keras.Model, Subject]":
+) -> "tuple[Path, keras.Model, ExportSource]":
     """The hourglass in a .keras file: the file, the network, and what it was opened as."""
-    from export.foreign import Declared, open_foreign
+    from export.foreign.declared import Declared
+    from export.foreign.open_foreign import open_foreign
 
     network, path = hourglass(), tmp_path_factory.mktemp("foreign") / "hourglass.keras"
     network.save(path)
@@ -75,24 +76,24 @@ def of_keras(
 
 
 @pytest.fixture(scope="session")
-def converted() -> "Callable[[Subject, str, str], bytes]":
-    """`converted(subject, format_, variant)`: the file, calibrated in the first way where it has to be; each is made once."""
+def converted() -> "Callable[[ExportSource, str, str], bytes]":
+    """`converted(source, format_, variant)`: the file, calibrated in the first way where it has to be; each is made once."""
 
     @cache
-    def convert(subject: "Subject", format_: str, variant: str) -> bytes:
-        calibration = next(iter(subject.calibrations(format_)), None) if variant == "int8" else None
-        return subject.convert(format_, variant, calibration)
+    def convert(source: "ExportSource", format_: str, variant: str) -> bytes:
+        calibration = next(iter(source.calibrations(format_)), None) if variant == "int8" else None
+        return source.convert(format_, variant, calibration)
 
     return convert
 
 
 @pytest.fixture
-def outputs(converted: "Callable[[Subject, str, str], bytes]", tmp_path: Path) -> "Callable[..., np.ndarray]":
-    """`outputs(subject, format_, variant, tensors)`: what that file makes of them, through the runtime that a board uses."""
+def outputs(converted: "Callable[[ExportSource, str, str], bytes]", tmp_path: Path) -> "Callable[..., np.ndarray]":
+    """`outputs(source, format_, variant, tensors)`: what that file makes of them, through the runtime that a board uses."""
     from export import to_onnx, to_tflite
 
-    def run(subject: "Subject", format_: str, variant: str, tensors: np.ndarray) -> np.ndarray:
-        data, path = converted(subject, format_, variant), tmp_path / f"outputs.{format_}"
+    def run(source: "ExportSource", format_: str, variant: str, tensors: np.ndarray) -> np.ndarray:
+        data, path = converted(source, format_, variant), tmp_path / f"outputs.{format_}"
         path.write_bytes(data)
         given, made = to_tflite.tflite_specs(data) if format_ == "tflite" else to_onnx.onnx_specs(data)
         codec = PixelCodec(given, made, "rgb" if tensors.shape[3] == 3 else "luma")
@@ -142,10 +143,11 @@ def onnx_file() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def opened() -> "Callable[[Path], Subject]":
+def opened() -> "Callable[[Path], ExportSource]":
     """`opened(path)`: of a file that declares nothing unusual."""
     from export.export_source import Pictures
-    from export.foreign import Declared, open_foreign
+    from export.foreign.declared import Declared
+    from export.foreign.open_foreign import open_foreign
 
     def black(height: int, width: int) -> Pictures:
         picture = np.zeros((1, height, width, 3), np.float32)
@@ -155,7 +157,7 @@ def opened() -> "Callable[[Path], Subject]":
 
 
 @pytest.fixture(scope="session")
-def good(opened: "Callable[[Path], Subject]", tmp_path_factory: pytest.TempPathFactory) -> Path:
+def good(opened: "Callable[[Path], ExportSource]", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one harmless network in every form. Not to be written to."""
     import keras
     from keras import layers
@@ -164,9 +166,9 @@ def good(opened: "Callable[[Path], Subject]", tmp_path_factory: pytest.TempPathF
     network = keras.Model(given, layers.Conv2D(3, 3, padding="same", activation="relu", bias_initializer="ones")(given))
     network.save(folder / "plain.keras")
     network.export(folder / "plain", verbose=False)
-    subject = opened(folder / "plain.keras")
+    source = opened(folder / "plain.keras")
     for format_ in ("onnx", "tflite"):
-        (folder / f"plain.{format_}").write_bytes(subject.convert(format_, "fp32", None))
+        (folder / f"plain.{format_}").write_bytes(source.convert(format_, "fp32", None))
     return folder
 
 
@@ -184,7 +186,7 @@ def canary(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def refused(opened: "Callable[[Path], Subject]", canary: Path) -> Callable[[Path, str], None]:
+def refused(opened: "Callable[[Path], ExportSource]", canary: Path) -> Callable[[Path, str], None]:
     """`refused(path, message)`: nothing was run, and nothing was written beside it."""
 
     def check(path: Path, message: str) -> None:

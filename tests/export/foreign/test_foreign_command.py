@@ -95,12 +95,12 @@ def test_a_tflite_model_becomes_a_bundle_of_one_file(export: Export, tmp_path: P
     assert open_bundle(tmp_path / "out" / "b").manifest.halo == 2
 
 
-def test_a_graph_in_pieces_passes_only_where_that_is_allowed(hourglass: Call, export: Export, tmp_path: Path) -> None:
+def test_a_graph_in_partitions_passes_only_where_that_is_allowed(hourglass: Call, export: Export, tmp_path: Path) -> None:
     """Pixels repeated are a TILE in TFLite, which the delegate does not take."""
     (tmp_path / "m.tflite").write_bytes(to_tflite.to_tflite(hourglass("nearest", (64, 80)), "fp32"))
     words = (tmp_path / "m.tflite", "--pad-multiple", 2)
     ended = export(*words)
-    found = re.search(r"b_fp32\.tflite falls into (\d) pieces \(.*TILE.*\), at most 1 \(--max-pieces\)", ended.err)
+    found = re.search(r"b_fp32\.tflite falls into (\d) partitions \(.*TILE.*\), at most 1 \(--max-pieces\)", ended.err)
     assert found
     assert ended.code == 6
     assert not list((tmp_path / "out").iterdir())

@@ -15,8 +15,7 @@ for needed in ("tensorflow", "tf2onnx", "onnxruntime", "ai_edge_litert"):
 pytestmark = pytest.mark.keras
 
 from device.errors import BundleError  # noqa: E402
-from export import foreign  # noqa: E402
-from export.foreign import saved_model  # noqa: E402
+from export.foreign import open_foreign, saved_model  # noqa: E402
 
 Call = Callable[..., Any]
 
@@ -29,7 +28,7 @@ def test_the_harmless_network_that_the_others_are_made_of_is_taken(good: Path, f
 def test_a_file_larger_than_the_limit_is_refused_unread(
     monkeypatch: pytest.MonkeyPatch, good: Path, theirs: Path, refused: Call
 ) -> None:
-    for module in (foreign, saved_model):
+    for module in (open_foreign, saved_model):
         monkeypatch.setattr(module, "LIMIT", 1000)
     for form in ("plain.keras", "plain.onnx", "plain.tflite", "plain"):
         target = theirs / form

@@ -18,7 +18,8 @@ from onnx import helper  # noqa: E402
 
 from device.errors import BundleError  # noqa: E402
 from export import to_tflite  # noqa: E402
-from export.foreign import Declared, open_foreign  # noqa: E402
+from export.foreign.declared import Declared  # noqa: E402
+from export.foreign.open_foreign import open_foreign  # noqa: E402
 
 Call = Callable[..., Any]
 HW = (64, 80)

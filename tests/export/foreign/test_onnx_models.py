@@ -17,7 +17,8 @@ from onnx import TensorProto  # noqa: E402
 
 from device.errors import BundleError, ExportError  # noqa: E402
 from device.images.quality import psnr  # noqa: E402
-from export.foreign import Declared, open_foreign  # noqa: E402
+from export.foreign.declared import Declared  # noqa: E402
+from export.foreign.open_foreign import open_foreign  # noqa: E402
 
 Call = Callable[..., Any]
 HW = (64, 80)
@@ -45,34 +46,34 @@ def test_an_onnx_model_of_either_layout_becomes_three_files_of_the_contract(
 ) -> None:
     shape = ["batch", 3, "h", "w"] if channels_first else [1, "h", "w", 3]
     path = onnx_file(tmp_path / "sharpen.onnx", shape, channels_first=channels_first)
-    subject = open_foreign(path, Declared("rgb", value_range, 1), generated, HW)
+    source = open_foreign(path, Declared("rgb", value_range, 1), generated, HW)
     blurred = generated(*HW).blurred
-    assert subject.offers == (("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8"))
-    np.testing.assert_allclose(subject.reference(blurred), sharpened(blurred), atol=1e-4)
-    for format_, variant in subject.offers:
-        made = outputs(subject, format_, variant, blurred)
+    assert source.offers == (("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8"))
+    np.testing.assert_allclose(source.reference(blurred), sharpened(blurred), atol=1e-4)
+    for format_, variant in source.offers:
+        made = outputs(source, format_, variant, blurred)
         assert psnr(made, sharpened(blurred), 1.0) > NEAR_DB[variant], variant
-    graph = onnx.load_from_string(converted(subject, "onnx", "fp32")).graph
+    graph = onnx.load_from_string(converted(source, "onnx", "fp32")).graph
     assert [v.name for v in (*graph.input, *graph.output)] == ["blurred", "restored"]
-    assert (subject.manifest.parameters, subject.manifest.macs_per_pixel) == (82, 81)
-    assert subject.manifest.fixed_hw is None
+    assert (source.manifest.parameters, source.manifest.macs_per_pixel) == (82, 81)
+    assert source.manifest.fixed_hw is None
 
 
 def test_a_minus_one_to_one_onnx_model_is_scaled_at_both_ends(
     tmp_path: Path, generated: Call, outputs: Call, onnx_file: Call
 ) -> None:
     path = onnx_file(tmp_path / "sharpen.onnx", [1, 3, "h", "w"])
-    subject = open_foreign(path, Declared("rgb", (-1, 1), 1), generated, HW)
+    source = open_foreign(path, Declared("rgb", (-1, 1), 1), generated, HW)
     blurred = generated(*HW).blurred
     expected = (sharpened(2 * blurred - 1) + 1) / 2
-    np.testing.assert_allclose(subject.reference(blurred), expected, atol=1e-5)
-    np.testing.assert_allclose(outputs(subject, "onnx", "fp32", blurred), expected, atol=1e-5)
+    np.testing.assert_allclose(source.reference(blurred), expected, atol=1e-5)
+    np.testing.assert_allclose(outputs(source, "onnx", "fp32", blurred), expected, atol=1e-5)
 
 
 def test_an_onnx_model_of_one_size_keeps_it(tmp_path: Path, generated: Call, onnx_file: Call) -> None:
-    subject = open_foreign(onnx_file(tmp_path / "s.onnx", [1, 3, 48, 32]), RGB, generated)
-    assert subject.manifest.fixed_hw == (48, 32)
-    dims = onnx.load_from_string(subject.convert("onnx", "fp32", None)).graph.input[0].type.tensor_type.shape.dim
+    source = open_foreign(onnx_file(tmp_path / "s.onnx", [1, 3, 48, 32]), RGB, generated)
+    assert source.manifest.fixed_hw == (48, 32)
+    dims = onnx.load_from_string(source.convert("onnx", "fp32", None)).graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_value for d in dims] == [1, 48, 32, 3]
 
 
@@ -83,8 +84,8 @@ def test_weights_in_a_file_beside_it_are_taken_into_the_bundle(
     inside = open_foreign(path, RGB, generated, HW)
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="s.onnx.data", size_threshold=0)
     assert (tmp_path / "s.onnx.data").stat().st_size >= 324
-    subject = open_foreign(path, RGB, generated, HW)
-    for each in (inside, subject):
+    source = open_foreign(path, RGB, generated, HW)
+    for each in (inside, source):
         blurred = generated(*HW).blurred
         np.testing.assert_allclose(outputs(each, "onnx", "fp32", blurred), sharpened(blurred), atol=1e-5)
     (tmp_path / "s.onnx.data").unlink()
@@ -96,12 +97,12 @@ def test_an_onnx_model_of_half_precision_becomes_one_fp16_file(
     tmp_path: Path, generated: Call, outputs: Call, onnx_file: Call
 ) -> None:
     path = onnx_file(tmp_path / "s.onnx", [1, 3, "h", "w"], element=TensorProto.FLOAT16)
-    subject = open_foreign(path, RGB, generated, HW)
-    assert subject.offers == (("onnx", "fp16"),)
+    source = open_foreign(path, RGB, generated, HW)
+    assert source.offers == (("onnx", "fp16"),)
     blurred = generated(*HW).blurred
-    assert psnr(outputs(subject, "onnx", "fp16", blurred), sharpened(blurred), 1.0) > 50
+    assert psnr(outputs(source, "onnx", "fp16", blurred), sharpened(blurred), 1.0) > 50
     with pytest.raises(ExportError, match="no fp32 onnx file can be made"):
-        subject.convert("onnx", "fp32", None)
+        source.convert("onnx", "fp32", None)
 
 
 def test_a_quantised_onnx_model_becomes_one_int8_file(
@@ -110,11 +111,11 @@ def test_a_quantised_onnx_model_becomes_one_int8_file(
     whole = open_foreign(onnx_file(tmp_path / "s.onnx", [1, 3, "h", "w"]), RGB, generated, HW)
     quantised = tmp_path / "quantised.onnx"
     quantised.write_bytes(converted(whole, "onnx", "int8"))
-    subject = open_foreign(quantised, RGB, generated, HW)
-    assert subject.offers == (("onnx", "int8"),)
-    assert subject.calibrations("onnx") == []
+    source = open_foreign(quantised, RGB, generated, HW)
+    assert source.offers == (("onnx", "int8"),)
+    assert source.calibrations("onnx") == []
     blurred = generated(*HW).blurred
-    np.testing.assert_array_equal(outputs(subject, "onnx", "int8", blurred), subject.reference(blurred))
+    np.testing.assert_array_equal(outputs(source, "onnx", "int8", blurred), source.reference(blurred))
 
 
 def test_an_old_opset_is_raised_to_one_that_can_be_quantised(
@@ -123,9 +124,9 @@ def test_an_old_opset_is_raised_to_one_that_can_be_quantised(
     model = onnx.load(onnx_file(tmp_path / "s.onnx", [1, 3, "h", "w"]))
     model.opset_import[0].version = 11
     onnx.save(model, tmp_path / "old.onnx")
-    subject = open_foreign(tmp_path / "old.onnx", RGB, generated, HW)
-    assert onnx.load_from_string(subject.convert("onnx", "fp32", None)).opset_import[0].version >= 13
-    assert psnr(outputs(subject, "onnx", "int8", generated(*HW).blurred), sharpened(generated(*HW).blurred), 1.0) > 25
+    source = open_foreign(tmp_path / "old.onnx", RGB, generated, HW)
+    assert onnx.load_from_string(source.convert("onnx", "fp32", None)).opset_import[0].version >= 13
+    assert psnr(outputs(source, "onnx", "int8", generated(*HW).blurred), sharpened(generated(*HW).blurred), 1.0) > 25
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ pytestmark = pytest.mark.keras
 from device.errors import BundleError, DataError, UsageError  # noqa: E402
 from device.images.degrade import to_pixels  # noqa: E402
 from device.images.picture import read_picture, write_picture  # noqa: E402
-from export.export_source import SIDE, Subject  # noqa: E402
-from export.foreign import Declared, foreign_subject, open_foreign  # noqa: E402
+from export.export_source import SIDE, ExportSource  # noqa: E402
+from export.foreign.declared import Declared  # noqa: E402
+from export.foreign.open_foreign import open_foreign, open_with_photographs  # noqa: E402
 
 Call = Callable[..., Any]
 ANY = [1, 3, "h", "w"]
@@ -50,9 +51,9 @@ def test_pictures_are_asked_for_once_at_the_size_that_was_settled(
         seen.append((height, width))
         return generated(height, width)
 
-    subject = open_foreign(onnx_file(tmp_path / "m.onnx", shape), Declared("rgb", (0, 1), multiple), pictures, size)
+    source = open_foreign(onnx_file(tmp_path / "m.onnx", shape), Declared("rgb", (0, 1), multiple), pictures, size)
     assert seen == [asked]
-    assert subject.manifest.fixed_hw == (None if shape == ANY else asked)
+    assert source.manifest.fixed_hw == (None if shape == ANY else asked)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,8 @@ def test_an_only_size_that_is_no_multiple_of_what_was_declared_is_refused(
 # photographs
 
 
-def subject_of(path: Path, data: Path, calibration: Path | None = None, colour: str = "rgb") -> Subject:
-    return foreign_subject(path, Declared(colour, (0, 1), 8), data, calibration, "camera", (64, 80))
+def subject_of(path: Path, data: Path, calibration: Path | None = None, colour: str = "rgb") -> ExportSource:
+    return open_with_photographs(path, Declared(colour, (0, 1), 8), data, calibration, "camera", (64, 80))
 
 
 def middle(path: Path) -> np.ndarray:
@@ -130,13 +131,13 @@ def test_a_folder_to_calibrate_on_replaces_the_others_and_must_hold_none_that_is
 
 
 def test_a_network_of_luma_gets_luma(tmp_path: Path, onnx_file: Call, photographs: Path) -> None:
-    subject = subject_of(onnx_file(tmp_path / "l.onnx", [1, 1, "h", "w"]), photographs, colour="luma")
-    assert {picture.shape for picture in subject.pictures.calibration} == {(1, 64, 80, 1)}
+    source = subject_of(onnx_file(tmp_path / "l.onnx", [1, 1, "h", "w"]), photographs, colour="luma")
+    assert {picture.shape for picture in source.pictures.calibration} == {(1, 64, 80, 1)}
 
 
 def test_without_photographs_those_of_scikit_image_are_taken(network: Path) -> None:
-    subject = foreign_subject(network, Declared("rgb", (0, 1), 8), None, None, "gaussian", (64, 80))
-    assert subject.pictures.described == "3 photographs held out, 2 blurs each, 80x64"
+    source = open_with_photographs(network, Declared("rgb", (0, 1), 8), None, None, "gaussian", (64, 80))
+    assert source.pictures.described == "3 photographs held out, 2 blurs each, 80x64"
 
 
 def test_no_photograph_is_read_for_a_model_that_is_refused(tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ pytestmark = pytest.mark.keras
 from device.errors import BundleError  # noqa: E402
 from device.images.quality import psnr  # noqa: E402
 from export import to_tflite  # noqa: E402
-from export.export_source import Subject  # noqa: E402
-from export.foreign import Declared, open_foreign  # noqa: E402
+from export.export_source import ExportSource  # noqa: E402
+from export.foreign.declared import Declared  # noqa: E402
+from export.foreign.open_foreign import open_foreign  # noqa: E402
 
 Call = Callable[..., Any]
 HW = (64, 80)
 RGB = Declared("rgb", (0, 1), 2)
-OfKeras = tuple[Path, keras.Model, Subject]
+OfKeras = tuple[Path, keras.Model, ExportSource]
 
 
 @pytest.mark.parametrize("variant", ["fp32", "fp16", "dynamic", "int8"])
@@ -31,15 +32,15 @@ def test_a_tflite_file_is_taken_as_it_is(
     _, network, made = of_keras
     path = tmp_path / "theirs.tflite"
     path.write_bytes(converted(made, "tflite", variant))
-    subject = open_foreign(path, RGB, generated)
-    assert subject.offers == (("tflite", variant),)
-    assert subject.calibrations("tflite") == []
-    assert subject.convert("tflite", variant, None) == path.read_bytes()
-    assert (subject.manifest.fixed_hw, subject.manifest.macs_per_pixel) == (HW, made.manifest.macs_per_pixel)
+    source = open_foreign(path, RGB, generated)
+    assert source.offers == (("tflite", variant),)
+    assert source.calibrations("tflite") == []
+    assert source.convert("tflite", variant, None) == path.read_bytes()
+    assert (source.manifest.fixed_hw, source.manifest.macs_per_pixel) == (HW, made.manifest.macs_per_pixel)
     weights = sum(w.size for w in network.get_weights())
-    assert 0.9 * weights < subject.manifest.parameters < 1.1 * weights
+    assert 0.9 * weights < source.manifest.parameters < 1.1 * weights
     blurred = generated(*HW).blurred
-    assert psnr(outputs(subject, "tflite", variant, blurred), subject.reference(blurred), 1.0) > 60
+    assert psnr(outputs(source, "tflite", variant, blurred), source.reference(blurred), 1.0) > 60
 
 
 def test_a_tflite_file_with_8_bit_pixels_is_its_own_reference(
@@ -47,11 +48,11 @@ def test_a_tflite_file_with_8_bit_pixels_is_its_own_reference(
 ) -> None:
     path = tmp_path / "theirs.tflite"
     path.write_bytes(to_tflite.with_pixels(converted(of_keras[2], "tflite", "int8"), "uint8"))
-    subject = open_foreign(path, RGB, generated, HW)
+    source = open_foreign(path, RGB, generated, HW)
     assert [spec.dtype for spec in to_tflite.tflite_specs(path.read_bytes())] == ["uint8", "uint8"]
-    assert subject.offers == (("tflite", "int8"),)
+    assert source.offers == (("tflite", "int8"),)
     blurred = generated(*HW).blurred
-    np.testing.assert_allclose(outputs(subject, "tflite", "int8", blurred), subject.reference(blurred), atol=1e-6)
+    np.testing.assert_allclose(outputs(source, "tflite", "int8", blurred), source.reference(blurred), atol=1e-6)
 
 
 def test_the_range_of_a_tflite_file_cannot_be_changed(

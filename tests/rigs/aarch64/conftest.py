@@ -21,8 +21,8 @@ COMMANDS = "begins the command line as a process, or looks at all of a run"
 FILES_LEFT_OUT = {
     **dict.fromkeys(
         ["loop/test_rate_control.py", "loop/test_models.py", "loop/test_sink_worker.py", "loop/test_pipeline.py",
-         "loop/test_supervision.py", "sinks", "sources/test_network.py", "sources/test_sources.py", "sources/test_watched.py",
-         "test_session.py"],
+         "loop/test_supervision.py", "sinks", "sources/test_network.py", "sources/test_sources.py",
+         "sources/test_supervised_camera.py", "test_session.py"],
         WAITS,
     ),
     "deploy": WORKSTATION,

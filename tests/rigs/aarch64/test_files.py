@@ -49,7 +49,7 @@ def test_a_runtime_keeps_the_whole_of_a_file_on_its_fast_path(bundle: Bundle, ar
     if runtime == "opencv_dnn":
         pytest.skip("OpenCV tells nothing of its path")
     graph = graph_of(Path(bundle.path(artifact)), artifact.format, artifact.variant == "int8")
-    assert (graph.pieces, graph.outside) == (1, ())
+    assert (graph.partitions, graph.outside) == (1, ())
 
 
 def test_the_compiled_model_restores_where_it_can_and_is_refused_where_it_would_end_the_process(

@@ -23,8 +23,9 @@ from device.images.frame import NO_VIDEO, Frame, Pixels
 from device.images.yuv import Yuv
 from device.restore.restorer import Restorer
 from device.settings import CameraSettings
-from device.sources import Source, open_source
+from device.sources import open_source
 from device.sources.picamera import PiCamera, cameras
+from device.sources.source import Source
 
 # The bars from left to right, each pixel of them as libcamera's ColorBarsGenerator has it: R G B.
 BARS = {

@@ -14,11 +14,11 @@ from device.errors import CameraLost
 from device.images.frame import NO_VIDEO
 from device.images.yuv import Yuv
 from device.settings import CameraSettings
-from device.sources import watched
+from device.sources import supervised_camera
 from device.sources.nodes import cameras
 from device.sources.open_camera import first_camera
+from device.sources.supervised_camera import SupervisedCamera
 from device.sources.v4l2 import V4l2Camera
-from device.sources.watched import Watched
 
 NODE = "/dev/video0"
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
@@ -68,8 +68,8 @@ def test_a_format_that_it_does_not_have_is_said_with_those_it_has() -> None:
 
 def test_it_is_unplugged_and_plugged_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
     for patience in ("OPENING_S", "REOPENING_S", "SILENCE_S"):
-        monkeypatch.setattr(watched, patience, 60.0)  # for an emulated processor that others use too
-    source = Watched("auto", CameraSettings(size="640x360"))
+        monkeypatch.setattr(supervised_camera, patience, 60.0)  # for an emulated processor that others use too
+    source = SupervisedCamera("auto", CameraSettings(size="640x360"))
     try:
         for _ in range(3):
             while (frame := source.read()) is not None and frame.mark:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from page_parts import show  # noqa: F401
 
-from device.controls import Choice, Controls
+from device.controls import Controls, ModelOption
 from device.errors import UsageError
 from device.images.frame import Frame, Restored
 from device.settings import WebSettings
@@ -36,22 +36,22 @@ class Loop:
 
     def __init__(self) -> None:
         self.telemetry = Counting()
-        self.choices = tuple(Choice(*names) for names in (("small", "int8", "litert"), ("nano", "int8", "litert")))
-        self.choice = self.choices[0]
+        self.options = tuple(ModelOption(*names) for names in (("small", "int8", "litert"), ("nano", "int8", "litert")))
+        self.option = self.options[0]
         self.asked: list[Any] = []
         self.says: dict[str, Any] = {}
         """What the state says otherwise than it would."""
         self.recording: dict[str, Any] | None = None
-        self.controls = Controls(self.state, lambda: self.choices, self.switch, lambda: self.asked.append("reload"), self.record)
+        self.controls = Controls(self.state, lambda: self.options, self.switch, lambda: self.asked.append("reload"), self.record)
 
     def state(self) -> dict[str, Any]:
         newest_s, size_wh = self.telemetry.newest_s, self.telemetry.size_wh
         return {
             **self.telemetry.snapshot(),
-            "bundle": self.choice.bundle,
-            "variant": self.choice.variant,
-            "artifact": f"{self.choice.variant}.tflite",
-            "runtime": self.choice.runtime,
+            "bundle": self.option.bundle,
+            "variant": self.option.variant,
+            "artifact": f"{self.option.variant}.tflite",
+            "runtime": self.option.runtime,
             "threads": 1,
             "source": "a test",
             "size_wh": list(size_wh) if size_wh else None,
@@ -72,7 +72,7 @@ class Loop:
             "deadline": None,
             "recording": self.recording,
             "sinks": [{"description": "the page", "frames": self.telemetry.frames, "dropped": 0, "failures": 0, "error": ""}],
-            "choices": [{"bundle": c.bundle, "variant": c.variant, "runtime": c.runtime} for c in self.choices],
+            "choices": [{"bundle": c.bundle, "variant": c.variant, "runtime": c.runtime} for c in self.options],
             "warnings": [],
             "throttled": None,
             "message": "",
@@ -80,11 +80,11 @@ class Loop:
             **self.says,
         }
 
-    def switch(self, choice: Choice) -> None:
-        if choice not in self.choices:
-            raise UsageError(f"{choice.bundle} {choice.variant}: not among the choices")
-        self.asked.append(choice)
-        self.choice = choice
+    def switch(self, option: ModelOption) -> None:
+        if option not in self.options:
+            raise UsageError(f"{option.bundle} {option.variant}: not among the choices")
+        self.asked.append(option)
+        self.option = option
 
     def record(self, on: bool) -> None:
         if self.recording is None:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from device.controls import Choice
+from device.controls import ModelOption
 from device.errors import RunError
 from device.images.frame import Frame, Pixels, Restored
 from device.images.yuv import Yuv, from_rgb
@@ -212,7 +212,7 @@ def test_head_is_get_without_the_body(web: Web, get: Callable, frame: Callable, 
 def test_the_model_is_switched(web: Web, loop: Any, get: Callable) -> None:
     wish = json.dumps({"bundle": "nano", "variant": "int8", "runtime": "litert"}).encode()
     assert get(web, "/switch", "POST", wish, **JSON)[0].status == 202
-    assert loop.asked == [Choice("nano", "int8", "litert")]
+    assert loop.asked == [ModelOption("nano", "int8", "litert")]
     assert json.loads(get(web, "/state")[1])["bundle"] == "nano"  # at once, not when the last state is stale
 
 

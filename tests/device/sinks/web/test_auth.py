@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from device.sinks.web import Web, token
-from device.sinks.web.auth import _MOST_GUESSERS, Access
+from device.sinks.web.auth import _MOST_GUESSERS, Auth
 from device.sinks.web.request import Refused, Request
 from device.sinks.web.token import kept_token, own_name, qr_code
 from device.system.paths import state_folder
@@ -57,10 +57,10 @@ def test_further_names_are_those_of_the_settings(serve: Callable[..., Web], get:
 def test_in_the_network_the_machine_is_known_by_its_address_and_name_and_by_no_other(lan_web: Web) -> None:
     import socket
 
-    access: Access = lan_web._server._answer.__self__._access  # type: ignore[attr-defined]
+    auth: Auth = lan_web._server._answer.__self__._auth  # type: ignore[attr-defined]
     name = socket.gethostname().lower().partition(".")[0]
-    assert {name, f"{name}.local", "localhost"} <= access._names | {socket.gethostname().lower()}
-    assert "evil.example" not in access._names
+    assert {name, f"{name}.local", "localhost"} <= auth._names | {socket.gethostname().lower()}
+    assert "evil.example" not in auth._names
 
 
 # Other sites' pages
@@ -157,14 +157,14 @@ def test_a_wrong_cookie_is_taken_away(lan_web: Web, get: Callable) -> None:
 
 
 def test_after_some_wrong_tokens_none_of_that_address_is_looked_at_for_a_while_and_memory_stays_bounded() -> None:
-    access = Access((), "the token")
+    auth = Auth((), "the token")
 
     def guess(address: str, token: str) -> bool:
-        return access.knows(Request("GET", "/state", {}, {"authorization": f"Bearer {token}"}), address)
+        return auth.knows(Request("GET", "/state", {}, {"authorization": f"Bearer {token}"}), address)
 
     for i in range(2 * _MOST_GUESSERS):
         assert not guess(f"10.0.{i // 256}.{i % 256}", "wrong")
-    assert len(access._guesses) == _MOST_GUESSERS
+    assert len(auth._guesses) == _MOST_GUESSERS
     for _ in range(10):
         assert not guess("10.9.9.9", "wrong")
     with pytest.raises(Refused) as refused:

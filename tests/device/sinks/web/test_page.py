@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from page_parts import BROWSER, LOOK, Open, Show, until, viewers
 
-from device.controls import Choice
+from device.controls import ModelOption
 from device.images.frame import NO_VIDEO, NOT_RESTORED, Frame, Restored
 from device.images.overlay import no_video
 from device.sinks.web import Web
@@ -184,12 +184,12 @@ def test_another_model_is_chosen_and_bundles_are_opened_again(web: Web, loop: An
     watched = visit(web.url)
     watched.says("model", "nano · int8 · litert")
     watched.page.select_option("#model", label="nano · int8 · litert")
-    until(watched, lambda: loop.asked == [Choice("nano", "int8", "litert")])
+    until(watched, lambda: loop.asked == [ModelOption("nano", "int8", "litert")])
     watched.page.click("#reload")
     loop.says = {"message": "opened again: small, nano"}
     watched.says("message", "opened again: small, nano")
     assert "reload" in loop.asked
-    loop.choices = ()
+    loop.options = ()
     watched.page.select_option("#model", label="small · int8 · litert")  # gone meanwhile
     watched.says("message", "not among the choices")
 

@@ -2,26 +2,26 @@
 
 import pytest
 
-from device.sinks.web.stream_quality import LEVELS, Pace
+from device.sinks.web.stream_quality import LEVELS, StreamQuality
 
 
 class Network:
     """Takes frames 30 times a second as far as its rate allows. At the best quality a frame has 150,000 bytes."""
 
     def __init__(self) -> None:
-        self.now, self.pace = 100.0, Pace(100.0)
+        self.now, self.quality = 100.0, StreamQuality(100.0)
         self.levels = [0]
 
     def run(self, seconds: float, bytes_per_s: float) -> None:
         end = self.now + seconds
         while self.now < end:
-            level = self.pace.level
+            level = self.quality.level
             size = {85: 150_000, 65: 100_000, 40: 70_000}[level.quality]
             busy_s = size / bytes_per_s
             self.now += max(busy_s, 1 / 30, level.interval_s)
-            self.pace.sent(self.now, busy_s)
-            if LEVELS.index(self.pace.level) != self.levels[-1]:
-                self.levels.append(LEVELS.index(self.pace.level))
+            self.quality.sent(self.now, busy_s)
+            if LEVELS.index(self.quality.level) != self.levels[-1]:
+                self.levels.append(LEVELS.index(self.quality.level))
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ def test_a_quick_network_gets_every_frame_at_the_best_quality(network: Network) 
 def test_a_slow_network_first_loses_quality_and_then_frames(network: Network) -> None:
     network.run(30, 200e3)
     assert network.levels[:4] == [0, 1, 2, 3]
-    assert network.pace.level.interval_s > 0
+    assert network.quality.level.interval_s > 0
 
 
 def test_what_was_taken_is_given_back_step_by_step_when_the_network_recovers(network: Network) -> None:
     network.run(30, 100e3)
-    assert network.pace.level == LEVELS[-1]
+    assert network.quality.level == LEVELS[-1]
     network.run(120, 100e6)
     assert network.levels[-5:] == [4, 3, 2, 1, 0]
 
@@ -55,7 +55,7 @@ def test_a_network_between_two_levels_is_not_asked_again_and_again(network: Netw
 def test_a_single_slow_frame_costs_one_step_and_comes_back(network: Network) -> None:
     network.run(5, 100e6)
     network.now += 4
-    network.pace.sent(network.now, 4.0)
-    assert network.pace.level == LEVELS[1]
+    network.quality.sent(network.now, 4.0)
+    assert network.quality.level == LEVELS[1]
     network.run(5, 100e6)
-    assert network.pace.level == LEVELS[0]
+    assert network.quality.level == LEVELS[0]

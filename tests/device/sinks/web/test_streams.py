@@ -14,7 +14,7 @@ import pytest
 
 from device.images.frame import NO_VIDEO, Frame, Restored
 from device.sinks.web import Web
-from device.sinks.web.latest_frame import Newest
+from device.sinks.web.latest_frame import LatestFrame
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -354,8 +354,8 @@ def test_close_at_any_moment_while_frames_come_and_viewers_watch(serve: Callable
                 pass
             viewer.close()
         until_viewers_are(web, 0)
-        newest: Newest = web._newest
-        assert newest.encoded("restored", 85) is None  # nothing is encoded any more
-        assert newest.beside(95) is None
+        latest: LatestFrame = web._latest
+        assert latest.encoded("restored", 85) is None  # nothing is encoded any more
+        assert latest.beside(95) is None
         over.set()
         feeding.join(10)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from device.system import board
+from device.system import hardware
 
 # What stands in these files on a Raspberry Pi 5 with Raspberry Pi OS, by the kernel's documentation and drivers.
 PI5 = {
@@ -40,7 +40,7 @@ def firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    monkeypatch.setattr(board, "_held", {})
+    monkeypatch.setattr(hardware, "_held", {})
     return folder
 
 
@@ -85,43 +85,50 @@ def answer(folder: Path, script: str) -> None:
 
 
 def test_what_a_raspberry_pi_tells_is_read(pi5: Path) -> None:
-    assert board.model(pi5) == "Raspberry Pi 5 Model B Rev 1.0"
-    assert board.temperature_c(pi5) == 61.35
-    assert board.clock_mhz(pi5) == (1500, 2400)
-    assert board.governor(pi5) == "ondemand"
-    assert board.memory_mib(pi5) == {"MemTotal": 8052, "MemAvailable": 6848, "CmaTotal": 64, "CmaFree": 58}
-    assert board.limits_memory(pi5) is False
-    assert board.release(pi5) == "Debian GNU/Linux 12 (bookworm)"
+    assert hardware.model(pi5) == "Raspberry Pi 5 Model B Rev 1.0"
+    assert hardware.temperature_c(pi5) == 61.35
+    assert hardware.clock_mhz(pi5) == (1500, 2400)
+    assert hardware.governor(pi5) == "ondemand"
+    assert hardware.memory_mib(pi5) == {"MemTotal": 8052, "MemAvailable": 6848, "CmaTotal": 64, "CmaFree": 58}
+    assert hardware.limits_memory(pi5) is False
+    assert hardware.release(pi5) == "Debian GNU/Linux 12 (bookworm)"
 
 
 def test_what_is_not_told_is_none_and_not_guessed(tmp_path: Path) -> None:
-    facts = (board.model, board.temperature_c, board.clock_mhz, board.governor, board.limits_memory, board.throttled)
-    assert [fact(tmp_path) for fact in (*facts, board.clock_is_set, board.release)] == [None] * 8
-    assert board.memory_mib(tmp_path) == {}
-    assert board.free_bytes(tmp_path / "nowhere") is None
+    facts = (
+        hardware.model,
+        hardware.temperature_c,
+        hardware.clock_mhz,
+        hardware.governor,
+        hardware.limits_memory,
+        hardware.throttled,
+    )
+    assert [fact(tmp_path) for fact in (*facts, hardware.clock_is_set, hardware.release)] == [None] * 8
+    assert hardware.memory_mib(tmp_path) == {}
+    assert hardware.free_bytes(tmp_path / "nowhere") is None
 
 
 def test_garbage_in_the_kernel_s_files_is_none(pi5: Path) -> None:
     (pi5 / "sys/class/thermal/thermal_zone0/temp").write_text("hot\n")
     (pi5 / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq").write_text("")
     (pi5 / "proc/meminfo").write_bytes(b"\xff\xfe MemTotal")
-    assert board.temperature_c(pi5) is None
-    assert board.clock_mhz(pi5) is None
-    assert board.memory_mib(pi5) == {}
+    assert hardware.temperature_c(pi5) is None
+    assert hardware.clock_mhz(pi5) is None
+    assert hardware.memory_mib(pi5) == {}
 
 
 def test_the_firmware_s_bits_become_words() -> None:
-    assert board.flags(0x0) == {"now": [], "ever": []}
-    assert board.flags(0x50005) == {"now": ["under-voltage", "throttled"], "ever": ["under-voltage", "throttled"]}
-    assert board.flags(0xA0000) == {"now": [], "ever": ["frequency capped", "soft temperature limit"]}
+    assert hardware.flags(0x0) == {"now": [], "ever": []}
+    assert hardware.flags(0x50005) == {"now": ["under-voltage", "throttled"], "ever": ["under-voltage", "throttled"]}
+    assert hardware.flags(0xA0000) == {"now": [], "ever": ["frequency capped", "soft temperature limit"]}
 
 
 def test_the_firmware_is_asked_and_its_answer_held_for_a_while(firmware: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(firmware, f'echo asked >> {firmware}/count; echo "throttled=0x50000"')
-    assert [board.throttled() for _ in range(20)] == [{"now": [], "ever": ["under-voltage", "throttled"]}] * 20
+    assert [hardware.throttled() for _ in range(20)] == [{"now": [], "ever": ["under-voltage", "throttled"]}] * 20
     assert (firmware / "count").read_text() == "asked\n"
-    monkeypatch.setattr("device.system.board.time.monotonic", lambda: 1e9)
-    board.throttled()
+    monkeypatch.setattr("device.system.hardware.time.monotonic", lambda: 1e9)
+    hardware.throttled()
     assert (firmware / "count").read_text() == "asked\nasked\n"
 
 
@@ -131,32 +138,33 @@ def test_the_firmware_is_asked_and_its_answer_held_for_a_while(firmware: Path, m
 def test_a_firmware_that_gives_no_answer_is_none(firmware: Path, script: str) -> None:
     answer(firmware, script)
     if not any(Path("/sys/class/hwmon").glob("*/in0_lcrit_alarm")):
-        assert board.throttled() is None
+        assert hardware.throttled() is None
 
 
 def test_a_firmware_that_hangs_does_not_hold_anybody(firmware: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(board, "_ANSWER_S", 0.2)
+    monkeypatch.setattr(hardware, "_ANSWER_S", 0.2)
     answer(firmware, "exec sleep 60")
-    assert board.vcgencmd("get_throttled") is None
+    assert hardware.vcgencmd("get_throttled") is None
 
 
 def test_without_vcgencmd_the_kernel_s_alarm_tells_of_the_supply(pi5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(board, "_held", {})
-    assert board.throttled(pi5) == {"now": ["under-voltage"], "ever": ["under-voltage"]}
+    monkeypatch.setattr(hardware, "_held", {})
+    assert hardware.throttled(pi5) == {"now": ["under-voltage"], "ever": ["under-voltage"]}
 
 
 def test_the_processor_and_what_its_kernels_use_are_told_by_name(lay: Callable[..., Path]) -> None:
     pi4, pi5 = lay(PI4), lay({**PI5, "proc/cpuinfo": PI5_CPU})
-    assert (board.processor(pi4), board.features(pi4)) == ("Cortex-A72", ("asimd",))
-    assert (board.processor(pi5), board.features(pi5)) == ("Cortex-A76", ("asimd", "asimdhp", "asimddp"))
+    assert (hardware.processor(pi4), hardware.features(pi4)) == ("Cortex-A72", ("asimd",))
+    assert (hardware.processor(pi5), hardware.features(pi5)) == ("Cortex-A76", ("asimd", "asimdhp", "asimddp"))
     laptop = lay({"proc/cpuinfo": "processor\t: 0\nmodel name\t: Some CPU @ 2.50GHz\nflags\t\t: fpu sse4_1 avx2 fma vmx\n" * 2})
-    assert (board.processor(laptop), board.features(laptop)) == ("Some CPU @ 2.50GHz", ("sse4_1", "avx2", "fma"))
+    assert (hardware.processor(laptop), hardware.features(laptop)) == ("Some CPU @ 2.50GHz", ("sse4_1", "avx2", "fma"))
     two_kinds = "CPU implementer\t: 0x41\nCPU part\t: 0xd05\n\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b\n"
-    assert board.processor(lay({"proc/cpuinfo": two_kinds})) == "Cortex-A55 + Cortex-A76"
+    assert hardware.processor(lay({"proc/cpuinfo": two_kinds})) == "Cortex-A55 + Cortex-A76"
     assert (
-        board.processor(lay({"proc/cpuinfo": "CPU implementer\t: 0x61\nCPU part\t: 0x022\n"})) == "implementer 0x61, part 0x022"
+        hardware.processor(lay({"proc/cpuinfo": "CPU implementer\t: 0x61\nCPU part\t: 0x022\n"}))
+        == "implementer 0x61, part 0x022"
     )
-    assert (board.processor(lay({})), board.features(lay({}))) == (None, ())
+    assert (hardware.processor(lay({})), hardware.features(lay({}))) == (None, ())
 
 
 def test_boards_that_compute_at_other_speeds_have_other_hashes(lay: Callable[..., Path]) -> None:
@@ -170,7 +178,7 @@ def test_boards_that_compute_at_other_speeds_have_other_hashes(lay: Callable[...
         {**pi5, "proc/cpuinfo": PI5_CPU.partition("processor\t: 3")[0]},
         {},
     ]
-    hashes = [board.hardware_hash(lay(files)) for files in boards]
+    hashes = [hardware.hardware_hash(lay(files)) for files in boards]
     assert len(set(hashes)) == len(boards)
     assert all(re.fullmatch("[0-9a-f]{16}", found) for found in hashes)
 
@@ -185,4 +193,4 @@ def test_a_restart_another_clock_and_another_kernel_leave_the_hash_as_it_is(lay:
         "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance\n",
         "etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n',
     }
-    assert board.hardware_hash(lay(before)) == board.hardware_hash(lay(after))
+    assert hardware.hardware_hash(lay(before)) == hardware.hardware_hash(lay(after))

@@ -17,8 +17,8 @@ from device.errors import CameraLost, UsageError
 from device.images.frame import NO_VIDEO, Frame
 from device.images.overlay import no_video
 from device.settings import CameraSettings
-from device.sources import Status
 from device.sources.process import Bad, CameraProcess, Delivered, Lost, Message, Opened, Ready
+from device.sources.source import SourceStatus
 from device.system.address import without_password
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class _Phase(Enum):
     DELIVERING = "until the next good frame"
 
 
-class Watched:
+class SupervisedCamera:
     """The source of the loop for every camera. Once it was opened, `read` does not raise and does not hang."""
 
     live = True
@@ -64,7 +64,7 @@ class Watched:
         self._name = without_password(spec)
         self.description = self._name
         self.fps = camera.fps
-        self.status = Status(ok=False, reason=f"{self._name}: is being opened")
+        self.status = SourceStatus(ok=False, reason=f"{self._name}: is being opened")
         width, height = camera.size_wh
         self._size_wh = (height, width) if camera.rotation in (90, 270) else (width, height)
         self._reading, self._ending = threading.Lock(), threading.Lock()

@@ -17,13 +17,13 @@ from device.errors import CameraLost, UsageError
 from device.images.frame import NO_VIDEO, Frame
 from device.images.yuv import Yuv
 from device.settings import CameraSettings
-from device.sources import watched
-from device.sources.watched import Watched
+from device.sources import supervised_camera
+from device.sources.supervised_camera import SupervisedCamera
 
-Watch = Callable[..., Watched]
+Watch = Callable[..., SupervisedCamera]
 
 
-def picture_of(source: Watched, within_s: float = 20.0) -> Frame:
+def picture_of(source: SupervisedCamera, within_s: float = 20.0) -> Frame:
     """The next frame that is no card."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:
@@ -34,7 +34,7 @@ def picture_of(source: Watched, within_s: float = 20.0) -> Frame:
     raise AssertionError(f"no picture within {within_s} s: {source.status}")
 
 
-def card_of(source: Watched, within_s: float = 10.0) -> Frame:
+def card_of(source: SupervisedCamera, within_s: float = 10.0) -> Frame:
     """The next card."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:
@@ -185,7 +185,7 @@ def test_a_camera_that_comes_later_is_waited_for_behind_a_card(watch: Watch, tmp
 
 
 def test_a_camera_that_delivers_nothing_but_bad_frames_does_not_open(watch: Watch, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(watched, "OPENING_S", 1.0)
+    monkeypatch.setattr(supervised_camera, "OPENING_S", 1.0)
     plug = tmp_path / "plug"
     plug.write_text("green")
     with pytest.raises(CameraLost, match=r"only frames that cannot be shown \(green"):
@@ -197,7 +197,7 @@ def test_a_process_that_takes_long_to_start_is_no_fault_of_the_camera(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(1.5)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(watched, "OPENING_S", 1.0)
+    monkeypatch.setattr(supervised_camera, "OPENING_S", 1.0)
     plug = tmp_path / "plug"
     plug.write_text("in")
     assert watch("Faulty", f"fake:{plug}").status.ok
@@ -206,13 +206,13 @@ def test_a_process_that_takes_long_to_start_is_no_fault_of_the_camera(
 def test_a_process_that_never_starts_is_named(watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(3600)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(watched, "STARTING_S", 0.5)
+    monkeypatch.setattr(supervised_camera, "STARTING_S", 0.5)
     with pytest.raises(CameraLost, match="its process was not ready within"):
         watch("SlowToOpen", "fake:0")
 
 
 def test_an_opening_that_takes_for_ever_ends(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched, "OPENING_S", 1.0)
+    monkeypatch.setattr(supervised_camera, "OPENING_S", 1.0)
     with pytest.raises(CameraLost, match="no frame for 1 s"):
         watch("SlowToOpen", "fake:3600")
 
@@ -221,14 +221,14 @@ def test_a_stop_ends_the_wait_for_the_first_frame(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2] / "support"))
     stop = threading.Event()
     threading.Timer(0.5, stop.set).start()
-    source = Watched("fake:3600", CameraSettings(), opener="fake_cameras:SlowToOpen", stop=stop)
+    source = SupervisedCamera("fake:3600", CameraSettings(), opener="fake_cameras:SlowToOpen", stop=stop)
     assert stop.is_set()
     source.close()
 
 
 def test_an_opener_that_does_not_exist_is_a_lost_camera_with_the_reason() -> None:
     with pytest.raises(CameraLost, match="ended with exit code 1; it said:"):
-        Watched("fake:", CameraSettings(), opener="device.sources.open_camera:no_such_thing")
+        SupervisedCamera("fake:", CameraSettings(), opener="device.sources.open_camera:no_such_thing")
 
 
 # Closing
@@ -272,7 +272,7 @@ def test_the_camera_is_closed_before_its_process_is_killed(monkeypatch: pytest.M
     )
     rigs = Path(__file__).resolve().parents[2] / "support"
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{rigs}")
-    source = Watched("fake:", CameraSettings(size="64x48"), opener="closing:Closing")
+    source = SupervisedCamera("fake:", CameraSettings(size="64x48"), opener="closing:Closing")
     picture_of(source)
     source.close()
     assert (tmp_path / "closed").exists()
@@ -292,8 +292,8 @@ def test_signals_for_the_whole_group_leave_the_camera_to_its_parent(watch: Watch
 PARENT = """
 import sys, time
 from device.settings import CameraSettings
-from device.sources.watched import Watched
-source = Watched(sys.argv[1], CameraSettings(size="64x48"), opener="fake_cameras:Faulty")
+from device.sources.supervised_camera import SupervisedCamera
+source = SupervisedCamera(sys.argv[1], CameraSettings(size="64x48"), opener="fake_cameras:Faulty")
 source.read()
 print(source._process.pid, flush=True)
 while True:
