@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks import pick as rules
 from benchmarks.environment import machine
-from benchmarks.pick import as_measured, front
-from benchmarks.records import SCHEMA, Agreement, CaseQuality, Estimate, Latency, Loop, Pick, Result, Row
+from benchmarks.pick import as_measured, pareto_front
+from benchmarks.records import SCHEMA, CaseQuality, Estimate, Latency, Loop, Pick, PictureParity, Result, Row
 from device.bundle.manifest import MANIFEST, file_facts
 from device.bundle.open import SHIPPED, open_bundle
 from device.errors import GateError, UsageError
@@ -65,22 +65,22 @@ def picked(*rows: Row, **wishes: Any) -> Row:
 
 def test_on_the_front_is_what_nothing_beats_in_both() -> None:
     rows = [row(10, 1.0), row(20, 1.5), row(21, 1.4), row(20, 1.2), row(30, 1.5), row(5, 0.2), row(10, 1.0, threads=2)]
-    assert front(rows) == {0, 1, 5, 6}
-    assert front([row(10, 1.601), row(12, 1.604)]) == {0}  # the same files on two runtimes differ by so much
+    assert pareto_front(rows) == {0, 1, 5, 6}
+    assert pareto_front([row(10, 1.601), row(12, 1.604)]) == {0}  # the same files on two runtimes differ by so much
 
 
 def test_classical_methods_count_for_the_front_and_oracles_nothing_and_failures_do_not() -> None:
     rows = [
         method(0.0, 0.0, "nothing"),
         method(1, 0.5, "unsharp mask"),
-        method(1, 9.0, "Wiener, told", kind="oracle"),
+        method(1, 9.0, "Wiener (non-blind)", kind="oracle"),
         row(1, 8.0, status="wrong", latency=None),
         row(1, 8.0, status="failed", latency=None),
         row(20, 1.5),
         row(2, 0.4),
     ]
-    assert front(rows) == {1, 5}
-    assert front([]) == set()
+    assert pareto_front(rows) == {1, 5}
+    assert pareto_front([]) == set()
 
 
 # With a deadline
@@ -212,12 +212,12 @@ def test_only_what_run_can_run_is_picked() -> None:
     able = row(25, 1.0, "nano")
     others = [
         method(1, 2.0, "polyblur"),
-        method(1, 9.0, "Wiener, told", kind="oracle"),
+        method(1, 9.0, "Wiener (non-blind)", kind="oracle"),
         row(5, 2.0, runtime="keras"),
         row(5, 2.0, status="wrong", latency=None),
         row(5, 2.0, status="missing", latency=None),
         row(5, None, variant="fp16"),
-        row(5, 2.0, variant="fp32", agreement=Agreement("fp32", 20.0, 90, 45.0)),
+        row(5, 2.0, variant="fp32", agreement=PictureParity("fp32", 20.0, 90, 45.0)),
     ]
     assert picked(able, *others, fps=30) == able
     with pytest.raises(GateError, match="nothing to pick: no file could be measured"):

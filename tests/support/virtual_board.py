@@ -32,7 +32,7 @@ class Answer:
     body: bytes
 
 
-class Board:
+class VirtualBoard:
     """One board: a kernel and a disk. Used by one thread; `cut_power` when it is done with."""
 
     def __init__(self, rig: Path, kernel: str, name: str) -> None:
@@ -238,11 +238,11 @@ def rig() -> Path | None:
 
 
 @contextmanager
-def switched_on(kernel: str, name: str) -> Iterator[Board]:
+def switched_on(kernel: str, name: str) -> Iterator[VirtualBoard]:
     """A new board of this run, switched on; its power is cut at the end."""
     folder = rig()
     assert folder is not None
-    board = Board(folder, kernel, name)
+    board = VirtualBoard(folder, kernel, name)
     board.power_on()
     try:
         yield board
@@ -250,7 +250,7 @@ def switched_on(kernel: str, name: str) -> Iterator[Board]:
         board.cut_power()
 
 
-def protected(board: Board) -> str:
+def protected(board: VirtualBoard) -> str:
     """Hashes and permissions of configuration, token, unit, program and shipped bundles."""
     places = ["/etc/deblurkit.toml", "/etc/systemd/system/deblurkit.service", f"{STATE}/token", f"{PACKAGES}/device"]
     found = f"find {' '.join(places)} -type f ! -path '*/__pycache__/*'"

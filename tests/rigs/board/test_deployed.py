@@ -6,14 +6,14 @@ import sys
 import time
 from collections.abc import Callable
 
-from virtual_board import Board, switched_on
+from virtual_board import VirtualBoard, switched_on
 
 from device.deploy.payload import CHECKOUT
 
 RELEASES = "/opt/deblurkit/releases/"
 
 
-def deployed(board: Board, *words: str) -> dict[str, object]:
+def deployed(board: VirtualBoard, *words: str) -> dict[str, object]:
     """The JSON object that the command ends with."""
     line = [sys.executable, "-m", "deblurkit", "deploy", "pi@127.0.0.1", *board.way, "--json", *words]
     done = subprocess.run(line, cwd=CHECKOUT, capture_output=True, text=True, check=False)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from virtual_board import STATE, Board, protected
+from virtual_board import STATE, VirtualBoard, protected
 
 from device.images.quality import psnr
 
@@ -32,7 +32,7 @@ def decoded(data: bytes) -> NDArray[np.uint8]:
     return image
 
 
-def test_it_starts_by_itself_and_shows_restored_pictures_to_who_has_the_token(board: Board) -> None:
+def test_it_starts_by_itself_and_shows_restored_pictures_to_who_has_the_token(board: VirtualBoard) -> None:
     assert board.get("/healthz", token=False).body == b"ok\n"
     assert board.get("/metrics", token=False).status == 401
     page = board.get("/")
@@ -61,19 +61,19 @@ def seen() -> set[str]:
     return set()
 
 
-def segments(board: Board) -> dict[str, str]:
+def segments(board: VirtualBoard) -> dict[str, str]:
     """Hashes by name, the oldest first."""
     lines = board.sudo("sh", "-c", f"cd {RECORDINGS} && sha256sum *.mp4 || true").splitlines()
     found = (re.fullmatch(r"(\w{64})  (\S+\.mp4)", line) for line in lines)
     return dict(sorted((match[2], match[1]) for match in found if match))
 
 
-def written(board: Board) -> int:
+def written(board: VirtualBoard) -> int:
     """Frames that the recorder has taken since the service began."""
     return next(sink["frames"] for sink in board.state()["sinks"] if sink["description"].startswith("recordings"))
 
 
-def frames_of(board: Board, names: list[str]) -> dict[str, int]:
+def frames_of(board: VirtualBoard, names: list[str]) -> dict[str, int]:
     """How many frames of each segment are decoded here, by a decoder that may not pass over errors."""
     counts = dict.fromkeys(names, 0)
     packed = board.raw("sudo", "tar", "-C", RECORDINGS, "-cf", "-", *names)
@@ -87,7 +87,7 @@ def frames_of(board: Board, names: list[str]) -> dict[str, int]:
 
 
 def test_a_power_cut_costs_at_most_the_last_second_of_video_and_the_board_comes_back_by_itself(
-    board: Board, untouched: str, seen: set[str], say: Callable[[str], None], cut: int
+    board: VirtualBoard, untouched: str, seen: set[str], say: Callable[[str], None], cut: int
 ) -> None:
     board.until_more_frames()
     finished = dict(list(segments(board).items())[:-1])
@@ -118,7 +118,7 @@ def test_a_power_cut_costs_at_most_the_last_second_of_video_and_the_board_comes_
 
 
 def test_a_camera_that_is_unplugged_and_plugged_in_again_and_again_restarts_nothing(
-    board: Board, unplugged: int, say: Callable[[str], None]
+    board: VirtualBoard, unplugged: int, say: Callable[[str], None]
 ) -> None:
     process, opened = board.fact("MainPID"), board.metrics()["camera_reopened_total"]
     took = []
@@ -135,12 +135,12 @@ def test_a_camera_that_is_unplugged_and_plugged_in_again_and_again_restarts_noth
     assert board.state()["not_restored"] == 0
 
 
-def recorder(board: Board) -> tuple[int, str]:
+def recorder(board: VirtualBoard) -> tuple[int, str]:
     """Frames that it has taken, and why it takes none at present."""
     return next((s["frames"], s["error"]) for s in board.state()["sinks"] if s["description"].startswith("recordings"))
 
 
-def until_recorded(board: Board) -> float:
+def until_recorded(board: VirtualBoard) -> float:
     first = recorder(board)[0]
 
     def records() -> bool:
@@ -151,7 +151,7 @@ def until_recorded(board: Board) -> float:
 
 
 def test_a_full_disk_stops_the_recording_only_and_it_goes_on_by_itself(
-    board: Board, untouched: str, say: Callable[[str], None]
+    board: VirtualBoard, untouched: str, say: Callable[[str], None]
 ) -> None:
     process = board.fact("MainPID")
     until_recorded(board)
@@ -170,7 +170,7 @@ def test_a_full_disk_stops_the_recording_only_and_it_goes_on_by_itself(
     assert protected(board) == untouched
 
 
-def test_a_clock_that_steps_by_hours_disturbs_neither_pictures_nor_recording(board: Board) -> None:
+def test_a_clock_that_steps_by_hours_disturbs_neither_pictures_nor_recording(board: VirtualBoard) -> None:
     process = board.fact("MainPID")
     for hours in (7, -15, 8):
         board.sudo("sh", "-c", f"date -s @$(($(date +%s) + {hours * HOURS_S}))")
@@ -186,7 +186,7 @@ def test_a_clock_that_steps_by_hours_disturbs_neither_pictures_nor_recording(boa
     assert (board.fact("MainPID"), board.fact("NRestarts")) == (process, "0")
 
 
-def test_a_loop_that_stands_still_is_ended_by_the_watchdog_and_begun_anew(board: Board, say: Callable[[str], None]) -> None:
+def test_a_loop_that_hangs_is_killed_by_the_watchdog_and_started_again(board: VirtualBoard, say: Callable[[str], None]) -> None:
     before = board.fact("MainPID")
     board.sudo("kill", "-STOP", before)
     took = board.until(lambda: board.fact("MainPID") not in (before, "0"), "a restart by the watchdog")

@@ -100,7 +100,7 @@ def state(inside: Inside) -> dict[str, Any]:
     return json.loads(answer) if answer else {}
 
 
-def test_a_loop_that_stands_still_is_ended_by_the_watchdog_and_begun_anew(inside: Inside, service: str) -> None:
+def test_a_loop_that_hangs_is_killed_by_the_watchdog_and_started_again(inside: Inside, service: str) -> None:
     inside("kill", "-STOP", service)
     until(lambda: fact(inside, "MainPID") not in (service, "0") and well(inside), "a restart by the watchdog")
     said = inside("journalctl", "-u", "deblurkit", "-o", "cat", "--no-pager").stdout
