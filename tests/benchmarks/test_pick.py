@@ -282,7 +282,7 @@ def test_what_is_kept_holds_here_and_is_found_by_name(tmp_path: Path) -> None:
     assert (kept.bundle, kept.variant, kept.runtime, kept.threads) == ("small", "int8", "litert", 3)
     assert (kept.p50_ms, kept.gain_db, kept.size_wh, kept.measured) == (20.12, 1.605, (640, 480), "2026-11-25")
     assert kept.why == chosen.why
-    assert tuned.fit(kept) == ""
+    assert tuned.stale_reason(kept) == ""
     tuned.write(tmp_path, kept)
     assert tuned.read(tmp_path) == kept
 
@@ -292,7 +292,7 @@ def test_a_bundle_of_ones_own_is_kept_by_its_folder_and_a_single_file_by_its_own
     found, chosen = real(small_copy)
     kept = as_measured(chosen, result(found), [open_bundle(small_copy)])
     assert kept.bundle == str(small_copy.resolve())
-    assert tuned.fit(kept) == ""
+    assert tuned.stale_reason(kept) == ""
     with pytest.raises(UsageError, match="it is not known where it lies"):
         as_measured(chosen, result(found))
     (small_copy / MANIFEST).unlink()
@@ -300,7 +300,7 @@ def test_a_bundle_of_ones_own_is_kept_by_its_folder_and_a_single_file_by_its_own
     found = replace(found, bundle_hash=None)
     kept = as_measured(chosen, result(found), [open_bundle(file)])
     assert kept.bundle == str(file.resolve())
-    assert tuned.fit(kept) == ""
+    assert tuned.stale_reason(kept) == ""
 
 
 def test_of_two_files_that_a_runtime_reads_the_one_that_run_takes_is_picked() -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -230,7 +231,7 @@ def test_a_medium_filled_by_others_is_named_and_used_again_when_there_is_room(
     said = write_until_refused(sink, 60)
     assert str(place) in said
     assert "No space left" in said or "MiB are free" in said
-    assert sink.facts()["error"] == said
+    assert sink.recording().error == said
     sink.close()
     assert all(frames_in(path) for path in own(place / "rec"))
     again = recorder(place / "rec")
@@ -370,7 +371,7 @@ def test_an_outlet_with_a_full_disk_tries_again_until_there_is_room(disk: Callab
             worker.slot.put(restored(i))
             time.sleep(1 / FPS)
             if i == 20:
-                assert "MiB are free" in worker.facts()["error"]
+                assert "MiB are free" in worker.state().error
                 (place / "others").unlink()
             if i > 20 and worker.frames > 20:
                 break
@@ -378,7 +379,7 @@ def test_an_outlet_with_a_full_disk_tries_again_until_there_is_room(disk: Callab
         worker.slot.close()
         worker.thread.join(10)
         worker.close()
-    assert worker.facts()["failures"] >= 1
-    assert worker.facts()["error"] == ""
-    assert json.dumps(worker.facts())
+    assert worker.state().failures >= 1
+    assert worker.state().error == ""
+    assert json.dumps(asdict(worker.state()))
     assert sum(frames_in(path) for path in own(place / "rec")) == worker.frames

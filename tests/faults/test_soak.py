@@ -44,8 +44,8 @@ def test_memory_threads_and_descriptors_stay_over_a_hundred_thousand_frames(tmp_
                 pass
 
     with Session(settings, stop) as session:
-        (web,) = (o for o in session.state()["sinks"] if o["description"].startswith("http"))
-        viewer = threading.Thread(target=watch, args=(web["description"],), daemon=True)
+        (web,) = (sink for sink in session.state().sinks if sink.description.startswith("http"))
+        viewer = threading.Thread(target=watch, args=(web.description,), daemon=True)
 
         def look() -> None:
             while not stop.wait(2.0):

@@ -110,10 +110,10 @@ def test_a_sink_is_opened_again_later_and_later_and_told_of(caplog: pytest.LogCa
     made.thread.join(5)
     assert failing.closed == 1
     assert 2 <= len(tried) <= 3  # after one second, after two more
-    assert made.facts()["error"] == "still no space"
-    assert made.facts()["failures"] == 1 + len(tried)
+    assert made.state().error == "still no space"
+    assert made.state().failures == 1 + len(tried)
     assert not made.given_up
-    assert "tried again in 2 s" in caplog.text
+    assert "next attempt in 2 s" in caplog.text
 
 
 @pytest.mark.parametrize("error", [RunError("no space"), UsageError("is not empty")])

@@ -37,7 +37,7 @@ FILES_LEFT_OUT = {
 }  # fmt: skip
 """File or folder of tests/device -> the reason. They are not even imported, which takes a third of a second each here."""
 LEFT_OUT = {
-    "test_a_supervisor_that_has_gone_or_does_not_listen_never_holds_the_loop": WAITS,
+    "test_a_supervisor_that_is_gone_or_does_not_listen_never_blocks_the_loop": WAITS,
     "test_any_size_comes_out_as_it_went_in[(1500, 1100)]": FLOATS,
     "test_tiled_equals_untiled_within_one_grey_level": FLOATS,
     "test_sizes_may_change_from_frame_to_frame": FLOATS,
