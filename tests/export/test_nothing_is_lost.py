@@ -63,7 +63,7 @@ def test_an_export_killed_at_any_moment_leaves_the_old_bundle_and_the_next_one_c
 
 
 def test_a_full_disk_ends_with_1_and_leaves_nothing(command: Command, run: Path, disk: Callable[[int], Path]) -> None:
-    tiny_disk = disk(1024)  # room for some of the files
+    tiny_disk = disk(256)  # room for some of the files
     ended = command("export", run, "--out", tiny_disk / "b", "--variants", "fp32", "fp16", "--quiet")
     assert ended.code == 1
     assert "cannot be written: No space left on device; free some space" in ended.err
