@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--strict", action="store_true", help="a rig that ends with 77 fails")
     parser.add_argument("--jobs", type=int, default=2, help="rigs at a time (default: 2)")
     parser.add_argument("--add", type=Path, metavar="LOG", help="a log of pytest whose counts belong to the last line")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     rigs = chosen(options.form, options.rig)
     LOGS.mkdir(parents=True, exist_ok=True)
     began_s = time.monotonic()

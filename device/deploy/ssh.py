@@ -42,42 +42,33 @@ class Connection:
             raise RunError("this machine has no ssh; install OpenSSH's client: sudo apt install openssh-client")
         self._target = target
         self._folder = tempfile.mkdtemp(prefix="deblurkit-")  # short: the length of a socket's name is limited
-        given = [word for option in options for word in ("-o", option)]
-        alive = [
-            "-o",
-            "ConnectTimeout=20",
-            "-o",
-            "ServerAliveInterval=10",
-            "-o",
-            "ServerAliveCountMax=3",
-            "-o",
-            "ControlPersist=no",
-        ]
-        self._ssh = ["ssh", "-T", *given, *alive, *(["-p", str(port)] if port else []), "-S", f"{self._folder}/s"]
+        keep_alive = ("ConnectTimeout=20", "ServerAliveInterval=10", "ServerAliveCountMax=3", "ControlPersist=no")
+        all_options = [word for option in (*options, *keep_alive) for word in ("-o", option)]
+        self._ssh = ["ssh", "-T", *all_options, *(["-p", str(port)] if port else []), "-S", f"{self._folder}/s"]
 
     def __enter__(self) -> "Connection":
         # The connection stays open while this `cat` runs, and `cat` ends with its input, however this process ends.
-        self._first = subprocess.Popen(
+        self._master = subprocess.Popen(
             [*self._ssh, "-M", "--", self._target, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert self._first.stdin is not None
-        assert self._first.stdout is not None
+        assert self._master.stdin is not None
+        assert self._master.stdout is not None
         try:
-            self._first.stdin.write(f"{_GREETING}\n")
-            self._first.stdin.flush()
+            self._master.stdin.write(f"{_GREETING}\n")
+            self._master.stdin.flush()
         except BrokenPipeError:
             pass
-        if not any(line.strip() == _GREETING for line in iter(self._first.stdout.readline, "")):
+        if not any(line.strip() == _GREETING for line in iter(self._master.stdout.readline, "")):
             self.__exit__()
             raise RunError(f"{self._target}: ssh cannot connect (its message is above); try by hand: ssh {self._target}")
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._first.communicate(timeout=10)
+            self._master.communicate(timeout=10)
         except (subprocess.TimeoutExpired, BrokenPipeError):
-            self._first.kill()
-            self._first.wait()
+            self._master.kill()
+            self._master.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def run_script(self, script: str) -> str:

@@ -19,7 +19,7 @@ SMALL = CameraSettings(size="64x48", fps=60.0)
 
 
 class Running:
-    """A session in a thread, ended by leaving `with`."""
+    """A session in a thread; leaving `with` ends it."""
 
     def __init__(self, **wanted: Any) -> None:
         self.stop = threading.Event()

@@ -1,4 +1,4 @@
-"""100,000 frames through the whole loop: capture, model, page with a viewer, recorder. Nothing may grow. By `make soak`."""
+"""100,000 frames through the whole loop: capture, model, page with a viewer, recorder. Nothing may grow. Run by `make soak`."""
 
 import gc
 import os
@@ -14,7 +14,7 @@ from device.session import Session
 from device.settings import CameraSettings, RecordSettings, Settings, WebSettings
 
 FRAMES = 100_000
-BEFORE = 30_000  # frames that fill what is bounded: kept figures, the recorder's folder, allocators
+BEFORE = 30_000  # frames that fill all bounded storage: samples of telemetry, the recorder's folder, allocators
 MOST_MIB = 1.0  # growth over all of them
 
 

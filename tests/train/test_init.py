@@ -40,7 +40,7 @@ def test_weights_of_another_network_or_none_are_refused_before_anything_is_writt
 ) -> None:
     other = command(*TRAIN, "--preset", "base", "--data", photographs, *SHORT, "--init", "small", "--out", tmp_path / "other")
     assert other.code == 2
-    assert "another than the preset's" in other.err
+    assert "the preset's is neither the same nor a larger one" in other.err
     bundle = tmp_path / "bare"
     shutil.copytree(open_bundle("small").folder, bundle)
     (bundle / "small.weights.h5").unlink()

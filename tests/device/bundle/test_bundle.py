@@ -8,7 +8,7 @@ import pytest
 
 from device.bundle.manifest import MANIFEST, SCHEMA, Artifact, file_facts
 from device.bundle.open import INT8_LOSS_DB, Bundle, open_bundle, shipped
-from device.bundle.write import write_manifest, writing
+from device.bundle.write import atomic_folder, write_manifest
 from device.errors import BundleError, RunError, UsageError
 
 
@@ -48,7 +48,7 @@ def test_a_single_file_of_a_bundle_opens_and_holds_only_itself(small: Bundle) ->
     alone = open_bundle(small.path(artifact))
     assert alone.manifest.artifacts == (artifact,)
     assert alone.artifact(None, ("tflite",)) == artifact
-    with pytest.raises(BundleError, match=r"holds no fp32 for tflite; it holds int8\.tflite"):
+    with pytest.raises(BundleError, match=r"has no fp32 for tflite; it has int8\.tflite"):
         alone.artifact("fp32", ("tflite",))
 
 
@@ -69,7 +69,7 @@ def test_a_shipped_model_file_works_without_its_manifest(small_copy: Path, small
 def test_a_model_file_without_manifest_and_contract_is_refused(small_copy: Path) -> None:
     path = without_contract(first_file(small_copy))
     (small_copy / MANIFEST).unlink()
-    with pytest.raises(BundleError, match=r"a model file without a manifest\.json beside it"):
+    with pytest.raises(BundleError, match=r"a model file with no manifest\.json next to it"):
         open_bundle(path)
 
 
@@ -97,7 +97,7 @@ def test_the_best_eight_bit_file_is_taken_when_no_variant_is_asked_for(small: Bu
 def test_an_unknown_variant_is_wrong_usage_and_a_variant_not_held_is_a_bundle_error(small: Bundle) -> None:
     with pytest.raises(UsageError, match="unknown variant 'int9'; did you mean 'int8'"):
         small.artifact("int9", ("tflite",))
-    with pytest.raises(BundleError, match="holds no dynamic for onnx; it holds"):
+    with pytest.raises(BundleError, match="has no dynamic for onnx; it has"):
         small.artifact("dynamic", ("onnx",))
 
 
@@ -112,7 +112,7 @@ def test_a_truncated_file_is_told_by_its_size(small_copy: Path) -> None:
     bundle, path = open_bundle(small_copy), first_file(small_copy)
     size = path.stat().st_size
     os.truncate(path, size - 100)
-    with pytest.raises(BundleError, match=rf"{path.name}: {size - 100} bytes where the manifest says {size}"):
+    with pytest.raises(BundleError, match=rf"{path.name}: {size - 100} bytes, but the manifest says {size}"):
         bundle.path(bundle.manifest.artifacts[0])
 
 
@@ -121,7 +121,7 @@ def test_an_altered_file_is_told_by_its_hash(small_copy: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(BundleError, match=rf"{path.name}: its SHA-256 is not the manifest's"):
+    with pytest.raises(BundleError, match=rf"{path.name}: its SHA-256 differs from the manifest"):
         bundle.path(bundle.manifest.artifacts[0])
 
 
@@ -138,7 +138,7 @@ def test_a_file_name_that_climbs_out_is_refused(small_copy: Path, name: str) -> 
 def test_a_climbing_name_is_called_what_it_is(small_copy: Path) -> None:
     edit(small_copy, artifacts_with(small_copy, file="../x"))
     bundle = open_bundle(small_copy)
-    with pytest.raises(BundleError, match=r"names a file outside itself \('\.\./x'\)"):
+    with pytest.raises(BundleError, match=r"names a file outside the folder \('\.\./x'\)"):
         bundle.path(bundle.manifest.artifacts[0])
 
 
@@ -210,7 +210,7 @@ def test_json_that_is_no_manifest_is_refused(small_copy: Path, content: str) -> 
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"no bundle \(manifest\.json: No such file"):
+    with pytest.raises(BundleError, match=r"not a bundle \(manifest\.json: No such file"):
         open_bundle(tmp_path)
 
 
@@ -221,7 +221,7 @@ def test_an_unknown_name_names_the_nearest() -> None:
 
 def test_a_written_bundle_reads_back_the_same(small: Bundle, tmp_path: Path) -> None:
     out = tmp_path / "new" / "mine"
-    with writing(out, replace=False) as folder:
+    with atomic_folder(out, replace=False) as folder:
         assert not out.exists()
         write_manifest(folder, small.manifest)
     assert open_bundle(out).manifest == small.manifest
@@ -237,7 +237,7 @@ def test_file_facts_are_what_verification_asks_for(small: Bundle) -> None:
 @pytest.mark.parametrize("error", [RuntimeError("converter"), KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_an_error_inside_leaves_the_old_bundle_untouched(small_copy: Path, error: BaseException) -> None:
     before = {p.name: p.read_bytes() for p in small_copy.iterdir()}
-    with pytest.raises((type(error), RunError)), writing(small_copy, replace=True) as folder:  # noqa: PT012
+    with pytest.raises((type(error), RunError)), atomic_folder(small_copy, replace=True) as folder:  # noqa: PT012
         (folder / MANIFEST).write_text("half")
         raise error
     assert {p.name: p.read_bytes() for p in small_copy.iterdir()} == before
@@ -245,13 +245,13 @@ def test_an_error_inside_leaves_the_old_bundle_untouched(small_copy: Path, error
 
 
 def test_a_full_disk_while_writing_is_a_run_error_that_names_the_bundle(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="mine: cannot be written: No space left"), writing(tmp_path / "mine", replace=False):
+    with pytest.raises(RunError, match="mine: cannot be written: No space left"), atomic_folder(tmp_path / "mine", replace=False):
         raise OSError(28, "No space left on device")
     assert os.listdir(tmp_path) == []
 
 
 def test_an_output_that_is_not_empty_is_wrong_usage_without_replace(small_copy: Path) -> None:
-    with pytest.raises(UsageError, match="exists and is not empty") as caught, writing(small_copy, replace=False):
+    with pytest.raises(UsageError, match="exists and is not empty") as caught, atomic_folder(small_copy, replace=False):
         pytest.fail("entered")
     assert caught.value.exit_code == 2
     assert open_bundle(small_copy).name == "small"
@@ -259,13 +259,13 @@ def test_an_output_that_is_not_empty_is_wrong_usage_without_replace(small_copy: 
 
 def test_an_empty_folder_may_be_written_to(small: Bundle, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    with writing(tmp_path / "mine", replace=False) as folder:
+    with atomic_folder(tmp_path / "mine", replace=False) as folder:
         write_manifest(folder, small.manifest)
     assert open_bundle(tmp_path / "mine").name == "small"
 
 
 def test_replace_puts_the_new_bundle_in_the_old_ones_place(small: Bundle, small_copy: Path) -> None:
-    with writing(small_copy, replace=True) as folder:
+    with atomic_folder(small_copy, replace=True) as folder:
         write_manifest(folder, small.manifest)
         (folder / "new.txt").write_text("new")
     assert sorted(os.listdir(small_copy)) == [MANIFEST, "new.txt"]
@@ -279,7 +279,7 @@ def test_replace_will_not_delete_what_is_no_bundle(tmp_path: Path, kind: str) ->
         out.mkdir()
     text = out / "chapter1.txt" if kind == "folder" else out
     text.write_text("years of work")
-    with pytest.raises(UsageError, match="no bundle, so --replace will not delete it"), writing(out, replace=True):
+    with pytest.raises(UsageError, match="not a bundle, so --replace will not delete it"), atomic_folder(out, replace=True):
         pytest.fail("entered")
     assert text.read_text() == "years of work"
     assert os.listdir(tmp_path) == ["thesis"]
@@ -287,5 +287,5 @@ def test_replace_will_not_delete_what_is_no_bundle(tmp_path: Path, kind: str) ->
 
 def test_a_place_where_no_folder_can_be_made_is_a_run_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot be made"), writing(tmp_path / "file" / "mine", replace=False):
+    with pytest.raises(RunError, match="cannot be created"), atomic_folder(tmp_path / "file" / "mine", replace=False):
         pytest.fail("entered")

@@ -16,7 +16,7 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 import device
-from device.bundle.embedded import KEY, read_embedded_manifest
+from device.bundle.embedded import KEY, read_contract
 from device.bundle.manifest import MANIFEST, SCHEMA, file_facts
 from device.bundle.open import Bundle, open_bundle
 from device.bundle.write import write_manifest
@@ -97,19 +97,19 @@ def alone(folder: Path, format_: str, content: dict[str, Any]) -> Path:
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_contract_inside_reads_back(tmp_path: Path, format_: str) -> None:
     data = model_with(format_, json.dumps(WORDS, ensure_ascii=False).encode())
-    assert read_embedded_manifest(written(tmp_path, format_, data)) == WORDS
-    assert read_embedded_manifest(written(tmp_path, format_, data).rename(tmp_path / f"MODEL.{format_.upper()}")) == WORDS
+    assert read_contract(written(tmp_path, format_, data)) == WORDS
+    assert read_contract(written(tmp_path, format_, data).rename(tmp_path / f"MODEL.{format_.upper()}")) == WORDS
 
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_sound_file_without_the_key_has_no_contract(tmp_path: Path, format_: str) -> None:
-    assert read_embedded_manifest(written(tmp_path, format_, model_with(format_, None))) is None
-    assert read_embedded_manifest(written(tmp_path, format_, model_with(format_, b"{}", key="deblurkits"))) is None
+    assert read_contract(written(tmp_path, format_, model_with(format_, None))) is None
+    assert read_contract(written(tmp_path, format_, model_with(format_, b"{}", key="deblurkits"))) is None
 
 
 def test_the_shipped_files_read_without_an_error(small: Bundle) -> None:
     for artifact in small.manifest.artifacts:
-        found = read_embedded_manifest(small.path(artifact))
+        found = read_contract(small.path(artifact))
         assert found is None or found["name"] == small.name
 
 
@@ -122,9 +122,9 @@ import sys
 from pathlib import Path
 for name in ("ai_edge_litert", "flatbuffers", "onnx", "google.protobuf"):
     sys.modules[name] = None
-from device.bundle.embedded import read_embedded_manifest
+from device.bundle.embedded import read_contract
 for path in sys.argv[1:]:
-    print(read_embedded_manifest(Path(path))["name"])
+    print(read_contract(Path(path))["name"])
 """
     words = [sys.executable, "-c", code, *(str(tmp_path / f"model.{f}") for f in FORMATS)]
     root = Path(device.__file__).parent.parent
@@ -143,14 +143,14 @@ for path in sys.argv[1:]:
         (b"{", "not valid JSON"),
         (b'{"name": "\xff\xfe"}', "not valid JSON .*utf-8"),
         (b"[" * 200_000, "not valid JSON"),
-        (b"[1]", "JSON of a list, expected an object"),
-        (b"null", "JSON of a NoneType, expected an object"),
-        (b" " * (1 << 20) + b"{}", "a contract of 1048578 bytes inside, 1048576 are the most"),
+        (b"[1]", "a JSON list, expected an object"),
+        (b"null", "a JSON NoneType, expected an object"),
+        (b" " * (1 << 20) + b"{}", "a contract of 1048578 bytes inside, expected at most 1048576"),
     ],
 )
 def test_what_is_no_contract_is_refused(tmp_path: Path, format_: str, content: bytes, said: str) -> None:
     with pytest.raises(BundleError, match=rf"model\.{format_}: .*{said}"):
-        read_embedded_manifest(written(tmp_path, format_, model_with(format_, content)))
+        read_contract(written(tmp_path, format_, model_with(format_, content)))
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -161,10 +161,10 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path, format_: s
     for size in range(len(data) - (padding if format_ == "tflite" else 0)):
         path = written(tmp_path, format_, data[:size])
         if format_ == "onnx" and size in whole_without_the_end:
-            assert read_embedded_manifest(path) is None
+            assert read_contract(path) is None
         else:
             with pytest.raises(BundleError, match="that can be read"):
-                read_embedded_manifest(path)
+                read_contract(path)
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -175,7 +175,7 @@ def test_a_file_with_wrong_bytes_is_read_or_refused_and_never_ends_otherwise(tmp
         for _ in range(chance.choice((1, 1, 4, 40))):
             spoiled[chance.randrange(len(data))] = chance.choice((0, 1, 127, 128, 255, chance.randrange(256)))
         try:
-            found = read_embedded_manifest(written(tmp_path, format_, bytes(spoiled)))
+            found = read_contract(written(tmp_path, format_, bytes(spoiled)))
             assert found is None or isinstance(found, dict)
         except BundleError:
             refused += 1
@@ -189,7 +189,7 @@ def test_random_bytes_are_refused(tmp_path: Path, format_: str, head: bytes) -> 
         for seed in range(20):
             data = head + random.Random(seed).randbytes(size)
             with pytest.raises(BundleError, match=f"not an? {'ONNX' if format_ == 'onnx' else 'TFLite'} model"):
-                read_embedded_manifest(written(tmp_path, format_, data))
+                read_contract(written(tmp_path, format_, data))
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -197,7 +197,7 @@ def test_a_hundred_megabytes_of_zeros_are_refused(tmp_path: Path, format_: str) 
     path = written(tmp_path, format_, b"")
     os.truncate(path, 100_000_000)
     with pytest.raises(BundleError, match="export or copy it again"):
-        read_embedded_manifest(path)
+        read_contract(path)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_hundred_megabytes_of_zeros_are_refused(tmp_path: Path, format_: str) 
 )
 def test_an_onnx_file_that_lies_about_its_fields_is_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(BundleError, match="not an ONNX model that can be read"):
-        read_embedded_manifest(written(tmp_path, "onnx", data))
+        read_contract(written(tmp_path, "onnx", data))
 
 
 def with_entries(*buffers: int) -> bytes:
@@ -245,14 +245,14 @@ def with_buffer_outside() -> bytes:
 )
 def test_a_tflite_file_that_lies_about_its_parts_is_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(BundleError, match="not a TFLite model that can be read"):
-        read_embedded_manifest(written(tmp_path, "tflite", data))
+        read_contract(written(tmp_path, "tflite", data))
 
 
 def test_another_kind_of_file_and_one_that_is_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"a \.txt file; a model file ends in \.tflite, \.onnx or \.ncnn"):
-        read_embedded_manifest(written(tmp_path, "txt", onnx_with(b"{}")))
+        read_contract(written(tmp_path, "txt", onnx_with(b"{}")))
     with pytest.raises(BundleError, match="cannot be read: No such file"):
-        read_embedded_manifest(tmp_path / "gone.onnx")
+        read_contract(tmp_path / "gone.onnx")
 
 
 # opening
@@ -301,7 +301,7 @@ def test_a_file_alone_without_a_contract_says_what_to_do(tmp_path: Path, format_
         ({"halo": "8"}, "the contract inside: halo: expected int, found '8'"),
         ({"pad_multiple": 0}, "the contract inside: pad_multiple 0"),
         ({"pad_multipel": 8}, "unknown key 'pad_multipel'; did you mean 'pad_multiple'"),
-        ({"artifacts": []}, r"is of no file, expected one \.onnx file"),
+        ({"artifacts": []}, r"describes no file, expected one \.onnx file"),
     ],
 )
 def test_a_contract_is_checked_as_a_manifest_is(small: Bundle, tmp_path: Path, change: dict[str, Any], said: str) -> None:
@@ -310,7 +310,7 @@ def test_a_contract_is_checked_as_a_manifest_is(small: Bundle, tmp_path: Path, c
 
 
 def test_a_contract_of_another_format_or_of_two_files_is_refused(small: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"is of \['tflite'\], expected one \.onnx file"):
+    with pytest.raises(BundleError, match=r"describes \['tflite'\], expected one \.onnx file"):
         open_bundle(alone(tmp_path, "onnx", contract(small, "tflite")))
     twice = contract(small, "onnx")
     twice["artifacts"] *= 2

@@ -28,7 +28,7 @@ def test_a_good_board_has_no_problems() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "said"),
+    ("seen", "expected"),
     [
         ({"machine": "armv7l", "bits": 32}, "armv7l with programs of 32 bits; expected a 64-bit system"),
         ({"bits": 32}, "aarch64 with programs of 32 bits; expected a 64-bit system"),  # Raspberry Pi OS, 32-bit, on a Pi 4
@@ -44,9 +44,9 @@ def test_a_good_board_has_no_problems() -> None:
         ({"root": ""}, "pi is not root and cannot use sudo without a password; to allow it, run on the board: echo"),
     ],
 )
-def test_every_problem_names_what_to_do_about_it(seen: dict[str, Any], said: str) -> None:
+def test_every_problem_names_what_to_do_about_it(seen: dict[str, Any], expected: str) -> None:
     (problem,) = preflight.problems(replace(PI, **seen), NOW_S)
-    assert said in problem
+    assert expected in problem
 
 
 def test_the_disk_needs_space_for_the_environment_and_for_what_is_sent() -> None:

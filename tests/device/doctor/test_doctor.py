@@ -31,7 +31,7 @@ def test_doctor_prints_a_line_for_each_finding_and_how_to_mend_it(command: Comma
     assert ended.code == 0
     assert "bundle small" in ended.out
     if not any(Path("/dev").glob("video*")):
-        assert "mend: plug a camera in, or use --source demo" in ended.out
+        assert "fix: connect a camera, or use --source demo" in ended.out
 
 
 def test_doctor_ends_with_one_when_the_shipped_bundle_is_spoiled(
@@ -46,7 +46,7 @@ def test_doctor_ends_with_one_when_the_shipped_bundle_is_spoiled(
     assert ended.code == 1
     (finding,) = [f for f in json.loads(ended.out.splitlines()[-1])["findings"] if f["state"] == "bad"]
     assert finding["what"] == "bundle small"
-    assert "SHA-256 is not the manifest's" in finding["found"]
+    assert "SHA-256 differs from the manifest" in finding["found"]
     assert finding["mend"]
 
 

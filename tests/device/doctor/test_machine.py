@@ -29,7 +29,7 @@ def lay(tmp_path: Path) -> Callable[..., Path]:
 
 
 def by_name(findings: list[Diagnosis]) -> dict[str, Diagnosis]:
-    """The findings by what was looked at; every one that is not ok says how to mend it."""
+    """The findings by what was looked at; every one that is not ok says how to fix it."""
     assert all(f.mend for f in findings if f.state != "ok")
     return {f.what: f for f in findings}
 
@@ -55,13 +55,13 @@ def test_heat_a_weak_supply_and_a_slow_governor_are_told(
     found = by_name(list(machine.power(root)))
     assert [f.state for f in found.values()] == ["poor"] * 3
     assert found["temperature"].found == "82 °C"
-    assert found["throttling"].found == "now: under-voltage; since the start: under-voltage"
+    assert found["throttling"].found == "now: under-voltage; since boot: under-voltage"
     assert found["clock rate"].found == "600 of 1800 MHz, governor powersave"
 
 
 def test_what_a_board_does_not_tell_is_said_to_be_untold(tmp_path: Path) -> None:
     found = by_name([*machine.power(tmp_path), *machine.memory(tmp_path)])
-    assert {name: f.found for name, f in found.items()} == dict.fromkeys(("temperature", "throttling", "memory"), machine.UNTOLD)
+    assert {name: f.found for name, f in found.items()} == dict.fromkeys(("temperature", "throttling", "memory"), machine.UNKNOWN)
 
 
 def test_scarce_memory_and_a_kernel_that_limits_none_are_told(lay: Callable[..., Path]) -> None:
@@ -94,13 +94,13 @@ def test_a_port_that_another_program_has_is_told_and_the_kit_s_own_is_known(monk
         monkeypatch.setattr("device.doctor.machine.WebSettings", lambda: type("Web", (), {"port": number}))
         (finding,) = machine.port()
         assert finding.state == "missing"
-        assert "taken by another program" in finding.found
+        assert "used by another program" in finding.found
     line = [sys.executable, "-m", "deblurkit", "run", "--source", "demo", "--port", str(number), "--quiet"]
     running = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(150):
             (finding,) = machine.port()
-            if "own" in finding.found:
+            if "running" in finding.found:
                 break
             running.poll()
             assert running.returncode is None
@@ -108,7 +108,7 @@ def test_a_port_that_another_program_has_is_told_and_the_kit_s_own_is_known(monk
                 running.wait(0.2)
             except subprocess.TimeoutExpired:
                 continue
-        assert (finding.state, finding.found) == ("ok", f"{number} is deblurkit's own: it runs")
+        assert (finding.state, finding.found) == ("ok", f"{number} is used by deblurkit, which is running")
     finally:
         running.terminate()
         running.wait(20)
@@ -140,7 +140,7 @@ def test_nodes_that_this_user_may_not_open_are_told_with_their_group(tmp_path: P
 @pytest.mark.parametrize(
     ("module", "found", "mend"),
     [
-        ("raise ValueError('numpy.dtype size changed, may indicate binary incompatibility')", "another numpy", "constraints"),
+        ("raise ValueError('numpy.dtype size changed, may indicate binary incompatibility')", "different numpy", "constraints"),
         ("raise ImportError('libcamera.so.0.3: cannot open shared object file')", "libcamera.so.0.3", "--reinstall"),
         ("import os; os.abort()", "ended with -6", "--reinstall"),
         ("", "picamera2", ""),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from device.images.frame import NOT_RESTORED, Pixels, pixels_of
-from device.images.overlay import no_video, stamp
+from device.images.overlay import placeholder, stamp
 from device.images.yuv import Yuv, from_rgb
 
 REASON = "/dev/video0: no frame for 2.5 s; check its plug, cable and power"
@@ -20,14 +20,14 @@ def strokes(plane: np.ndarray) -> float:
 
 @pytest.mark.parametrize("size_wh", SIZES + ODD_SIZES)
 def test_a_card_has_the_size_it_was_asked_for(size_wh: tuple[int, int]) -> None:
-    card = no_video(size_wh, REASON)
+    card = placeholder(size_wh, REASON)
     assert card.shape == size_wh[::-1]
     assert card.rgb().shape == (*size_wh[::-1], 3)
 
 
 @pytest.mark.parametrize("size_wh", SIZES)
 def test_a_card_is_dark_with_letters_in_it_that_keep_off_the_edges(size_wh: tuple[int, int]) -> None:
-    y = no_video(size_wh, "").y
+    y = placeholder(size_wh, "").y
     assert np.median(y) < 60
     assert y.max() > 180
     assert strokes(y) > 1
@@ -41,13 +41,13 @@ def test_a_card_is_dark_with_letters_in_it_that_keep_off_the_edges(size_wh: tupl
 
 def test_a_card_says_why_where_there_is_room_to_read_it() -> None:
     for size_wh, readable in (((640, 480), True), ((3840, 2160), True), ((64, 48), False)):
-        with_reason, without = no_video(size_wh, REASON).y, no_video(size_wh, "").y
+        with_reason, without = placeholder(size_wh, REASON).y, placeholder(size_wh, "").y
         assert (with_reason != without).any() == readable
 
 
 def test_a_long_reason_with_letters_that_cannot_be_drawn_stays_inside() -> None:
     reason = "é→ " + 300 * "W" + " " + 200 * "word "
-    y = no_video((640, 480), reason).y
+    y = placeholder((640, 480), reason).y
     assert (y[:, :8] < 60).all()
     assert (y[:, -8:] < 60).all()
 

@@ -24,7 +24,7 @@ from device.images.frame import Pixels
 from device.images.quality import psnr
 from device.images.scenes import chart
 from device.restore.pixel_codec import PixelCodec
-from device.runtimes import RUNTIMES, formats, installed, open_runtime
+from device.runtimes import RUNTIMES, formats, installed, open_runtime, preferred_variant
 from device.runtimes.ncnn import BIN, PARAM
 from device.runtimes.openvino import int8_overflows
 from device.runtimes.runtime import Runtime
@@ -174,7 +174,7 @@ def test_a_tensor_that_the_model_does_not_take_is_a_bundle_error_and_the_next_on
 ) -> None:
     given = luma_of(64, 64)
     before = runtime.run(given)
-    with pytest.raises(BundleError, match="does not take"):
+    with pytest.raises(BundleError, match="does not accept"):
         runtime.run(refused)
     assert np.array_equal(runtime.run(given), before)
 
@@ -280,6 +280,26 @@ def test_openvino_is_kept_from_8_bit_files_where_their_sums_overflow(
     machine: str, features: tuple[str, ...], spoiled: bool
 ) -> None:
     assert int8_overflows(machine, features) == spoiled
+
+
+@pytest.mark.parametrize(("features", "variant"), [(("avx2", "fma"), "fp32"), (("avx2", "avx_vnni"), None)])
+def test_openvino_prefers_fp32_without_vnni(
+    features: tuple[str, ...], variant: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(hardware, "features", lambda: features)
+    assert preferred_variant("openvino") == variant
+
+
+def test_opencv_prefers_fp32_and_the_default_runtime_leaves_the_variant_to_the_bundle() -> None:
+    assert (preferred_variant("opencv_dnn"), preferred_variant("litert")) == ("fp32", None)
+
+
+@pytest.mark.parametrize(("numpy_version", "usable"), [("1.26.4", True), ("2.4.0", False)])
+def test_tflite_runtime_needs_numpy_1(numpy_version: str, usable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module, package=None: ModuleSpec(module, None))
+    monkeypatch.setattr(np, "__version__", numpy_version)
+    assert installed("tflite_runtime") == usable
 
 
 @pytest.mark.skipif(not installed("openvino"), reason=RUNTIMES["openvino"].install)

@@ -202,14 +202,14 @@ def test_the_folders_of_this_environment_are_complete() -> None:
 
 def test_the_example_names_every_setting_and_changes_only_wait_camera_and_sink() -> None:
     text = (TEMPLATES / "deblurkit.toml").read_text()
-    given = read_settings(Namespace(config=TEMPLATES / "deblurkit.toml"))
-    assert given.wait_camera is True
-    assert given.sink == ("web",)
+    example = read_settings(Namespace(config=TEMPLATES / "deblurkit.toml"))
+    assert example.wait_camera is True
+    assert example.sink == ("web",)
     plain = Settings()
-    assert (given.camera, given.web, given.record) == (plain.camera, plain.web, plain.record)
+    assert (example.camera, example.web, example.record) == (plain.camera, plain.web, plain.record)
     for field in fields(Settings):
         if field.name not in ("wait_camera", "sink"):
-            assert getattr(given, field.name) == getattr(plain, field.name), field.name
+            assert getattr(example, field.name) == getattr(plain, field.name), field.name
     tables = re.split(r"(?m)^\[(\w+)\]$", text)
     named = {"": tables[0], **dict(zip(tables[1::2], tables[2::2], strict=True))}
     for field in fields(Settings):

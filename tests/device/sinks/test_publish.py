@@ -164,7 +164,7 @@ def test_a_frozen_server_is_given_up(server: Server, publisher: Callable[[str], 
     publish(sink, 1, noise)
     server.freeze()
     reason, _ = refusal(sink, 60, noise)
-    assert "is the server there" in reason
+    assert "is the server running" in reason
     server.thaw()
 
 
@@ -185,17 +185,19 @@ def test_a_server_that_takes_the_connection_and_says_nothing_stops_nobody(publis
         over.set()
         ticking.join()
     assert after_s < 12
-    assert max(pauses) < 1
+    assert max(pauses) < 2.5  # a client in this process would stop it for its timeout of three seconds
 
 
 def test_closing_does_not_wait_for_a_server_that_says_nothing(publisher: Callable[[str], Publisher]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         sink = publisher(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live")
+        silent.settimeout(30)
         with Meanwhile(sink):
-            time.sleep(1.5)
-            began = time.monotonic()
+            connection, _ = silent.accept()  # from now on the process waits for an answer
+            process = sink._process._process  # type: ignore[union-attr]
             sink.close()
-            assert time.monotonic() - began < 3
+            connection.close()
+        assert process.returncode == -signal.SIGKILL  # not its own code after three seconds without an answer
 
 
 @pytest.mark.parametrize(("password", "answer"), [("s3cret-word", ""), ("wr0ng-word", "401")])
@@ -240,7 +242,7 @@ def test_no_process_is_left_when_it_is_closed_or_failed(server: Server, publishe
     assert len(children()) == 1
     sink.close()
     assert children() == []
-    with pytest.raises(RunError, match="closed already"):
+    with pytest.raises(RunError, match="already closed"):
         sink.write(restored())
 
 

@@ -102,7 +102,7 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(UsageError, match="a file without a picture or video suffix"):
         opened(tmp_path / "notes", replace=True)
-    with pytest.raises(RunError, match="cannot be made"):
+    with pytest.raises(RunError, match="cannot be created"):
         opened(tmp_path / "notes" / "below")
 
 
@@ -193,7 +193,7 @@ def test_a_video_that_cannot_be_opened_says_so_once_and_leaves_nothing(tmp_path:
 def test_a_video_in_a_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     sink = VideoSink(tmp_path / "file" / "v.mp4", 25.0)
-    with pytest.raises(RunError, match="cannot be made"):
+    with pytest.raises(RunError, match="cannot be created"):
         sink.write(restored(0))
     sink.close()
 

@@ -5,7 +5,7 @@ import pytest
 
 from device.images.yuv import Yuv, from_rgb
 from device.sources import checks
-from device.sources.checks import BadFrame, Stillness, check_image
+from device.sources.checks import BadFrame, FreezeDetector, check_image
 
 
 def yuv(y: int, u: int, v: int) -> Yuv:
@@ -51,10 +51,10 @@ def test_a_green_wall_is_a_picture() -> None:
 def test_a_picture_that_stays_the_same_for_long_is_said_to_be_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(checks.time, "monotonic", lambda: now[0])
-    stillness = Stillness()
+    detector = FreezeDetector()
     said = []
     for level in (1, 1, 1, 2, 2):
-        said.append(stillness.look(yuv(level, 128, 128)))
+        said.append(detector.check(yuv(level, 128, 128)))
         now[0] += checks.FROZEN_S
     assert [bool(text) for text in said] == [False, True, True, False, True]
     assert "frozen" in said[1]

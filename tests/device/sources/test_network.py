@@ -74,9 +74,9 @@ def test_a_camera_with_a_password_opens_with_it_and_without_it_says_what_to_do(
     assert not frame.mark
     assert "admin" not in source.description
     assert "ss" not in source.description
-    with pytest.raises(CameraLost, match="401, asks for a user and a password; give them in the address"):
+    with pytest.raises(CameraLost, match="401, user and password required; put USER:PASSWORD@"):
         opened(f"http://{place}")
-    with pytest.raises(CameraLost, match="401, user or password is wrong") as told:
+    with pytest.raises(CameraLost, match="401, wrong user or password") as told:
         opened(f"http://admin:wrong-one@{place}")
     assert "wrong-one" not in str(told.value)
 
@@ -84,10 +84,10 @@ def test_a_camera_with_a_password_opens_with_it_and_without_it_says_what_to_do(
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("missing", "404, the camera has no stream of that name"),
+        ("missing", "404, the camera has no such stream"),
         ("busy", "answers with 503"),
-        ("page", r"is a web page \(text/html\), no video"),
-        ("picture", r"is one picture \(image/jpeg\), no video"),
+        ("page", r"is a web page \(text/html\), not a video"),
+        ("picture", r"is one picture \(image/jpeg\), not a video"),
     ],
 )
 def test_what_is_no_stream_is_said_in_words(
@@ -100,7 +100,7 @@ def test_what_is_no_stream_is_said_in_words(
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
 def test_an_address_where_nothing_is_says_so(opened: Callable[[str], SupervisedCamera], scheme: str) -> None:
-    with pytest.raises(CameraLost, match="nothing listens there"):
+    with pytest.raises(CameraLost, match="connection refused"):
         opened(f"{scheme}://127.0.0.1:{free_port()}/cam")
     with pytest.raises(CameraLost, match="no such host"):
         opened(f"{scheme}://camera.invalid/cam")
@@ -133,13 +133,16 @@ def test_an_rtsp_camera_delivers_in_the_right_colours(rtsp: Any, opened: Callabl
 def test_frames_of_an_rtsp_camera_do_not_pile_up(rtsp: Any, opened: Callable[[str], SupervisedCamera]) -> None:
     rtsp.start("320x240")
     source = opened(f"rtsp://127.0.0.1:{rtsp.port}/cam")
-    first = source.read()
-    time.sleep(1.0)
-    late = source.read()
-    assert first is not None
-    assert late is not None
-    assert late.index - first.index > 15
-    assert time.monotonic() - late.captured_s < 0.5
+    until, skipped, newer_s = time.monotonic() + 30, 0, 0.0
+    while skipped <= 15 and time.monotonic() < until:  # a queue would always deliver the next frame
+        first = source.read()
+        time.sleep(1.0)
+        late = source.read()
+        assert first is not None
+        assert late is not None
+        skipped, newer_s = late.index - first.index, late.captured_s - first.captured_s
+    assert skipped > 15
+    assert newer_s > 0.5
 
 
 def test_an_rtsp_camera_with_a_password_opens_with_it_and_without_it_says_what_to_do(
@@ -152,9 +155,9 @@ def test_an_rtsp_camera_with_a_password_opens_with_it_and_without_it_says_what_t
     assert frame is not None
     assert not frame.mark
     assert source.description.startswith(f"rtsp://{place}, ")
-    with pytest.raises(CameraLost, match="401, asks for a user"):
+    with pytest.raises(CameraLost, match="401, user and password required"):
         opened(f"rtsp://{place}")
-    with pytest.raises(CameraLost, match="401, user or password is wrong"):
+    with pytest.raises(CameraLost, match="401, wrong user or password"):
         opened(f"rtsp://admin:wrong@{place}")
 
 
@@ -254,7 +257,7 @@ def test_random_bytes_never_break_the_parser() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "message"), [(b"", "no JPEG: 0 bytes"), (b"GIF89a", "no JPEG"), (b"\xff\xd8\xff\xe0", "ends before")]
+    ("data", "message"), [(b"", "not a JPEG: 0 bytes"), (b"GIF89a", "not a JPEG"), (b"\xff\xd8\xff\xe0", "ends before")]
 )
 def test_what_is_no_whole_jpeg_is_a_bad_frame(data: bytes, message: str) -> None:
     with pytest.raises(BadFrame, match=message):

@@ -123,7 +123,7 @@ def test_the_demo_is_never_faster_than_its_rate() -> None:
     for earlier, later in itertools.pairwise(frames):
         assert later.index > earlier.index
     # A frame may be taken late, never before its time: so the last is due at least this long after the first was due.
-    assert frames[-1].captured_s - demo._began >= frames[-1].index / 40 - 1e-3
+    assert frames[-1].captured_s - demo._started_s >= frames[-1].index / 40 - 1e-3
 
 
 def test_a_late_reader_of_the_demo_gets_the_frame_that_is_due_now() -> None:
@@ -265,7 +265,7 @@ def test_a_camera_that_is_not_there_is_named_with_what_to_do() -> None:
 def test_a_device_that_is_no_camera_is_refused(tmp_path: Path) -> None:
     (tmp_path / "video0").write_bytes(b"")
     for device in ("/dev/null", str(tmp_path / "video0")):
-        with pytest.raises(CameraLost, match="no V4L2 device"):
+        with pytest.raises(CameraLost, match="not a V4L2 device"):
             open_source(f"v4l2:{device}")
 
 

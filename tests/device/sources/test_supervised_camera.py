@@ -1,4 +1,4 @@
-"""Cameras in a process of their own: fake ones that fail on purpose, through the real process, ring and watch."""
+"""Cameras in a process of their own: fake ones that fail on purpose, through the real process, shared memory and supervision."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ Watch = Callable[..., SupervisedCamera]
 
 
 def picture_of(source: SupervisedCamera, within_s: float = 20.0) -> Frame:
-    """The next frame that is no card."""
+    """The next frame that is a picture."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         frame = source.read()
@@ -34,18 +34,7 @@ def picture_of(source: SupervisedCamera, within_s: float = 20.0) -> Frame:
     raise AssertionError(f"no picture within {within_s} s: {source.status}")
 
 
-def card_of(source: SupervisedCamera, within_s: float = 10.0) -> Frame:
-    """The next card."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        frame = source.read()
-        assert frame is not None
-        if frame.mark:
-            return frame
-    raise AssertionError(f"no card within {within_s} s: {source.status}")
-
-
-def gone(pid: int, within_s: float = 3.0) -> bool:
+def gone(pid: int, within_s: float = 10.0) -> bool:
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         try:
@@ -95,11 +84,14 @@ def test_a_frame_stays_as_it_was_while_others_come(watch: Watch) -> None:
 
 def test_a_late_reader_gets_the_newest_frame(watch: Watch) -> None:
     source = watch("Fake")
-    first = picture_of(source)
-    time.sleep(0.6)
-    late = picture_of(source)
-    assert late.index - first.index >= 15
-    assert time.monotonic() - late.captured_s < 0.5
+    until, skipped, newer_s = time.monotonic() + 30, 0, 0.0
+    while skipped < 15 and time.monotonic() < until:  # a queue would always deliver the next frame
+        first = picture_of(source)
+        time.sleep(0.6)
+        late = picture_of(source)
+        skipped, newer_s = late.index - first.index, late.captured_s - first.captured_s
+    assert skipped >= 15
+    assert newer_s > 0.3
 
 
 def test_padded_rows_do_not_arrive(watch: Watch) -> None:
@@ -152,7 +144,7 @@ def test_another_size_under_way_passes_through_and_is_logged(
                     break
             assert frame.size_wh == size_wh
     assert source.status.reopened == 0
-    assert "128x96 now, it was 64x48" in caplog.text
+    assert "changed to 128x96 from 64x48" in caplog.text
 
 
 # Opening
@@ -168,18 +160,18 @@ def test_a_spec_that_is_wrong_is_wrong_usage_even_if_the_camera_may_come_later(w
         watch("wrong_spec", wait=True)
 
 
-def test_a_camera_that_comes_later_is_waited_for_behind_a_card(watch: Watch, tmp_path: Path) -> None:
+def test_a_camera_that_comes_later_is_waited_for_behind_a_placeholder(watch: Watch, tmp_path: Path) -> None:
     plug = tmp_path / "plug"
     source = watch("Plugged", f"fake:{plug}", wait=True, rotation=90)
-    card = source.read()
-    assert card is not None
-    assert card.mark == NO_VIDEO
-    assert card.size_wh == (48, 64)
+    placeholder = source.read()
+    assert placeholder is not None
+    assert placeholder.mark == NO_VIDEO
+    assert placeholder.size_wh == (48, 64)
     assert not source.status.ok
     assert "not plugged in" in source.status.reason
     plug.touch()
     frame = picture_of(source)
-    assert frame.index > card.index
+    assert frame.index > placeholder.index
     assert source.status.ok
     assert source.status.reopened == 0
 
@@ -227,7 +219,7 @@ def test_a_stop_ends_the_wait_for_the_first_frame(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_opener_that_does_not_exist_is_a_lost_camera_with_the_reason() -> None:
-    with pytest.raises(CameraLost, match="ended with exit code 1; it said:"):
+    with pytest.raises(CameraLost, match="ended with exit code 1; its output:"):
         SupervisedCamera("fake:", CameraSettings(), opener="device.sources.open_camera:no_such_thing")
 
 
@@ -325,8 +317,8 @@ def test_a_password_is_in_no_log_no_error_no_status_and_no_process_list(watch: W
     spec = "rtsp://admin:s3cr3t-word@camera.invalid/stream?token=hidden-query"
     with caplog.at_level(logging.DEBUG):
         source = watch("Chatty", spec, wait=True)
-        card = source.read()
-        assert card is not None
+        placeholder = source.read()
+        assert placeholder is not None
         pid = source._process.pid  # type: ignore[union-attr]
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
         environment = Path(f"/proc/{pid}/environ").read_bytes().decode()

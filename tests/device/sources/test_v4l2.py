@@ -21,8 +21,8 @@ from device.settings import CameraSettings
 from device.sources import nodes, open_camera
 from device.sources import videodev2 as kernel
 from device.sources.checks import BadFrame
-from device.sources.nodes import Mode, cameras, choose
-from device.sources.v4l2 import V4l2Camera, colours, unpacked
+from device.sources.nodes import Mode, cameras, choose_mode
+from device.sources.v4l2 import V4l2Camera, colours, unpack
 
 STRUCTURES = {
     "v4l2_capability": kernel.Capability,
@@ -121,19 +121,19 @@ WEBCAM = [  # what a Logitech C920 offers, in short
 def test_the_size_is_kept_first_then_the_rate_and_then_uncompressed_pictures(
     size_wh: tuple[int, int], fps: float, format: str, chosen: tuple[str, int, int]
 ) -> None:
-    mode = choose(WEBCAM, size_wh, fps, format)
+    mode = choose_mode(WEBCAM, size_wh, fps, format)
     assert (mode.format, mode.width, mode.height) == chosen
 
 
 def test_a_format_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(CameraLost, match=r"delivers H264, expected YUYV"):
-        choose([Mode("H264", 640, 480, 30.0)], (640, 480), 30.0, "yuyv")
+        choose_mode([Mode("H264", 640, 480, 30.0)], (640, 480), 30.0, "yuyv")
     with pytest.raises(CameraLost, match=r"delivers none"):
-        choose([], (640, 480), 30.0, "auto")
+        choose_mode([], (640, 480), 30.0, "auto")
 
 
 def test_a_driver_that_tells_no_rates_is_asked_all_the_same() -> None:
-    assert choose([Mode("NV12", 640, 480, 0.0)], (640, 480), 30.0, "auto").format == "NV12"
+    assert choose_mode([Mode("NV12", 640, 480, 0.0)], (640, 480), 30.0, "auto").format == "NV12"
 
 
 @pytest.mark.parametrize(
@@ -180,15 +180,15 @@ def test_a_buffer_becomes_the_picture_and_a_short_one_a_bad_frame(format: str, p
     stride = (256 if format == "YUYV" else 128) + padding
     data = packed(image, format, stride)
     pix = kernel.PixFormat(width=128, height=96, bytesperline=stride)
-    back = unpacked(data, pix, format, "bt601", False)
+    back = unpack(data, pix, format, "bt601", False)
     for one, other in ((back.y, image.y), (back.u, image.u), (back.v, image.v)):
         np.testing.assert_array_equal(one, other)
         assert not np.shares_memory(one, data)
-    with pytest.raises(BadFrame, match=rf"cut off: {data.size - 1} bytes, expected {data.size}"):
-        unpacked(data[:-1], pix, format, "bt601", False)
+    with pytest.raises(BadFrame, match=rf"truncated: {data.size - 1} bytes, expected {data.size}"):
+        unpack(data[:-1], pix, format, "bt601", False)
     if not padding:
         pix.bytesperline = 0
-        np.testing.assert_array_equal(unpacked(data, pix, format, "bt601", False).y, image.y)
+        np.testing.assert_array_equal(unpack(data, pix, format, "bt601", False).y, image.y)
 
 
 @pytest.mark.parametrize("make", ["null", "file", "folder"])
@@ -226,12 +226,12 @@ CAPTURE = kernel.CAP_VIDEO_CAPTURE | kernel.CAP_STREAMING
 @pytest.mark.parametrize(
     ("name", "capabilities", "formats", "message"),
     [
-        ("bcm2835-codec", CAPTURE, 1, "a camera on the ribbon is --source picamera2"),
-        ("unicam", CAPTURE, 1, "a camera on the ribbon"),
+        ("bcm2835-codec", CAPTURE, 1, "for a ribbon-cable camera use --source picamera2"),
+        ("unicam", CAPTURE, 1, "for a ribbon-cable camera"),
         ("hantro-vpu", CAPTURE | kernel.CAP_VIDEO_M2M, 1, "converts pictures"),
-        ("uvcvideo", 0x00800000, 1, "delivers no pictures$"),  # its node of metadata
-        ("rkisp1", kernel.CAP_VIDEO_CAPTURE_MPLANE | kernel.CAP_STREAMING, 1, "in one plane"),
-        ("pwc", kernel.CAP_VIDEO_CAPTURE, 1, "does not stream"),
+        ("uvcvideo", 0x00800000, 1, "captures no pictures$"),  # its node of metadata
+        ("rkisp1", kernel.CAP_VIDEO_CAPTURE_MPLANE | kernel.CAP_STREAMING, 1, "in several planes"),
+        ("pwc", kernel.CAP_VIDEO_CAPTURE, 1, "does not support streaming"),
         ("uvcvideo", CAPTURE, 0, "offers no format"),
     ],
 )
@@ -250,7 +250,7 @@ def test_a_node_that_is_a_camera_is_known_by_its_name(monkeypatch: pytest.Monkey
 
 def test_the_drivers_stamp_is_taken_only_when_it_is_of_our_clock(caplog: pytest.LogCaptureFixture) -> None:
     camera_ = V4l2Camera.__new__(V4l2Camera)
-    camera_._path, camera_._stamped = "/dev/video0", True
+    camera_._path, camera_._warn_about_clock = "/dev/video0", True
     now = time.monotonic()
     stamp = now - 0.05
     buffer = kernel.Buffer(flags=kernel.BUF_FLAG_TIMESTAMP_MONOTONIC, tv_sec=int(stamp), tv_usec=int(stamp % 1 * 1e6))

@@ -281,9 +281,9 @@ def test_a_lost_connection_leaves_what_ran(
         until(lambda: unfinished(inside) == "", "the board removes what it has received")
         with suppress(ProcessLookupError):
             os.kill(relay, signal.SIGKILL)
-        _, said = lost.communicate(timeout=LONG_S)
-    assert lost.returncode == 1, said
-    assert "the connection was lost; what ran before still runs" in said
+        _, stderr = lost.communicate(timeout=LONG_S)
+    assert lost.returncode == 1, stderr
+    assert "the connection was lost; what ran before still runs" in stderr
     assert (process(inside), out(inside, f"ls -A {RELEASES}")) == before
     assert page(inside, "/healthz") == "ok"
 
@@ -293,11 +293,11 @@ def test_a_connection_that_is_cut_during_the_switch_does_not_stop_it(
 ) -> None:
     with begin("--wheels", "--again", "--source", "demo") as cut:
         assert cut.stderr is not None
-        said = ""
-        while "switching to" not in said:
-            said = cut.stderr.readline()
-            assert said, "it ended before the switch"
-        release = said.split()[-1]
+        stderr = ""
+        while "switching to" not in stderr:
+            stderr = cut.stderr.readline()
+            assert stderr, "it ended before the switch"
+        release = stderr.split()[-1]
         os.kill(int((keys / "relay.pid").read_text()), signal.SIGKILL)
         _, rest = cut.communicate(timeout=LONG_S)
     assert cut.returncode == 1
@@ -314,12 +314,12 @@ def test_after_a_power_cut_the_next_deploy_cleans_up_and_a_second_one_is_refused
     with begin("--wheels", "--again", "--source", "demo") as first:
         until(lambda: out(inside, f"ls {RELEASES}/.part-*/venv/bin/python") != "", "the first deploy has started its work")
         second = deploy("--source", "demo", "--bundle", "nano")
-        shown, said = first.communicate(timeout=LONG_S)
+        stdout, stderr = first.communicate(timeout=LONG_S)
     assert second.returncode == 1
     assert "another deploy is running on this board (process " in second.stderr
-    assert first.returncode == 0, said
-    assert "removing .part-of-a-board-that-lost-its-power, left over from an interrupted deploy" in said
-    result = json.loads(shown.splitlines()[-1])
+    assert first.returncode == 0, stderr
+    assert "removing .part-of-a-board-that-lost-its-power, left over from an interrupted deploy" in stderr
+    result = json.loads(stdout.splitlines()[-1])
     assert (result["health"], len(result["kept"])) == ("ok", 3)
     assert unfinished(inside) == ""
 
