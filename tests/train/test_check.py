@@ -1,6 +1,8 @@
 """deblurkit train --check: what it finds in a folder of photographs. Needs no Keras."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -37,13 +37,8 @@ describe = fit._write_progress
 def once(*arguments):
     describe(*arguments)
     sys.exit(9)
-<<<<<<< HEAD
-fit._describe = once
-runpy.run_path({str(PROGRAM)!r}, run_name="__main__")
-=======
 fit._write_progress = once
-deblurkit.main(sys.argv[1:])
->>>>>>> main
+runpy.run_path({str(PROGRAM)!r}, run_name="__main__")
 """
 
 
