@@ -2,8 +2,8 @@
 PORT ?= 8080
 SOURCE ?= demo
 DEBLURKIT = .venv/bin/deblurkit
-# One worker for each core; a file's tests stay with one worker, since they share what they made.
-WORKERS = -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# As many workers as tests/conftest.py says; a file's tests stay with one worker, since they share what they made.
+WORKERS = -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test test-all setup setup-gpu setup-legacy check format models soak rigs rigs-long test-aarch64 test-picamera \
 	test-service test-board board-deploy budget wheel clean
