@@ -224,8 +224,8 @@ def test_warnings_show_a_fix_and_disappear_once_it_is_done(web: Web, loop: Any, 
 
 
 def test_no_video_and_an_unrestored_picture_are_marked(web: Web, loop: Any, show: Show, visit: Open) -> None:
-    card = placeholder((160, 120), "no camera")
-    web.write(Restored(Frame(0, time.monotonic(), card, mark=NO_VIDEO), card, NO_VIDEO))
+    screen = placeholder((160, 120), "no camera")
+    web.write(Restored(Frame(0, time.monotonic(), screen, mark=NO_VIDEO), screen, NO_VIDEO))
     watched = visit(web.url)
     watched.says("live", "no video")
     assert not watched.page.is_visible("#slider")
