@@ -1,4 +1,4 @@
-"""A network of luma, from training to a restored colour picture."""
+"""A network of two luma planes, from training to a restored colour picture."""
 
 import io
 import json
@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 import deblurkit
+from device.blur.deconvolution import Deconvolver
+from device.blur.psf import Psf
+from device.bundle.embedded import read_contract
 from device.bundle.open import open_bundle
-from device.images.frame import Pixels
+from device.images.frame import Pixels, luma_of
 from device.restore.restorer import Restorer
 
 pytestmark = pytest.mark.keras
@@ -43,13 +46,30 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
 @pytest.mark.parametrize("variant", ["fp32", "fp16", "dynamic", "int8"])
 def test_every_variant_restores_brightness_and_passes_colour_through(bundle: Path, picture: Pixels, variant: str) -> None:
     opened = open_bundle(bundle)
-    assert opened.manifest.colour == "luma"
+    assert (opened.manifest.colour, opened.manifest.planes) == ("luma", 2)
     with Restorer(opened, variant, "litert", 1) as restorer:
         restored = restorer.restore(picture)
     assert restored.shape == picture.shape
     inside = (picture.min(2) > 40) & (picture.max(2) < 215)  # where nothing saturates
     before, after = picture.astype(int), restored.astype(int)
     assert np.array_equal((after[..., 0] - after[..., 1])[inside], (before[..., 0] - before[..., 1])[inside])
+
+
+def test_every_file_carries_the_number_of_planes(bundle: Path) -> None:
+    for artifact in open_bundle(bundle).manifest.artifacts:
+        alone = read_contract(bundle / artifact.file)
+        assert alone is not None
+        assert (alone["schema"], alone["planes"]) == (3, 2)
+
+
+def test_the_psf_reaches_the_model(bundle: Path, picture: Pixels) -> None:
+    with Restorer(open_bundle(bundle), "fp32", "litert", 1) as restorer:
+        blind = restorer.restore(picture)
+        restorer.use_psf(Psf("defocus", 2.0))
+        told = restorer.restore(picture)
+        expected = Deconvolver(Psf("defocus", 2.0))(luma_of(picture))
+    assert not np.array_equal(told, blind)
+    assert np.abs(luma_of(told).astype(int) - expected).mean() < 4 < np.abs(luma_of(blind).astype(int) - expected).mean()
 
 
 def test_onnx_and_tflite_agree(bundle: Path, picture: Pixels) -> None:

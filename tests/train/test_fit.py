@@ -118,7 +118,7 @@ def test_history_has_one_row_an_epoch(finished: tuple[Path, dict[str, Any]]) -> 
 def test_run_json_holds_what_is_needed_to_repeat_the_run(finished: tuple[Path, dict[str, Any]], photographs: Path) -> None:
     record = read_run(finished[0])
     assert record.finished
-    assert (record.preset, record.seed, record.parameters, record.macs_per_pixel) == ("small", 0, 1904, 170)
+    assert (record.preset, record.seed, record.parameters, record.macs_per_pixel) == ("small", 0, 2048, 206)
     assert record.parse_architecture() == tiny_presets()["small"].architecture
     assert record.blur == BLURS[PRESETS["small"].blur]
     recipe = replace(PRESETS["small"].recipe, epochs=EPOCHS, steps_per_epoch=STEPS, batch=4, patch=32, precision="any")
