@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from result_parts import measured_times, result, row, rows, times
 
-from benchmarks.compare import GONE, NEW, UNTIMED, Change, Comparison, compare, main
+from benchmarks.compare import main
+from benchmarks.comparison import GONE, NEW, UNTIMED, Change, Comparison, compare
 from benchmarks.records import Estimate, Latency, Result, as_json
 from benchmarks.verdict import BEYOND, IMPROVED, NOISE, WORSE, ratio, verdict
 from device.errors import DataError, GateError, UsageError
@@ -116,7 +117,7 @@ def test_one_round_says_nothing_of_two_runs() -> None:
     [
         ({"gain_db": 1.44}, "gain +1.50 dB, now +1.44"),
         ({"gain_db": None}, "is not measured"),
-        ({"agreement": None}, "compared with the reference, and are no more"),
+        ({"agreement": None}, "compared with the reference in A, not in B"),
         ({"peak_rss_mib": 100.0}, "peak memory 90 MiB, now 100"),
         ({"status": "failed", "message": "killed by signal 9", "latency": None}, "failed: killed by signal 9"),
         ({"status": "wrong", "message": "20 dB"}, "wrong: 20 dB"),
@@ -219,7 +220,7 @@ def test_a_slower_machine_is_told_from_a_slower_file() -> None:
     def slowed(share: float) -> Result:
         return result(rows=tuple(replace(r, latency=r.latency and times(share * r.latency.p50_ms.value)) for r in rows()))
 
-    assert any("all rows together take 1.04" in warning for warning in compare(result(), slowed(1.04)).warnings)
+    assert any("the median row takes 1.04" in warning for warning in compare(result(), slowed(1.04)).warnings)
     assert compare(result(), with_first(latency=times(30.0))).warnings == ()
 
 
@@ -273,10 +274,10 @@ def test_bad_decibels_and_bad_usage_end_with_2(tmp_path: Path) -> None:
         (None, "No such file"),
         (b"{", "not JSON"),
         (b"\xff\xfe", "not JSON"),
-        (b'{"schema": NaN}', "NaN is no number"),
+        (b'{"schema": NaN}', "NaN is not a JSON number"),
         (b'{"schema": 1e999}', "1e999 is too large"),
         (b"[" * 100_000, "not JSON"),
-        (b"[]", "not a result of deblurkit bench"),
+        (b"[]", "not a benchmark result"),
         (b'{"schema": 1}', "schema 1, this version reads 2"),
         (b'{"schema": 2, "suit": "quick"}', "unknown key 'suit'"),
     ],

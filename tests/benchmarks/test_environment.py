@@ -97,7 +97,7 @@ def test_stolen_time_throttling_and_sleep_are_said() -> None:
     words = " ".join(environment.doubts_after([row(steady=True, held=("frequency capped",))], 0.07, 12.0))
     assert "7%" in words
     assert "frequency capped" in words
-    assert "slept for 12 s" in words
+    assert "suspended for 12 s" in words
 
 
 def test_the_kernels_count_of_stolen_time_is_read(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_the_benchmark_measures_it_like_any_runtime(nano: Bundle, tmp_path: Path
     folder.mkdir()
     answer.parent.mkdir()
     workload.write_frame(folder, (96, 64))
-    job = Job("nano", "network", str(nano.folder), "fp32", nano.manifest.weights.file, KERAS, 1, 0.1, judge=False)
+    job = Job("nano", "network", str(nano.folder), "fp32", nano.manifest.weights.file, KERAS, threads=1, seconds=0.1)
     found = measure(job, folder, answer, sys.executable, time.monotonic())
     assert found.error == ""
     assert found.stages_ms is not None
@@ -122,7 +122,7 @@ def test_weights_of_another_network_are_refused(nano: Bundle, tmp_path: Path) ->
     ended, _ = restored(tmp_path, tmp_path, chart(32, 32).copy())
     assert ended.returncode == 1
     assert "BundleError" in ended.stderr
-    assert "no weights of this network" in ended.stderr
+    assert "not the weights of this network" in ended.stderr
 
 
 def test_a_bundle_without_weights_is_refused_before_tensorflow_is_loaded(nano: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

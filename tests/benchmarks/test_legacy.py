@@ -23,7 +23,7 @@ needs_legacy = pytest.mark.skipif(not LEGACY.is_file(), reason=".venv-legacy is 
 RESTORE = """
 import sys
 import numpy as np
-from device.bundle.manifest import open_bundle
+from device.bundle.open import open_bundle
 from device.restore.restorer import Restorer
 picture, name, runtime, out = np.load(sys.argv[1]), *sys.argv[2:5]
 bundle = open_bundle(name)
@@ -66,7 +66,7 @@ def test_the_benchmark_measures_with_the_interpreter_that_it_is_pointed_at(blurr
     assert "tflite_runtime" in there.installed
     bundle, answer = open_bundle("nano"), tmp_path / "answer" / "measured.json"
     answer.parent.mkdir()
-    job = Job("nano", "network", str(bundle.folder), "fp32", "nano_fp32.tflite", "tflite_runtime", 1, 0.1, judge=False)
+    job = Job("nano", "network", str(bundle.folder), "fp32", "nano_fp32.tflite", "tflite_runtime", threads=1, seconds=0.1)
     found = measure(job, tmp_path, answer, str(LEGACY), time.monotonic())
     assert found.error == ""
     assert found.python.startswith("3.11.")

@@ -14,8 +14,10 @@ import pytest
 
 from benchmarks import combinations, rounds, workload
 from benchmarks.combinations import Interpreter, Planned
+from benchmarks.examples import examples
 from benchmarks.records import FAILED, MISSING, OK, WRONG, Row
 from benchmarks.rounds import Measurements
+from benchmarks.rows import rows
 from device.bundle.manifest import file_facts
 from device.bundle.open import Bundle, open_bundle
 from device.errors import UsageError
@@ -48,7 +50,7 @@ def measured(plans: list[Planned], folder: Path, how_often: int = 1) -> tuple[Me
     found = rounds.run(plans, folder, rounds=how_often, seconds=0.05, budget_s=60, began_s=time.monotonic())
     bundles = {p.job.bundle for p in plans if p.job.bundle}
     files = {a.sha256: a for b in bundles for a in open_bundle(b).manifest.artifacts}
-    return found, rounds.rows(found, folder, files)
+    return found, rows(found, folder, files)
 
 
 def copied(bundle: Bundle, to: Path) -> Path:
@@ -69,7 +71,7 @@ def small() -> Bundle:
 
 def test_rounds_go_through_all_combinations_before_any_is_measured_again(small: Bundle, folder: Path) -> None:
     found, made = measured(planned(small, "int8.tflite", "fp32.tflite"), folder, 3)
-    began = [[m.before["at_s"] for m in of if m.before] for of in found.of]
+    began = [[m.before["at_s"] for m in results if m.before] for results in found.results]
     assert began[0][0] < began[1][0] < began[0][1] < began[1][1] < began[0][2] < began[1][2]
     assert found.complete
     assert all(row.status == OK and row.rounds == 3 for row in made)
@@ -79,9 +81,9 @@ def test_rounds_go_through_all_combinations_before_any_is_measured_again(small: 
 def test_a_third_round_is_left_out_where_the_minutes_do_not_allow_it_and_a_second_is_not(small: Bundle, folder: Path) -> None:
     plans = planned(small, "int8.tflite")
     short = rounds.run(plans, folder, rounds=5, seconds=None, budget_s=0.1, began_s=time.monotonic())
-    assert (short.rounds, len(short.of[0]), short.complete) == (2, 2, True)
+    assert (short.rounds, len(short.results[0]), short.complete) == (2, 2, True)
     long = rounds.run(plans, folder, rounds=3, seconds=None, budget_s=60, began_s=time.monotonic())
-    assert (long.rounds, len(long.of[0])) == (3, 3)
+    assert (long.rounds, len(long.results[0])) == (3, 3)
 
 
 def test_what_is_asked_for_in_seconds_is_measured_whatever_the_minutes(small: Bundle, folder: Path) -> None:
@@ -117,7 +119,7 @@ def test_a_row_holds_times_memory_quality_agreement_and_what_the_machine_was_lik
 def test_pictures_are_judged_once_for_all_thread_counts(small: Bundle, folder: Path) -> None:
     plans = [p for p in combinations.plan([small], ["litert"], [HERE], (1, 2), full=False) if p.row.file == "small_int8.tflite"]
     found, made = measured(plans, folder, 2)
-    assert sum(bool(m.scores) for of in found.of for m in of) == 1
+    assert sum(bool(m.scores) for results in found.results for m in results) == 1
     assert made[0].quality == made[1].quality
     assert made[0].threads != made[1].threads
 
@@ -148,7 +150,7 @@ def test_a_fast_wrong_answer_is_no_result(small: Bundle, folder: Path, tmp_path:
     assert by_file["small_fp32.tflite"].status == OK
     assert wrong.status == WRONG
     assert wrong.latency is None
-    assert "another picture" in wrong.message
+    assert "wrong output" in wrong.message
     assert wrong.agreement
     assert wrong.agreement.psnr_db < wrong.agreement.needed_db
 
@@ -190,7 +192,7 @@ def test_a_process_without_enough_memory_is_a_row_that_says_so(small: Bundle, fo
 
 
 def test_an_interpreter_without_deblurkit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="deblurkit is installed for"):
+    with pytest.raises(UsageError, match="with deblurkit installed"):
         combinations.interpreter(str(tmp_path / "python"))
     with pytest.raises(UsageError, match="setup-legacy"):
         combinations.interpreter(program(tmp_path / "python", "exit 1"))
@@ -198,9 +200,9 @@ def test_an_interpreter_without_deblurkit_is_refused(tmp_path: Path) -> None:
 
 def test_before_and_after_pictures_are_there_for_what_was_chosen(small: Bundle, folder: Path) -> None:
     found, _ = measured(planned(small, "fp32.tflite", "int8.tflite"), folder)
-    shown = rounds.examples(found, folder, [1])
+    shown = examples(found, folder, [1])
     labels = [picture.label for picture in shown if picture.case == "gauss-2.0"]
-    assert labels == ["as it came", found.planned[1].row.label, "the truth"]
+    assert labels == ["input", found.planned[1].row.label, "ground truth"]
     restored = next(p for p in shown if p.label == found.planned[1].row.label and p.case == "gauss-2.0")
-    came = next(p for p in shown if p.label == "as it came" and p.case == "gauss-2.0")
+    came = next(p for p in shown if p.label == "input" and p.case == "gauss-2.0")
     assert restored.psnr_db > came.psnr_db

@@ -17,7 +17,7 @@ def curve(*fps: float, throttled: tuple[str, ...] | None = None, at: int = -1) -
 
 
 def test_burst_and_steady_rates_are_told_apart() -> None:
-    found = sustained.summary("small", curve(*[30.0] * 8, *[20.0] * 16))
+    found = sustained.summarise("small", curve(*[30.0] * 8, *[20.0] * 16))
     assert found.burst_fps == 30
     assert found.steady_fps == 20
     assert found.kept == pytest.approx(2 / 3)
@@ -26,18 +26,18 @@ def test_burst_and_steady_rates_are_told_apart() -> None:
 
 
 def test_a_rate_that_holds_was_never_held_back() -> None:
-    found = sustained.summary("small", curve(*[30.0] * 12, 27.0, *[30.2] * 12))
+    found = sustained.summarise("small", curve(*[30.0] * 12, 27.0, *[30.2] * 12))
     assert found.throttled_at_s is None  # one slow stretch that is over is no throttling
     assert found.kept == pytest.approx(1.0, abs=0.01)
 
 
 def test_what_the_firmware_says_counts_before_the_rate_falls() -> None:
-    found = sustained.summary("small", curve(*[30.0] * 10, *[25.0] * 10, throttled=("soft temperature limit",), at=6))
+    found = sustained.summarise("small", curve(*[30.0] * 10, *[25.0] * 10, throttled=("soft temperature limit",), at=6))
     assert found.throttled_at_s == 35.0
 
 
 def test_one_stretch_is_enough_for_an_answer() -> None:
-    found = sustained.summary("small", curve(12.0))
+    found = sustained.summarise("small", curve(12.0))
     assert (found.burst_fps, found.steady_fps, found.kept) == (12.0, 12.0, 1.0)
 
 

@@ -202,7 +202,7 @@ def _examples(small: str) -> tuple[Example, ...]:
         sharp = dead_leaves(192, 192, 3)
         blurred = degrade(sharp, case, "leaves")
         restored = to_pixels(sharpen(to_float(blurred), 0.8))
-        shown = {"as it came": blurred, f"{small} int8.tflite, litert, 3 threads": restored, "the truth": sharp}
+        shown = {"input": blurred, f"{small} int8.tflite, litert, 3 threads": restored, "ground truth": sharp}
         for label, pixels in shown.items():
             png = base64.b64encode(encode_picture(pixels, ".png")).decode()
             made.append(Example(label, case, min(99.0, psnr(pixels, sharp)), png))

@@ -66,12 +66,12 @@ def test_it_opens_from_a_file_without_a_complaint_asks_for_nothing_and_does_not_
 
 def test_pointing_at_the_plot_names_the_point_with_its_figures(address: str, visit: Open) -> None:
     watched = visit(address, **DESK)
-    point = watched.page.locator("#front .wide [data-tip^='small int8.tflite, litert, 3']")
+    point = watched.page.locator("#pareto .wide [data-tip^='small int8.tflite, litert, 3']")
     point.scroll_into_view_if_needed()
     assert not watched.page.is_visible("#tip")
     box = point.bounding_box()
     watched.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    watched.says("tip", "small int8.tflite, litert, 3 threads (on the front)")
+    watched.says("tip", "small int8.tflite, litert, 3 threads (Pareto optimal)")
     assert "gain +2.27 dB" in watched.text("tip")
     watched.page.mouse.move(5, 5)
     watched.page.wait_for_selector("#tip", state="hidden")
@@ -79,7 +79,7 @@ def test_pointing_at_the_plot_names_the_point_with_its_figures(address: str, vis
 
 def test_a_tap_on_a_phone_names_the_point_and_a_tap_elsewhere_ends_it(address: str, visit: Open) -> None:
     watched = visit(address, **PHONE)
-    point = watched.page.locator("#front .narrow [data-tip^='Polyblur']")
+    point = watched.page.locator("#pareto .narrow [data-tip^='Polyblur']")
     point.scroll_into_view_if_needed()
     box = point.bounding_box()
     watched.page.touchscreen.tap(box["x"] + box["width"] / 2 + 12, box["y"] + box["height"] / 2 + 8)  # a finger is not exact
@@ -87,13 +87,13 @@ def test_a_tap_on_a_phone_names_the_point_and_a_tap_elsewhere_ends_it(address: s
     tip = watched.box("tip")
     assert tip["x"] >= 0
     assert tip["x"] + tip["width"] <= 390
-    watched.page.locator("#front h2").tap()
+    watched.page.locator("#pareto h2").tap()
     watched.page.wait_for_selector("#tip", state="hidden")
 
 
 def test_the_keyboard_goes_from_point_to_point(address: str, visit: Open) -> None:
     watched = visit(address, **DESK)
-    plot = watched.page.locator("#front .wide svg")
+    plot = watched.page.locator("#pareto .wide svg")
     assert plot.locator("[tabindex='0']").count() == 1
     plot.locator("[tabindex='0']").focus()
     watched.says("tip", "nothing")
@@ -142,7 +142,7 @@ def test_on_paper_nothing_is_cut_off_and_a_dark_system_prints_dark_on_white(addr
     assert watched.page.evaluate(wide) == 0
     assert watched.page.locator("details:not([open])").count() == 0
     assert watched.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    ink = watched.page.evaluate("getComputedStyle(document.querySelector('#front .wide text')).fill")
+    ink = watched.page.evaluate("getComputedStyle(document.querySelector('#pareto .wide text')).fill")
     assert ink == "rgb(23, 25, 28)"
     printed = watched.page.pdf(prefer_css_page_size=True, print_background=True)
     assert printed.startswith(b"%PDF")

@@ -110,7 +110,7 @@ def test_without_a_pick_the_front_is_named_with_what_each_point_is_best_for(resu
     assert any("the best picture" in said for _, said in best)
     assert all(row.front for row, _ in best)
     words = Elements(html.page(replace(result, pick=None), {}, None)).words
-    assert "What each is best for" in words
+    assert "What each row is best for" in words
     assert all(f"{row.label}: {said}" in words for row, said in best)
 
 
@@ -253,6 +253,6 @@ def test_without_matplotlib_what_was_measured_is_written_and_the_rest_is_said(
     for name in ("benchmarks.report.html", "benchmarks.report.pareto", "benchmarks.report.plots", "matplotlib"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     for name in ("html", "pareto", "plots"):
-        monkeypatch.delattr(f"benchmarks.{name}")
+        monkeypatch.delattr(f"benchmarks.report.{name}")
     assert write.write(tmp_path, result, None, None) == ["bench.json", "report.md"]
     assert "pip install 'deblurkit[bench]'" in caplog.text
