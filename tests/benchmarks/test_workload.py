@@ -1,4 +1,4 @@
-"""The frame that is timed and the pictures that are judged."""
+"""The timed frame and the scored pictures."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from device.images.quality import psnr
 from device.images.scenes import dead_leaves
 
 
-def test_without_data_it_is_four_generated_scenes_in_twelve_cases_the_same_bytes_each_time(tmp_path: Path) -> None:
+def test_without_data_there_are_four_generated_scenes_in_twelve_cases_always_the_same_bytes(tmp_path: Path) -> None:
     words = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -26,7 +26,7 @@ def test_without_data_it_is_four_generated_scenes_in_twelve_cases_the_same_bytes
     assert workload.frame(tmp_path / "a").shape == (48, 64, 3)
 
 
-def test_what_the_blurred_pictures_are_worth_is_measured_once(tmp_path: Path) -> None:
+def test_the_quality_of_the_blurred_pictures_is_measured_once(tmp_path: Path) -> None:
     workload.write(tmp_path, (64, 48), None, 8)
     for picture, blurred, sharp in workload.scored_pictures(tmp_path):
         assert picture.input_psnr_db == psnr(blurred, sharp)
@@ -36,7 +36,7 @@ def test_what_the_blurred_pictures_are_worth_is_measured_once(tmp_path: Path) ->
     assert before["gauss-1.0"] > before["gauss-3.0"]
 
 
-def test_of_large_photographs_the_middle_is_judged_and_no_more_of_them_than_asked_for(tmp_path: Path) -> None:
+def test_the_centre_of_large_photographs_is_scored_and_at_most_the_requested_number(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "work").mkdir()
     for seed in range(3):
@@ -46,7 +46,7 @@ def test_of_large_photographs_the_middle_is_judged_and_no_more_of_them_than_aske
     assert {sharp.shape for _, _, sharp in workload.scored_pictures(tmp_path / "work")} == {(768, 768, 3)}
 
 
-def test_pairs_that_were_written_beforehand_are_judged_as_they_are(tmp_path: Path) -> None:
+def test_ready_made_pairs_are_scored_unchanged(tmp_path: Path) -> None:
     sharp = dead_leaves(48, 64, 0)
     blurred = to_pixels(gaussian_blur(to_float(sharp), 2.0))
     write_picture(tmp_path / "pairs" / "sharp" / "a.png", sharp)
@@ -59,7 +59,7 @@ def test_pairs_that_were_written_beforehand_are_judged_as_they_are(tmp_path: Pat
     assert not picture.kernel_known  # its path was drawn elsewhere
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+def test_an_empty_folder_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty"):
         workload.write(tmp_path, (64, 48), tmp_path / "empty", 8)

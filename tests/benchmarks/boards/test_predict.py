@@ -1,4 +1,4 @@
-"""Counted instructions fit the shipped bundles, and predictions are ranges that published measurements bear out."""
+"""Counted instructions fit the shipped bundles, and published measurements confirm the predicted ranges."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ def hashes() -> set[str]:
     return {sha256(file.read_bytes()).hexdigest() for file, _ in shipped()}
 
 
-def test_every_shipped_file_was_counted_as_it_is_now() -> None:
+def test_every_shipped_file_was_counted_in_its_present_version() -> None:
     known = {(row["core"], row["runtime"], row["sha256"]) for row in calibration.counted()["rows"]}
     missing = [
         f"{file.name} on {core}"
@@ -41,7 +41,7 @@ def test_every_shipped_file_was_counted_as_it_is_now() -> None:
     assert not missing, f"not counted since their export: {', '.join(missing)}; run: {COUNT_AGAIN}"
 
 
-def test_no_count_of_a_file_that_is_not_shipped_is_left() -> None:
+def test_only_shipped_files_have_counts() -> None:
     stale = {row["file"] for row in calibration.counted()["rows"] if row["sha256"] not in hashes()}
     assert not stale, f"{', '.join(sorted(stale))}: counted, but exported anew since; run: {COUNT_AGAIN}"
 
@@ -65,7 +65,7 @@ def test_instructions_are_proportional_to_pixels_and_litert_s_to_one_percent() -
         assert one == pytest.approx(other, rel={"litert": 0.01, "ncnn": 0.12}.get(runtime, 0.1))
 
 
-def test_our_own_code_costs_a_camera_frame_at_most_40_instructions_a_pixel() -> None:
+def test_our_own_code_takes_at_most_40_instructions_per_pixel_of_a_camera_frame() -> None:
     bare = {(r["core"], r["sha256"], *r["size_wh"]): r for r in calibration.counted()["rows"] if r["what"] == "invoke"}
     whole = [row for row in calibration.counted()["rows"] if row["what"] == "planes"]
     assert len(whole) >= 4
@@ -102,7 +102,7 @@ def test_every_shipped_file_has_a_prediction_for_every_board() -> None:
         assert files >= {file.name for file, _ in shipped()}
 
 
-def test_unknown_files_give_nothing_and_one_known_file_only_its_own_rows() -> None:
+def test_unknown_files_give_nothing_and_a_known_file_only_its_own_entries() -> None:
     assert prediction.for_bundles({"0" * 64}) is None
     assert prediction.for_bundles(set()) is None
     file = next(file for file, _ in shipped() if file.name == "small_int8.tflite")
@@ -114,14 +114,14 @@ def test_unknown_files_give_nothing_and_one_known_file_only_its_own_rows() -> No
     assert "not measured" in found["method"]
 
 
-def test_each_published_time_lies_in_the_range_that_it_helps_to_make() -> None:
+def test_each_published_time_lies_in_the_range_that_it_calibrates() -> None:
     for row in calibration.published()["measured"]:
         board = next(each for each in calibration.BOARDS if each.name == row["board"])
         speed = calibration.speed(board, row["variant"], row["threads"])
         assert speed.slow <= calibration.rate(row) <= speed.fast
 
 
-def test_leaving_one_out_is_computed_from_the_others_alone() -> None:
+def test_leaving_one_out_uses_only_the_others() -> None:
     left = {(each["board"], each["network"], each["variant"], each["threads"]): each for each in calibration.left_out()}
     key = ("Raspberry Pi 5, 2.4 GHz", "resnet-50", "int8", 4)
     rates = sorted(
@@ -136,7 +136,7 @@ def test_leaving_one_out_is_computed_from_the_others_alone() -> None:
     assert left[key]["verdict"] == "inside"
 
 
-def test_a_published_time_that_does_not_fit_is_said_to_be_outside() -> None:
+def test_a_published_time_that_does_not_fit_is_outside() -> None:
     measured = copy.deepcopy(calibration.published()["measured"])
     wrong = next(row for row in measured if (row["network"], row["board"][:14]) == ("resnet-50", "Raspberry Pi 5"))
     for factor, word in ((10, "slower by"), (0.1, "faster by")):
@@ -153,7 +153,7 @@ def test_most_published_times_are_inside_when_left_out_and_none_is_off_by_half()
         assert each["low_ms"] / 1.5 <= each["ms"] <= each["high_ms"] * 1.5, each
 
 
-def test_the_documents_hold_the_tables_that_the_commands_print() -> None:
+def test_the_documents_contain_the_tables_that_the_commands_print() -> None:
     for name, command, table in (
         ("docs/boards-predicted.md", "python -m benchmarks.boards.predict", predict.tables()),
         ("docs/networks.md", "python -m benchmarks.boards.predict counts", predict.counts()),
@@ -161,7 +161,7 @@ def test_the_documents_hold_the_tables_that_the_commands_print() -> None:
         assert table in (HOME / name).read_text(), f"{name}: put in what `{command}` prints"
 
 
-def test_what_a_board_measured_is_laid_beside_what_was_predicted_for_it() -> None:
+def test_the_times_of_a_board_are_compared_with_their_predictions() -> None:
     count = next(
         row for row in calibration.counted()["rows"]
         if (row["file"], row["core"], row["what"], row["runtime"]) == ("small_int8.tflite", "cortex-a76", "invoke", "litert")
@@ -178,7 +178,7 @@ def test_what_a_board_measured_is_laid_beside_what_was_predicted_for_it() -> Non
 @pytest.mark.parametrize(
     ("changes", "named"), [({"board": "Some laptop"}, "Some laptop"), ({"most_mhz": 1000.0}, "expected one of Raspberry Pi 4")]
 )
-def test_a_board_that_nothing_was_predicted_for_is_refused(changes: dict[str, object], named: str) -> None:
+def test_a_board_without_predictions_is_rejected(changes: dict[str, object], named: str) -> None:
     result = result_parts.result()
     with pytest.raises(DataError, match=named):
         predict.against(replace(result, machine=replace(result.machine, **changes)))
