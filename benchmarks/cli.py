@@ -124,7 +124,7 @@ def _bench(options: Namespace, argv: list[str]) -> int:
 
 def _save_pick(request: Request, result: Result) -> None:
     assert result.pick is not None
-    path = tuned.write(tuned.place(), tuned_model(result.pick, result, request.bundles))
+    path = tuned.write(tuned.folder(), tuned_model(result.pick, result, request.bundles))
     log.info("%s: %s; `deblurkit run` uses it from now on", path, result.pick.label)
 
 
@@ -167,11 +167,11 @@ def _request(options: Namespace, argv: list[str]) -> Request:
 def _earlier() -> TunedModel | None:
     """Return the tuned model of this machine if it is still valid."""
     try:
-        earlier = tuned.read(tuned.place())
+        earlier = tuned.read(tuned.folder())
     except DataError as error:
         log.warning("%s; the new pick replaces it", error)
         return None
-    return earlier if earlier is not None and not tuned.fit(earlier) else None
+    return earlier if earlier is not None and not tuned.stale_reason(earlier) else None
 
 
 def _quality(options: Namespace) -> int:

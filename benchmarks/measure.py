@@ -130,7 +130,7 @@ def _measure_here(job: Job, folder: Path, pictures: Path, began_s: float) -> Job
     peak_mib = peak_rss_mib()
     after = moment(began_s)
     np.save(pictures / "frame.npy", restored)
-    stages = telemetry.snapshot()["stages_ms"]
+    stages = telemetry.snapshot().stages_ms
     timed = time.perf_counter()
     scores = _score(job, restore, folder, pictures) if job.score else ()
     scenes_db = (
@@ -146,7 +146,7 @@ def _measure_here(job: Job, folder: Path, pictures: Path, began_s: float) -> Job
         ms=tuple(round(value, 4) for value in ms[warm:]),
         warm_up_frames=warm,
         steady=steady,
-        stages_ms={name: of["p50"] for name, of in stages.items()},
+        stages_ms={name: of.p50 for name, of in stages.items() if of.p50 is not None},
         peak_rss_mib=peak_mib,
         scores=scores,
         scoring_s=scored - timed,

@@ -19,8 +19,8 @@ from device.images.frame import Pixels
 from device.restore.pixel_codec import PixelCodec
 from device.system.console import quiet_stdio
 from export.export_source import Pictures
-from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named
-from train.picture_cache import FilePicture, Photograph
+from train.batches import Batch, fixed_pairs
+from train.photographs import FilePhotograph, MemoryPhotograph, Photograph, load_photographs, read_named
 from train.quantise import Ranges
 from train.run_folder import RunRecord
 
@@ -79,7 +79,9 @@ def make_pictures(
     def pairs(pictures: Sequence[Photograph], blur: CameraBlur, seed: int) -> Batch:
         side = max(height, width)
         if not whole:
-            pictures = [Picture(p.name, *(_filled(v, side) for v in (p.sharp, p.blurred) if v is not None)) for p in pictures]
+            pictures = [
+                MemoryPhotograph(p.name, *(_filled(v, side) for v in (p.sharp, p.blurred) if v is not None)) for p in pictures
+            ]
         blurred, sharp = fixed_pairs(pictures, blur, side=side, whole=whole, multiple=multiple, seed=seed)
         return blurred[:, :height, :width], sharp[:, :height, :width]
 
@@ -149,7 +151,7 @@ class Reader:
         return iter(self.get_next, None)  # type: ignore[arg-type]
 
 
-def calibration_folder(folder: Path, held_out: Sequence[Photograph]) -> list[FilePicture]:
+def calibration_folder(folder: Path, held_out: Sequence[Photograph]) -> list[FilePhotograph]:
     """Photographs to calibrate on. Raises DataError where they are flat, or some are held out to judge the files by."""
     pictures = load_photographs(folder, 32)
     judged = {_content(p.sharp): p.name for p in held_out}
@@ -185,7 +187,7 @@ def spread(items: Sequence[Item], most: int) -> list[Item]:
     return [items[i] for i in chosen]
 
 
-def _read(record: RunRecord, names: list[str]) -> list[Picture]:
+def _read(record: RunRecord, names: list[str]) -> list[MemoryPhotograph]:
     try:
         return read_named(record.data.kind, record.data.folders, tuple(names))
     except DataError as error:

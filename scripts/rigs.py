@@ -1,7 +1,7 @@
 """Run the rigs, two at a time by default: one line for each, then the counts of all their tests.
 
-    scripts/rigs.py short [RIG...]    what .ci/run and `make test-all` run; docs/boards.md says what each form has
-    scripts/rigs.py long [RIG...]     everything that the rigs have
+    python scripts/rigs.py short [RIG...]    what .ci/run and `make test-all` run; docs/boards.md says what each form has
+    python scripts/rigs.py long [RIG...]     everything that the rigs have
 
 RIG is a name below or its beginning (`service` is both systems). The output of each goes to out/rigs/RIG.log. A rig that cannot
 run here ends with 77 (no root, no package, no network) or 78 (nothing can change it on this machine, for example its kernel): it
@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--strict", action="store_true", help="a rig that ends with 77 fails")
     parser.add_argument("--jobs", type=int, default=2, help="rigs at a time (default: 2)")
     parser.add_argument("--add", type=Path, metavar="LOG", help="a log of pytest whose counts belong to the last line")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     rigs = chosen(options.form, options.rig)
     LOGS.mkdir(parents=True, exist_ok=True)
     began_s = time.monotonic()

@@ -127,7 +127,7 @@ def test_weights_of_another_network_are_rejected(nano: Bundle, tmp_path: Path) -
 
 def test_a_bundle_without_weights_is_rejected_before_tensorflow_is_loaded(nano: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(BundleError, match="carries no weights"):
+    with pytest.raises(BundleError, match="has no weights"):
         KerasPredict(replace(nano, manifest=replace(nano.manifest, weights=None)), 1)
 
 

@@ -87,5 +87,5 @@ def test_another_python_than_3_11_is_rejected_with_the_command_that_selects_one(
         line, cwd=ROOT, env=os.environ | {"PYTHON": str(newer)}, capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.returncode == 2
-    assert "Python 3.13.1 does not serve" in ended.stderr
+    assert "Python 3.13.1 is not supported" in ended.stderr
     assert "3.11 is needed: make PYTHON=python3.11" in ended.stderr

@@ -288,7 +288,7 @@ def test_the_tuned_model_of_a_shipped_bundle_is_valid_here_and_named(tmp_path: P
     assert (kept.bundle, kept.variant, kept.runtime, kept.threads) == ("small", "int8", "litert", 3)
     assert (kept.p50_ms, kept.gain_db, kept.size_wh, kept.measured) == (20.12, 1.605, (640, 480), "2026-11-25")
     assert kept.why == chosen.why
-    assert tuned.fit(kept) == ""
+    assert tuned.stale_reason(kept) == ""
     tuned.write(tmp_path, kept)
     assert tuned.read(tmp_path) == kept
 
@@ -298,7 +298,7 @@ def test_the_tuned_model_of_another_bundle_has_its_folder_or_the_path_of_a_singl
     found, chosen = real(small_copy)
     kept = tuned_model(chosen, result(found), [open_bundle(small_copy)])
     assert kept.bundle == str(small_copy.resolve())
-    assert tuned.fit(kept) == ""
+    assert tuned.stale_reason(kept) == ""
     with pytest.raises(UsageError, match="its folder is unknown"):
         tuned_model(chosen, result(found))
     (small_copy / MANIFEST).unlink()
@@ -306,7 +306,7 @@ def test_the_tuned_model_of_another_bundle_has_its_folder_or_the_path_of_a_singl
     found = replace(found, bundle_hash=None)
     kept = tuned_model(chosen, result(found), [open_bundle(file)])
     assert kept.bundle == str(file.resolve())
-    assert tuned.fit(kept) == ""
+    assert tuned.stale_reason(kept) == ""
 
 
 def test_of_two_files_that_a_runtime_reads_the_one_that_run_uses_is_picked() -> None:

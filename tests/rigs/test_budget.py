@@ -49,19 +49,19 @@ def test_a_kernel_off_its_fast_path_breaks_the_budget_and_two_percent_do_not(kep
     assert all("our own part" in sentence for sentence in rest)
 
 
-def test_a_copy_in_our_own_part_breaks_the_budget_though_the_whole_frame_hardly_changes(kept: list[Row]) -> None:
-    (said,) = budget.broken(kept, changed(kept, "planes", 1))
-    assert "our own part took " in said
-    assert ", and 3 are allowed" in said
+def test_a_copy_in_our_own_part_breaks_the_budget_although_the_whole_frame_hardly_changes(kept: list[Row]) -> None:
+    (message,) = budget.broken(kept, changed(kept, "planes", 1))
+    assert "our own part took " in message
+    assert ", and 3 are allowed" in message
 
 
-def test_the_bars_hold_whatever_the_file_says(kept: list[Row]) -> None:
+def test_the_absolute_limits_hold_whatever_the_file_says(kept: list[Row]) -> None:
     grown = changed(kept, "planes", 25)
-    said = budget.broken(grown, grown)
-    assert len(said) == 2
-    assert "instructions a pixel; the bar is 40" in said[0]
-    assert "instructions a pixel; the bar is 1050" in said[1]
+    messages = budget.broken(grown, grown)
+    assert len(messages) == 2
+    assert "instructions a pixel; the bar is 40" in messages[0]
+    assert "instructions a pixel; the bar is 1050" in messages[1]
 
 
-def test_what_was_never_counted_is_told(kept: list[Row]) -> None:
+def test_a_row_that_was_never_counted_is_reported(kept: list[Row]) -> None:
     assert budget.broken([], kept[:1])[0].endswith("M instructions now")

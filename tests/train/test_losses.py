@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The losses."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
-from train.losses import LOSSES, frequency_error, picture_loss, taught_loss  # noqa: E402
+from train.losses import LOSSES, distillation_loss, frequency_error, picture_loss  # noqa: E402
 from train.presets import Recipe  # noqa: E402
 
 
@@ -17,20 +17,20 @@ def pictures(seed: int, channels: int = 3) -> np.ndarray:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_is_one_number_a_picture_and_least_at_the_sharp_one(name: str, channels: int) -> None:
+def test_a_loss_is_one_number_per_picture_and_lowest_for_the_sharp_one(name: str, channels: int) -> None:
     sharp, other = pictures(0, channels), pictures(1, channels)
     assert LOSSES[name](sharp, other).shape == (2,)
     assert np.all(np.asarray(LOSSES[name](sharp, sharp)) < np.asarray(LOSSES[name](sharp, other)))
 
 
-def test_the_frequency_error_is_that_of_numpys_transform() -> None:
+def test_the_frequency_error_equals_one_computed_with_numpy() -> None:
     sharp, restored = pictures(0), pictures(1)
     transform = np.fft.fft2(restored - sharp, axes=(1, 2))
     expected = (np.abs(transform.real) + np.abs(transform.imag)).mean(axis=(1, 2, 3)) / np.sqrt(6 * 10)
     np.testing.assert_allclose(np.asarray(frequency_error(sharp, restored)), expected, rtol=1e-4)
 
 
-def test_the_weight_of_the_frequencies_is_the_recipes() -> None:
+def test_the_recipe_sets_the_weight_of_the_frequency_error() -> None:
     sharp, restored = pictures(0), pictures(1)
     plain, error = np.asarray(LOSSES["charbonnier"](sharp, restored)), np.asarray(frequency_error(sharp, restored))
     both = picture_loss(Recipe(loss="charbonnier", fft_weight=0.25))(sharp, restored)
@@ -38,13 +38,13 @@ def test_the_weight_of_the_frequencies_is_the_recipes() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_taught_loss_is_that_against_the_sharp_picture_and_the_weighted_one_against_the_teachers(channels: int) -> None:
+def test_the_distillation_loss_adds_the_weighted_loss_against_the_teacher(channels: int) -> None:
     sharp, taught, restored = (pictures(seed, channels) for seed in (0, 1, 2))
     recipe = Recipe(loss="log_mse", teacher_weight=0.25, fft_weight=0.1)
     loss = picture_loss(recipe)
     expected = np.asarray(loss(sharp, restored)) + 0.25 * np.asarray(loss(taught, restored))
     both = np.concatenate([sharp, taught], axis=-1)
-    np.testing.assert_allclose(np.asarray(taught_loss(recipe)(both, restored)), expected, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(distillation_loss(recipe)(both, restored)), expected, rtol=1e-5)
 
 
 def test_the_last_share_of_the_epochs_minimises_the_last_loss() -> None:

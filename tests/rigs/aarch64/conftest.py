@@ -37,17 +37,17 @@ FILES_LEFT_OUT = {
 }  # fmt: skip
 """File or folder of tests/device -> the reason. They are not even imported, which takes a third of a second each here."""
 LEFT_OUT = {
-    "test_a_supervisor_that_has_gone_or_does_not_listen_never_holds_the_loop": WAITS,
+    "test_a_supervisor_that_is_gone_or_does_not_listen_never_blocks_the_loop": WAITS,
     "test_any_size_comes_out_as_it_went_in[(1500, 1100)]": FLOATS,
     "test_tiled_equals_untiled_within_one_grey_level": FLOATS,
     "test_sizes_may_change_from_frame_to_frame": FLOATS,
     "test_the_pairs_are_the_same_every_time_and_blurred": FLOATS,
-    "test_a_size_gives_the_same_after_other_sizes": FLOATS,
-    "test_every_shipped_file_reaches_here_what_it_reached_at_export": f"{FLOATS}; doctor does this for the files that `run` uses",
+    "test_a_size_gives_the_same_result_after_other_sizes": FLOATS,
+    "test_every_shipped_file_reaches_its_psnr_at_export": f"{FLOATS}; doctor does this for the files that `run` uses",
     "test_every_file_that_a_runtime_reads_gives_nearly_the_picture_of_fp32_or_is_refused": COMPARED,
     "test_all_runtimes_agree_within_one_grey_level": COMPARED,
     "[litert_compiled": "only bench uses this runtime, and its tests take as long as LiteRT's",
-    "test_the_compiled_model_says_nothing_while_it_is_used": FLOATS,
+    "test_the_compiled_model_prints_nothing_while_it_is_used": FLOATS,
     "test_importing_the_module_imports_neither_picamera2_nor_libcamera": PROCESSES,
     "test_peak_memory_grows_with_what_this_process_takes": "the emulator's memory counts too",
 }

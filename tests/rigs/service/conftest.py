@@ -10,10 +10,10 @@ LEADER, _, PROGRAM = os.environ.get("SERVICE_RIG", "").partition(":")
 ONCE = os.environ.get("SERVICE_FORM") == "bookworm short"
 ON_BOTH_SYSTEMS = (
     "test_a_fresh_board_ends_with_a_healthy_service_and_its_page",
-    "test_the_same_again_changes_nothing_and_says_how_it_is",
-    "test_another_release_is_switched_to_and_the_one_before_stays",
+    "test_the_same_again_changes_nothing_and_reports_its_health",
+    "test_another_release_is_activated_and_the_one_before_stays",
     "test_rollback_goes_to_the_release_before_with_its_settings_and_back_again",
-    "test_the_board_s_own_uninstall_takes_the_settings_of_the_release_along",
+    "test_uninstalling_on_the_board_removes_the_settings_of_the_release_too",
 )
 """Tests of test_deploy.py that depend on the system's Python, pip and systemd. The others test our own code and ssh."""
 

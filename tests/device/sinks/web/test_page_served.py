@@ -1,4 +1,4 @@
-"""The page as it is served: in the network with its token, and by the command, which is killed and comes back."""
+"""The page as served: in the network with its token, and by the command, which is killed and restarted."""
 
 import os
 import socket
@@ -20,19 +20,19 @@ pytestmark = BROWSER
 ROOT = Path(__file__).parents[4]
 
 
-def test_in_the_network_the_address_with_the_token_opens_the_page_and_is_gone_from_the_address_bar(
+def test_in_the_network_the_address_with_the_token_opens_the_page_and_the_token_leaves_the_address_bar(
     serve: Callable[..., Web], frame: Callable, visit: Open
 ) -> None:
     web = serve(lan=True)
     web.write(frame(55, (120, 160)))
     own = f"http://127.0.0.1:{web.url.rpartition(':')[2]}/"
-    watched = visit(own + web.invitation.splitlines()[0].partition("/?")[2].join(("?", "")))
+    watched = visit(own + web.invitation().splitlines()[0].partition("/?")[2].join(("?", "")))
     watched.shows(200)
     assert watched.page.url == own
     assert "token" not in watched.page.evaluate("document.cookie")
     assert watched.complaints == []
-    outside = visit("data:text/html," + f"<a href='{web.invitation.splitlines()[0].replace(web.url + '/', own)}'>open</a>")
-    outside.page.click("a")  # from another site: a strict cookie must hold there too
+    outside = visit("data:text/html," + f"<a href='{web.invitation().splitlines()[0].replace(web.url + '/', own)}'>open</a>")
+    outside.page.click("a")  # from another site: the strict cookie must work there too
     outside.shows(200)
 
 
@@ -91,7 +91,7 @@ def command_line() -> Iterator[Command]:
     command.kill()
 
 
-def test_the_commands_own_page_moves_and_recovers_by_itself_when_the_process_is_killed_and_comes_back(
+def test_the_page_of_the_command_reconnects_after_the_process_was_killed_and_restarted(
     command_line: Command, visit: Open
 ) -> None:
     watched = visit(command_line.url)
@@ -103,7 +103,7 @@ def test_the_commands_own_page_moves_and_recovers_by_itself_when_the_process_is_
 
     moves()
     blurred, restored = (watched.page.evaluate(SHARPNESS, name) for name in ("before", "after"))
-    assert restored > 1.1 * blurred  # it is the restored one that is on the right
+    assert restored > 1.1 * blurred  # the restored picture is on the right
     watched.page.wait_for_function("() => parseFloat(document.getElementById('fps').textContent) > 0")
     assert watched.complaints == []
     command_line.kill()
