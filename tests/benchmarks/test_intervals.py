@@ -14,11 +14,9 @@ def test_a_falling_series_is_steady_only_once_it_is_flat() -> None:
     assert is_steady(9.0, falling + flat)
 
 
-def test_the_limit_for_steady_times_is_three_percent() -> None:
-    assert is_steady(9.0, [20.0] * 5 + [20.5] * 5)
-    assert is_steady(9.0, [20.0] * 5 + [19.5] * 5)
-    assert not is_steady(9.0, [20.0] * 5 + [20.7] * 5)
-    assert not is_steady(9.0, [20.0] * 5 + [19.3] * 5)
+@pytest.mark.parametrize(("last_ms", "steady"), [(51.4, True), (51.6, False), (48.6, True), (48.4, False)])
+def test_medians_more_than_three_percent_apart_are_not_steady(last_ms: float, steady: bool) -> None:
+    assert is_steady(2.0, [50.0] * 5 + [last_ms] * 5) is steady
 
 
 def test_the_warm_up_lasts_at_least_three_tenths_of_a_second_and_ten_frames() -> None:
@@ -36,7 +34,7 @@ def test_slow_frames_are_compared_one_by_one() -> None:
 
 
 def test_intervals_cover_the_truth_and_are_no_wider_than_the_spread_of_repeated_benchmarks() -> None:
-    """Gamma-distributed frame times, rounds that differ by 1 %: 9 of 10 intervals at least cover the true median.
+    """Gamma-distributed frame times, rounds that differ by 1 %: 95 % of the intervals cover the true median.
 
     Repeating the benchmark shows how much its median really varies: a 95 % interval is 3.92 standard deviations wide.
     """
@@ -48,19 +46,19 @@ def test_intervals_cover_the_truth_and_are_no_wider_than_the_spread_of_repeated_
         estimates.append(latency(rounds, 10, steady=True).p50_ms)
     covered = sum(estimate.low <= true_median <= estimate.high for estimate in estimates)
     width = np.mean([estimate.high - estimate.low for estimate in estimates])
-    assert covered >= 36
+    assert covered >= 38
     assert 0.8 <= width / (3.92 * np.std([estimate.value for estimate in estimates])) <= 1.6
 
 
 def test_correlated_neighbouring_frames_make_the_interval_wider() -> None:
-    """The same times in random order know more about the median: a bootstrap of single frames sees no difference."""
+    """First-order autoregression of 0.9: 400 times say about as much as 20 independent ones. Shuffled, they seem independent."""
     rng = np.random.default_rng(3)
-    noise = rng.normal(0, 1, 400)
-    for i in range(1, len(noise)):
-        noise[i] = 0.9 * noise[i - 1] + 0.19**0.5 * noise[i]
-    correlated = 20 * np.exp(0.02 * noise)
-    ordered, shuffled = (latency([list(ms)], 10, steady=True).p50_ms for ms in (correlated, rng.permutation(correlated)))
-    assert ordered.high - ordered.low > 1.8 * (shuffled.high - shuffled.low)
+    for _ in range(3):
+        times = [20.0]
+        for noise in rng.normal(0, 0.4, 400):
+            times.append(20 + 0.9 * (times[-1] - 20) + noise)
+        ordered, shuffled = (latency([ms], 10, steady=True).p50_ms for ms in (times, list(rng.permutation(times))))
+        assert ordered.high - ordered.low > 1.5 * (shuffled.high - shuffled.low)
 
 
 def test_more_frames_make_intervals_narrower_and_rounds_that_differ_wider() -> None:
