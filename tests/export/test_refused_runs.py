@@ -37,12 +37,12 @@ def spoil_truncated(run: Path) -> None:
 
 def spoil_other_network(run: Path) -> None:
     record = read_run(run)
-    write_run(run, replace(record, architecture=record.architecture | {"widths": [16, 32, 48]}))
+    write_run(run, replace(record, architecture=record.architecture | {"widths": [16, 48]}))
 
 
 def spoil_deeper_network(run: Path) -> None:
     record = read_run(run)
-    write_run(run, replace(record, architecture=record.architecture | {"encoder_blocks": [1, 1, 3]}))
+    write_run(run, replace(record, architecture=record.architecture | {"encoder_blocks": [1, 3]}))
 
 
 def spoil_architecture(run: Path) -> None:
