@@ -67,7 +67,7 @@ def test_ready_made_pairs_are_used_unchanged(tmp_path: Path) -> None:
     assert np.array_equal(pair.blurred, blurred)
     assert np.array_equal(pair.sharp, sharp)
     write_picture(tmp_path / "gauss-1.6" / "a.png", blurred[:40])
-    with pytest.raises(DataError, match="sharp partner differs"):
+    with pytest.raises(DataError, match="expected equal sizes"):
         list(cases.pairs(tmp_path, "gauss-1.6", 9))
 
 
