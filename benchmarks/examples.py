@@ -20,15 +20,15 @@ INPUT, GROUND_TRUTH = "input", "ground truth"
 
 def examples(measured: Measurements, folder: Path, chosen: Sequence[int], side_px: int = 192) -> tuple[Example, ...]:
     """Cut the centre out of the first picture of some cases: the input, the output of each `chosen` combination, the truth."""
-    made: list[Example] = []
+    cut: list[Example] = []
     seen: Counter[str] = Counter()
     for number, (picture, blurred, sharp) in enumerate(workload.scored_pictures(folder)):
         seen[picture.case] += 1
         if picture.case not in EXAMPLE_CASES or seen[picture.case] > 1:
             continue
         shown = [(INPUT, blurred), *_restored(measured, folder, chosen, number), (GROUND_TRUTH, sharp)]
-        made += [_example(label, picture.case, pixels, sharp, side_px) for label, pixels in shown]
-    return tuple(made)
+        cut += [_example(label, picture.case, pixels, sharp, side_px) for label, pixels in shown]
+    return tuple(cut)
 
 
 def _restored(measured: Measurements, folder: Path, chosen: Sequence[int], number: int) -> Iterator[tuple[str, Pixels]]:

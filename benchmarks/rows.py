@@ -28,20 +28,20 @@ def rows(measured: Measurements, folder: Path, exported: dict[str, Artifact]) ->
     """Make a row for each combination. `exported` are the files by SHA-256, with their parity and quality at export."""
     scores = _scores(measured, folder)
     references = _references(measured, folder, exported)
-    made = []
+    finished = []
     for i, (plan, results) in enumerate(zip(measured.planned, measured.results, strict=True)):
         good = [result for result in results if not result.error]
         failure = next((result.error for result in results if result.error), "")
         if not good or failure:
             message = (failure or plan.row.message or "not measured").replace(f"{plan.job.bundle}/", "")
-            made.append(replace(plan.row, message=message))
+            finished.append(replace(plan.row, message=message))
             continue
         by_case, gain_db = scores.get(plan.quality_key, ({}, None))
         row = replace(_timed(plan.row, good), quality=by_case, gain_db=gain_db)
         if plan.job.kind == NETWORK and plan.job.bundle in references:
             row = _check_parity(row, _frame(folder, i), *references[plan.job.bundle], exported.get(str(row.sha256)))
-        made.append(row)
-    return made
+        finished.append(row)
+    return finished
 
 
 def _timed(row: Row, good: list[JobResult]) -> Row:
