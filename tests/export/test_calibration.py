@@ -19,7 +19,8 @@ from device.images.degrade import to_float, to_pixels  # noqa: E402
 from device.images.picture import read_picture, write_picture  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from export import calibration, to_onnx  # noqa: E402
-from export.calibration import always_blurred, layer_ranges, pictures_of  # noqa: E402
+from export.calibration import layer_ranges  # noqa: E402
+from export.pictures import always_blurred, pictures_of  # noqa: E402
 from train.data import load_photographs  # noqa: E402
 from train.quantise import calibrated_ranges  # noqa: E402
 from train.run_folder import read_run, write_run  # noqa: E402

@@ -14,7 +14,7 @@ import tensorflow as tf  # noqa: E402
 import tf2onnx  # noqa: E402
 from keras import layers  # noqa: E402
 
-from export.onnx_order import settled  # noqa: E402
+from export.onnx_order import canonical  # noqa: E402
 from export.to_onnx import to_onnx, to_onnx_fp32  # noqa: E402
 from train.architectures import UNet  # noqa: E402
 from train.networks import build_network  # noqa: E402
@@ -49,8 +49,8 @@ def test_an_end_that_lost_its_squeeze_becomes_the_same_graph() -> None:
     before.output[0] = torn.graph.output[0].name
     del torn.graph.node[[node.name for node in torn.graph.node].index(last.name)]
     torn.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 1
-    assert settled(torn).SerializeToString() == settled(whole).SerializeToString()
-    onnx.checker.check_model(settled(torn), full_check=True)
+    assert canonical(torn).SerializeToString() == canonical(whole).SerializeToString()
+    onnx.checker.check_model(canonical(torn), full_check=True)
 
 
 def patches(channels: int) -> keras.Model:

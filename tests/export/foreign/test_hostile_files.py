@@ -53,7 +53,7 @@ def test_a_pickle_under_any_name_is_refused(canary: Path, suffix: str, theirs: P
     pickle.loads(path.read_bytes())
     assert canary.exists()  # it would
     canary.unlink()
-    refused(path, "damaged|is not taken")
+    refused(path, "damaged|is not accepted")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_pickle_under_any_name_is_refused(canary: Path, suffix: str, theirs: P
 def test_other_forms_are_refused_with_the_way_to_one_that_is_taken(suffix: str, way: str, theirs: Path, refused: Call) -> None:
     path = theirs / f"model{suffix}"
     path.write_bytes(b"anything")
-    refused(path, rf"\{suffix} is not taken, expected a \.keras file, a SavedModel's folder.*{way}")
+    refused(path, rf"\{suffix} is not accepted, expected a \.keras file, a SavedModel's folder.*{way}")
 
 
 @pytest.mark.parametrize("form", ["plain.keras", "plain.onnx", "plain.tflite", "plain"])

@@ -84,7 +84,7 @@ def test_a_pad_multiple_that_is_too_small_is_refused_with_the_one_that_does(tmp_
     x = layers.Conv2D(4, 3, strides=4, padding="same")(given)
     x = layers.Conv2DTranspose(3, 4, strides=4, padding="same")(x)
     path = saved(keras.Model(given, x), tmp_path / "quarter.keras")
-    with pytest.raises(BundleError, match=r"expected any multiple of 2; multiples of 4 do: give --pad-multiple 4"):
+    with pytest.raises(BundleError, match=r"expected any multiple of 2 to work; multiples of 4 work: give --pad-multiple 4"):
         open_foreign(path, Declared("rgb", (0, 1), 2), generated, HW)
     assert open_foreign(path, Declared("rgb", (0, 1), 4), generated, HW).manifest.pad_multiple == 4
 

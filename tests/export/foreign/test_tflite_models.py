@@ -61,6 +61,6 @@ def test_the_range_of_a_tflite_file_cannot_be_changed(
     path = tmp_path / "theirs.tflite"
     path.write_bytes(converted(of_keras[2], "tflite", "fp32"))
     with pytest.raises(
-        BundleError, match=r"--range -1\.\.1, but a TFLite file is taken as it is.*put the scaling into the model"
+        BundleError, match=r"--range -1\.\.1, but a TFLite file is not converted again.*put the scaling into the model"
     ):
         open_foreign(path, Declared("rgb", (-1, 1), 2), generated, HW)
