@@ -1,16 +1,23 @@
-# Everything lives in .venv. The first two targets are all that most people need.
+# Everything is installed into .venv. The first two targets are all that most people need.
 PORT ?= 8080
 SOURCE ?= demo
 DEBLURKIT = .venv/bin/deblurkit
 
-.PHONY: run test setup setup-gpu setup-legacy check format models soak test-service test-picamera test-aarch64 budget board board-short board-deploy wheel clean
+.PHONY: run test test-all setup setup-gpu setup-legacy check format models soak rigs rigs-long test-aarch64 test-picamera \
+	test-service test-board board-deploy budget wheel clean
 
 run: ## install what a board runs and restore a live picture on http://127.0.0.1:8080 (SOURCE=auto: a camera; LAN=1: for the phone)
 	scripts/setup.sh floor
 	$(DEBLURKIT) run --source $(SOURCE) --sink web --port $(PORT) $(if $(LAN),--lan)
 
-test: setup ## install everything and run all tests
+test: setup ## install everything and run the tests that need neither root nor an emulator; more arguments: PYTEST="-k camera"
 	.venv/bin/python -m pytest $(PYTEST)
+
+test-all: setup ## these, with Chromium and the servers, and the short form of every rig (root)
+	scripts/install-chromium.sh
+	scripts/install-servers.sh
+	.venv/bin/python -m pytest $(PYTEST)
+	.venv/bin/python scripts/rigs.py short
 
 setup: ## install everything, so that .venv/bin/deblurkit has every command
 	scripts/setup.sh full
@@ -33,32 +40,33 @@ format: setup
 models: setup ## train the shipped bundle again on DATA (hours) and export it
 	scripts/models.sh "$(DATA)"
 
-soak: setup ## 100,000 frames through the whole loop: memory, threads and descriptors stay (about 10 minutes)
+soak: setup ## 100,000 frames through the whole loop: memory, threads and descriptors must not grow (about 10 minutes)
 	.venv/bin/python -m pytest -m soak -s
 
+rigs: setup ## the rigs in their short form, two at a time (root); some of them: RIGS="board service"
+	.venv/bin/python scripts/rigs.py short $(RIGS)
+
+rigs-long: setup ## the rigs in their long form (root)
+	.venv/bin/python scripts/rigs.py long $(RIGS)
+
+test-aarch64: setup ## long form: aarch64 wheels on emulated Cortex-A76 and A72, and the instruction budget (root)
+	scripts/aarch64/rig.sh long
+
 test-picamera: setup ## the real picamera2: imports on Bookworm and Trixie, and libcamera's virtual camera (root)
-	PYTHON=.venv/bin/python scripts/picamera/rig.sh imports-bookworm
-	PYTHON=.venv/bin/python scripts/picamera/rig.sh imports-trixie
-	PYTHON=.venv/bin/python scripts/picamera/rig.sh virtual
+	PYTHON=.venv/bin/python scripts/picamera/rig.sh all
 
-test-service: setup ## the service on systemd 252 and 257, booted in containers (root)
-	scripts/service/rig.sh bookworm
-	scripts/service/rig.sh trixie
+test-service: setup ## long form: the service and deploy on systemd 252 and 257, booted in containers (root)
+	scripts/service/rig.sh bookworm long
+	scripts/service/rig.sh trixie long
 
-test-aarch64: setup ## the device package from aarch64 wheels on emulated Cortex-A76 and A72, and the instruction budget (root)
-	scripts/aarch64/rig.sh
-
-budget: setup ## every count of instructions again, against benchmarks/instructions.json (half an hour)
-	.venv/bin/python scripts/instructions/count.py --check --all
-
-board: setup ## the virtual board: an Arm kernel, systemd, a V4L2 driver, power cuts (root)
+test-board: setup ## long form: the virtual board with an Arm kernel, systemd, a V4L2 driver and power cuts (root)
 	scripts/board/rig.sh long -s -v --durations=0
-
-board-short: setup ## the same in its short form, as `make test` has it
-	scripts/board/rig.sh short -s -v --durations=0
 
 board-deploy: setup ## `deblurkit deploy` onto the virtual board (root)
 	scripts/board/rig.sh deploy -s -v --durations=0
+
+budget: setup ## every instruction count again, compared with benchmarks/instructions.json (half an hour)
+	.venv/bin/python scripts/instructions/count.py --check --all
 
 wheel: setup
 	.venv/bin/python -m build --wheel --no-isolation

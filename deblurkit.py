@@ -1,4 +1,4 @@
-"""The front door: `deblurkit train|export|run|bench|service|deploy|doctor …` hands over to its package, imported only then."""
+"""Entry point of `deblurkit train|export|run|bench|service|deploy|doctor …`; imports only the package of that command."""
 
 import importlib
 import os
@@ -10,16 +10,16 @@ COMMANDS = {
     "train": ("train.cli", "train a network on photographs or pairs"),
     "export": ("export.cli", "convert a trained run into a bundle of TFLite and ONNX files"),
     "run": ("device.cli", "restore a live camera, a video or pictures"),
-    "bench": ("benchmarks.cli", "measure milliseconds and picture quality of every file on every runtime"),
-    "service": ("device.service.cli", "let systemd run the kit from the start of the board on"),
-    "deploy": ("device.deploy.cli", "bring the kit to a board over ssh and let it run there"),
-    "doctor": ("device.doctor", "say what this machine has and lacks, with the line that fixes each"),
+    "bench": ("benchmarks.cli", "measure time and picture quality of every file on every runtime"),
+    "service": ("device.service.cli", "run deblurkit as a systemd service that starts with the board"),
+    "deploy": ("device.deploy.cli", "install deblurkit on a board over ssh and run it there"),
+    "doctor": ("device.doctor", "check this machine, and print a fix for everything that is missing"),
 }
-USAGE = "usage: deblurkit COMMAND [options]\n\n" + "\n".join(f"  {name:8} {what}" for name, (_, what) in COMMANDS.items())
+USAGE = "usage: deblurkit COMMAND [options]\n\n" + "\n".join(f"  {name:8} {text}" for name, (_, text) in COMMANDS.items())
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns its exit code (ARCHITECTURE.md lists them)."""
+    """Run one command. Returns its exit code (ARCHITECTURE.md lists them)."""
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(f"{USAGE}\n\n`deblurkit COMMAND --help` explains a command, with an example.")
@@ -43,14 +43,15 @@ def main(argv: list[str] | None = None) -> int:
                 raise
             raise UsageError(f"`deblurkit {name}` needs {error.name}, which is not installed; run `make setup`") from error
     except DeblurkitError as error:
-        from device.system.journal import is_journal
+        from device.system import journal
 
-        print(f"{'<3>' if is_journal(sys.stderr) else ''}deblurkit {name}: {error}", file=sys.stderr)
+        text = f"deblurkit {name}: {error}"
+        print(journal.with_priority(text, journal.ERROR) if journal.is_journal(sys.stderr) else text, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"deblurkit {name}: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of stdout has gone
+    except BrokenPipeError:  # nobody reads stdout any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

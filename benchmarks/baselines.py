@@ -119,8 +119,8 @@ def richardson_lucy(pixels: Pixels, kernel: Kernel) -> Pixels:
 
 def available(name: str) -> str:
     """The line that installs what the method needs; empty, for none needs more than the device floor. Raises UsageError."""
-    if name not in BASELINES and name not in ORACLES:
-        raise UsageError(f"unknown method {name!r}; {nearest(name, [*BASELINES, *ORACLES])}")
+    if name not in BLIND_METHODS and name not in NON_BLIND_METHODS:
+        raise UsageError(f"unknown method {name!r}; {nearest(name, [*BLIND_METHODS, *NON_BLIND_METHODS])}")
     return ""
 
 
@@ -181,5 +181,8 @@ def _wiener_spectrum(kernel: bytes, size: int, hw: tuple[int, int]) -> Plane:
     return cv2.dft(np.fft.irfft2(inverse, s=hw).astype(np.float32))  # type: ignore[return-value]
 
 
-BASELINES: dict[str, Callable[[Pixels], Pixels]] = {"nothing": nothing, "unsharp mask": unsharp, "Polyblur": polyblur}
-ORACLES: dict[str, Callable[[Pixels, Kernel], Pixels]] = {"Wiener, told": wiener, "Richardson-Lucy, told": richardson_lucy}
+BLIND_METHODS: dict[str, Callable[[Pixels], Pixels]] = {"nothing": nothing, "unsharp mask": unsharp, "Polyblur": polyblur}
+NON_BLIND_METHODS: dict[str, Callable[[Pixels, Kernel], Pixels]] = {
+    "Wiener (non-blind)": wiener,
+    "Richardson-Lucy (non-blind)": richardson_lucy,
+}

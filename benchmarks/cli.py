@@ -115,7 +115,7 @@ def _bench(options: Namespace, argv: list[str]) -> int:
 
 def _keep(wanted: suites.Wanted, result: Result) -> None:
     chosen = suites.choose(wanted, result.rows, result.loops)
-    path = tuned.write(tuned.place(), as_measured(chosen, result, wanted.bundles))
+    path = tuned.write(tuned.folder(), as_measured(chosen, result, wanted.bundles))
     log.info("%s: %s; `deblurkit run` takes it from now on", path, chosen.label)
 
 
@@ -158,11 +158,11 @@ def _wanted(options: Namespace, argv: list[str]) -> suites.Wanted:
 def _earlier() -> TunedModel | None:
     """The answer that is kept for this machine, if it still holds."""
     try:
-        measured = tuned.read(tuned.place())
+        measured = tuned.read(tuned.folder())
     except DataError as error:
         log.warning("%s; the new answer takes its place", error)
         return None
-    return measured if measured is not None and not tuned.fit(measured) else None
+    return measured if measured is not None and not tuned.stale_reason(measured) else None
 
 
 def _quality(options: Namespace) -> int:

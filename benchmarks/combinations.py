@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from benchmarks.baselines import BASELINES, ORACLES, available
+from benchmarks.baselines import BLIND_METHODS, NON_BLIND_METHODS, available
 from benchmarks.measure import KERAS, Job
-from benchmarks.records import FAILED, MISSING, Row
+from benchmarks.records import CLASSICAL, FAILED, MISSING, NETWORK, NON_BLIND, Row
 from device import runtimes
 from device.bundle.manifest import MANIFEST, Artifact, file_facts
 from device.bundle.open import Bundle
@@ -64,9 +64,9 @@ def plan(
     `full` adds the oracles, Keras, LiteRT's CompiledModel, and OpenVINO on TFLite files (it computes them as it does ONNX ones).
     """
     python = interpreters[0].path
-    planned = [_method(name, "classical", python) for name in BASELINES]
+    planned = [_method(name, CLASSICAL, python) for name in BLIND_METHODS]
     if full:
-        planned += [_method(name, "oracle", python) for name in ORACLES]
+        planned += [_method(name, NON_BLIND, python) for name in NON_BLIND_METHODS]
     names = [name for name in wanted if name != KERAS]
     for bundle in bundles:
         for name in names:
@@ -95,10 +95,10 @@ def _method(name: str, kind: str, python: str) -> Planned:
 
 
 def _file(bundle: Bundle, artifact: Artifact, runtime: str, interpreters: Sequence[Interpreter], threads: int) -> Planned:
-    job = Job(bundle.name, "network", str(bundle.folder), artifact.variant, artifact.file, runtime, threads, 0.0, judge=False)
+    job = Job(bundle.name, NETWORK, str(bundle.folder), artifact.variant, artifact.file, runtime, threads, 0.0, judge=False)
     able = next((i for i in interpreters if runtime in i.installed), None)
     row = Row(
-        bundle.name, "network", FAILED if able else MISSING, artifact.variant, artifact.file, runtime, threads,
+        bundle.name, NETWORK, FAILED if able else MISSING, artifact.variant, artifact.file, runtime, threads,
         "" if able else f"not installed; {runtimes.RUNTIMES[runtime].install}", _hash_of(bundle), artifact.sha256, artifact.bytes,
     )  # fmt: skip
     python = able.path if able else None
@@ -108,12 +108,12 @@ def _file(bundle: Bundle, artifact: Artifact, runtime: str, interpreters: Sequen
 def _keras(bundle: Bundle, able: Interpreter, threads: int) -> Planned:
     weights = bundle.manifest.weights
     file = weights.file if weights else None
-    job = Job(bundle.name, "network", str(bundle.folder), "fp32", file, KERAS, threads, 0.0, judge=False)
+    job = Job(bundle.name, NETWORK, str(bundle.folder), "fp32", file, KERAS, threads, 0.0, judge=False)
     line = "" if weights else f"{bundle.name} came without weights; export it from its run"
     if find_spec("tensorflow") is None or find_spec("keras") is None:
         line = "not installed; make setup"
     row = Row(
-        bundle.name, "network", MISSING if line else FAILED, "fp32", file, KERAS, threads, line, _hash_of(bundle),
+        bundle.name, NETWORK, MISSING if line else FAILED, "fp32", file, KERAS, threads, line, _hash_of(bundle),
         weights.sha256 if weights else None, weights.bytes if weights else None,
     )  # fmt: skip
     return Planned(job, row, None if line else able.path, f"{bundle.folder} {KERAS}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.boards.contributed import read
 from benchmarks.environment import restless
-from benchmarks.records import FAILED, MISSING, OK, Estimate, Result, Row
+from benchmarks.records import FAILED, MISSING, NETWORK, OK, Estimate, Result, Row
 from benchmarks.verdict import BEYOND, IMPROVED, LEAST_MS, NOISE, WORSE, ratio, verdict
 from device.errors import DataError, GateError, UsageError
 from device.system.console import new_parser, print_json, start_logging, table
@@ -162,7 +162,7 @@ def _change(
 
 def _needs_more_memory(a: Row, b: Row) -> bool:
     """Of networks only: a method that takes microseconds is timed so often that the list of its times is what grows."""
-    if a.kind != "network" or a.peak_rss_mib is None or b.peak_rss_mib is None:
+    if a.kind != NETWORK or a.peak_rss_mib is None or b.peak_rss_mib is None:
         return False
     return b.peak_rss_mib > max(a.peak_rss_mib * (1 + MEMORY_SHARE), a.peak_rss_mib + MEMORY_MIB)
 

@@ -19,9 +19,10 @@ import cv2
 import numpy as np
 
 from benchmarks import cases, workload
-from benchmarks.baselines import BASELINES, ORACLES
+from benchmarks.baselines import BLIND_METHODS, NON_BLIND_METHODS
 from benchmarks.environment import moment, versions
 from benchmarks.intervals import is_steady
+from benchmarks.records import CLASSICAL, NETWORK, NON_BLIND
 from device.bundle.manifest import MANIFEST
 from device.bundle.open import Bundle, open_bundle
 from device.errors import DeblurkitError
@@ -65,7 +66,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Measured:
+class JobResult:
     """The answer; `error` says why there is nothing else."""
 
     error: str = ""
@@ -90,23 +91,23 @@ class Measured:
     after: dict[str, Any] | None = None
 
 
-def measure(job: Job, folder: Path, answer: Path, interpreter: str, began_s: float) -> Measured:
+def measure(job: Job, folder: Path, answer: Path, interpreter: str, began_s: float) -> JobResult:
     """Run the job in a fresh process of `interpreter`; the workload lies in `folder`, pictures go beside `answer`."""
     command = [interpreter, "-m", "benchmarks.measure", json.dumps(asdict(job)), str(folder), str(answer), str(began_s)]
     killed = _oom_kills()
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        return Measured(f"not finished after {TIMEOUT_S} s")
+        return JobResult(f"not finished after {TIMEOUT_S} s")
     except OSError as error:
-        return Measured(f"{interpreter}: {error.strerror}; --python takes a Python interpreter that deblurkit is installed for")
+        return JobResult(f"{interpreter}: {error.strerror}; --python takes a Python interpreter that deblurkit is installed for")
     if done.returncode == 0 and answer.is_file():
-        return Measured(**json.loads(answer.read_text()))
+        return JobResult(**json.loads(answer.read_text()))
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     if done.returncode >= 0:
-        return Measured(last)
+        return JobResult(last)
     memory = ", out of memory" if _oom_kills() > killed or "MemoryError" in done.stderr else ""
-    return Measured(f"killed by signal {-done.returncode}{memory}: {last}; see `dmesg`, or free memory and try again")
+    return JobResult(f"killed by signal {-done.returncode}{memory}: {last}; see `dmesg`, or free memory and try again")
 
 
 def _oom_kills() -> int:
@@ -114,7 +115,7 @@ def _oom_kills() -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-def _measure_here(job: Job, folder: Path, pictures: Path, began_s: float) -> Measured:
+def _measure_here(job: Job, folder: Path, pictures: Path, began_s: float) -> JobResult:
     telemetry = Telemetry()
     frame = workload.frame(folder)
     before = moment(began_s)
@@ -129,7 +130,7 @@ def _measure_here(job: Job, folder: Path, pictures: Path, began_s: float) -> Mea
     peak_mib = peak_rss_mib()
     after = moment(began_s)
     np.save(pictures / "frame.npy", restored)
-    stages = telemetry.snapshot()["stages_ms"]
+    stages = telemetry.snapshot().stages_ms
     timed = time.perf_counter()
     scores = _judge(job, restore, folder, pictures) if job.judge else ()
     scenes_db = (
@@ -138,14 +139,14 @@ def _measure_here(job: Job, folder: Path, pictures: Path, began_s: float) -> Mea
     judged = time.perf_counter()
     if restorer is not None:
         restorer.close()
-    return Measured(
+    return JobResult(
         load_ms=1000 * (loaded - began),
         first_ms=1000 * (first - loaded),
         at_s=tuple(round(at, 4) for at in at_s[warm:]),
         ms=tuple(round(value, 4) for value in ms[warm:]),
         warm_up_frames=warm,
         steady=steady,
-        stages_ms={name: of["p50"] for name, of in stages.items()},
+        stages_ms={name: of.p50 for name, of in stages.items() if of.p50 is not None},
         peak_rss_mib=peak_mib,
         scores=scores,
         judge_s=judged - timed,
@@ -159,14 +160,14 @@ def _measure_here(job: Job, folder: Path, pictures: Path, began_s: float) -> Mea
 
 def _opened(job: Job, telemetry: Telemetry) -> tuple[Callable[[Pixels], Pixels], Any]:
     """(what restores a picture, what is to be closed)."""
-    if job.kind != "network":
+    if job.kind != NETWORK:
         cv2.setNumThreads(job.threads)
-    if job.kind == "classical":
-        return BASELINES[job.name], None
-    if job.kind == "oracle":
+    if job.kind == CLASSICAL:
+        return BLIND_METHODS[job.name], None
+    if job.kind == NON_BLIND:
         kernel = cases.true_kernel(_TIMED_CASE, "frame")
         assert kernel is not None
-        return (lambda pixels: ORACLES[job.name](pixels, kernel)), None
+        return (lambda pixels: NON_BLIND_METHODS[job.name](pixels, kernel)), None
     assert job.bundle is not None
     assert job.file is not None
     if job.runtime == KERAS:
@@ -212,11 +213,11 @@ def _judge(job: Job, restore: Callable[[Pixels], Pixels], folder: Path, pictures
     shown = set()
     with ThreadPoolExecutor(_SCORED_AT_ONCE) as pool:  # scored while the next one is restored
         for number, (picture, blurred, sharp) in enumerate(workload.judged(folder)):
-            if job.kind == "oracle":
+            if job.kind == NON_BLIND:
                 kernel = cases.true_kernel(picture.case, Path(picture.name).stem) if picture.kernel_known else None
                 if kernel is None:
                     continue
-                restored = ORACLES[job.name](blurred, kernel)
+                restored = NON_BLIND_METHODS[job.name](blurred, kernel)
             else:
                 restored = restore(blurred)
             if len(scores) >= _SCORED_AT_ONCE:

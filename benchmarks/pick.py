@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.records import OK, Latency, Loop, Pick, Result, Row
+from benchmarks.records import NETWORK, NON_BLIND, OK, Latency, Loop, Pick, Result, Row
 from device import runtimes
 from device.bundle.manifest import MANIFEST, VARIANTS, file_facts
 from device.bundle.open import SHIPPED, Bundle, shipped
@@ -60,7 +60,7 @@ class _Wish:
         return one.most_ms <= self.ms and one.row.label not in self.slow
 
 
-def front(rows: Sequence[Row]) -> set[int]:
+def pareto_front(rows: Sequence[Row]) -> set[int]:
     """Indices of the rows than which none is both faster (p50) and better (gain to 0.01 dB), one of the two strictly.
 
     Oracles and doing nothing are left out.
@@ -68,7 +68,7 @@ def front(rows: Sequence[Row]) -> set[int]:
     points = {
         i: (row.latency.p50_ms.value, -round(row.gain_db, 2))
         for i, row in enumerate(rows)
-        if row.status == OK and row.kind != "oracle" and row.name != "nothing" and row.latency and row.gain_db is not None
+        if row.status == OK and row.kind != NON_BLIND and row.name != "nothing" and row.latency and row.gain_db is not None
     }
     return {i for i, p in points.items() if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points.values())}
 
@@ -165,7 +165,7 @@ def _runs_here(runtime: str) -> bool:
 def _candidates(rows: Sequence[Row], cores: int, installed: Callable[[str], bool]) -> list[_Candidate]:
     found = []
     for row in rows:
-        if row.kind != "network" or row.status != OK or row.latency is None or row.gain_db is None:
+        if row.kind != NETWORK or row.status != OK or row.latency is None or row.gain_db is None:
             continue
         if row.agreement is not None and row.agreement.psnr_db < row.agreement.needed_db:
             continue

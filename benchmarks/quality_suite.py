@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import cases
-from benchmarks.baselines import BASELINES, ORACLES
+from benchmarks.baselines import BLIND_METHODS, NON_BLIND_METHODS
 from device.bundle.open import Bundle
 from device.errors import UsageError
 from device.images.degrade import add_noise, gaussian_blur, to_float, to_pixels
@@ -51,9 +51,9 @@ class Method:
 
 def methods(bundles: list[Bundle], runtime: str, variants: list[str] | None, threads: int, oracles: bool) -> list[Method]:
     """Baselines, oracles if wanted, and every file of the bundles that the runtime reads."""
-    found = [Method(name, _blind(f)) for name, f in BASELINES.items() if name != "nothing"]
+    found = [Method(name, _blind(f)) for name, f in BLIND_METHODS.items() if name != "nothing"]
     if oracles:
-        found += [Method(name, _told(f), told=True) for name, f in ORACLES.items()]
+        found += [Method(name, _told(f), told=True) for name, f in NON_BLIND_METHODS.items()]
     if len({bundle.name for bundle in bundles}) < len(bundles):
         raise UsageError("two of the bundles have the same name; export one of them under another name")
     for bundle in bundles:

@@ -3,7 +3,7 @@
 Times are milliseconds, memory MiB, quality dB, temperatures °C, clocks MHz. None is what could not be had, never a guess.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from device.config import build
@@ -15,6 +15,13 @@ MISSING = "missing"
 FAILED = "failed"
 WRONG = "wrong"
 STATUSES = (OK, MISSING, FAILED, WRONG)
+NETWORK = "network"
+CLASSICAL = "classical"
+NON_BLIND = "oracle"
+"""The word of the schema for a method that needs the true kernel."""
+KINDS = (NETWORK, CLASSICAL, NON_BLIND)
+_EARLIER_NAMES = {"Wiener, told": "Wiener (non-blind)", "Richardson-Lucy, told": "Richardson-Lucy (non-blind)"}
+"""Methods that results of schema 2 hold under another name: a comparison matches rows by name."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class PictureParity:
     """How near the pictures of this combination are to those of the reference: 8-bit levels, the frame that is timed."""
 
     reference: str
@@ -140,7 +147,7 @@ class Row:
     infer_share: float | None = None
     """Share of a frame's time that the runtime's bare call takes."""
     peak_rss_mib: float | None = None
-    agreement: Agreement | None = None
+    agreement: PictureParity | None = None
     quality: dict[str, CaseQuality] = field(default_factory=dict)
     """By case (benchmarks/cases.py)."""
     gain_db: float | None = None
@@ -183,7 +190,7 @@ class Loop:
 
 
 @dataclass(frozen=True)
-class Second:
+class LoadSample:
     """One stretch of the sustained run."""
 
     at_s: float
@@ -208,11 +215,11 @@ class Sustained:
     """steady / burst."""
     throttled_at_s: float | None
     """When the board was first held back, or its rate fell below 95 % for good."""
-    curve: tuple[Second, ...]
+    curve: tuple[LoadSample, ...]
 
 
 @dataclass(frozen=True)
-class Picture:
+class Example:
     """One picture as it came and as it was restored, for the report: PNG files, base64."""
 
     label: str
@@ -257,7 +264,7 @@ class Result:
     rows: tuple[Row, ...]
     loops: tuple[Loop, ...] = ()
     sustained: tuple[Sustained, ...] = ()
-    examples: tuple[Picture, ...] = ()
+    examples: tuple[Example, ...] = ()
     pick: Pick | None = None
 
 
@@ -276,4 +283,4 @@ def from_json(content: Any, where: str) -> Result:
     for row in result.rows:
         if row.status not in STATUSES:
             raise DataError(f"{where}: {row.label}: status {row.status!r}; expected {', '.join(STATUSES)}")
-    return result
+    return replace(result, rows=tuple(replace(row, name=_EARLIER_NAMES.get(row.name, row.name)) for row in result.rows))

@@ -16,8 +16,8 @@ import numpy as np
 from benchmarks import workload
 from benchmarks.combinations import Planned
 from benchmarks.intervals import latency
-from benchmarks.measure import EXAMPLES, Measured, measure
-from benchmarks.records import OK, WRONG, Agreement, Moment, Picture, Row
+from benchmarks.measure import EXAMPLES, JobResult, measure
+from benchmarks.records import NETWORK, OK, WRONG, Example, Moment, PictureParity, Row
 from device.bundle.manifest import Artifact
 from device.images.frame import Pixels
 from device.images.picture import encode_picture
@@ -38,7 +38,7 @@ class Measurements:
     """What came of the rounds so far."""
 
     planned: list[Planned]
-    of: list[list[Measured]] = field(default_factory=list)
+    of: list[list[JobResult]] = field(default_factory=list)
     """By combination: a measurement for each round."""
     rounds: int = 0
     """How often all were gone through."""
@@ -140,13 +140,13 @@ def rows(found: Measurements, folder: Path, at_export: dict[str, Artifact]) -> l
         row = _row(plan.row, good)
         by_case, gain = scores.get(plan.judged_as, ({}, None))
         row = replace(row, quality=by_case, gain_db=gain)
-        if plan.job.kind == "network" and plan.job.bundle in references:
+        if plan.job.kind == NETWORK and plan.job.bundle in references:
             row = _judged(row, _picture(folder, i), *references[plan.job.bundle], at_export.get(str(row.sha256)))
         made.append(row)
     return made
 
 
-def _row(row: Row, good: list[Measured]) -> Row:
+def _row(row: Row, good: list[JobResult]) -> Row:
     stages = {name: statistics.median(_stages(m)[name] for m in good) for name in _stages(good[0])}
     timed = latency([m.ms for m in good], max(m.warm_up_frames for m in good), all(m.steady for m in good))
     middle = statistics.median
@@ -168,7 +168,7 @@ def _row(row: Row, good: list[Measured]) -> Row:
     )
 
 
-def _stages(measured: Measured) -> dict[str, float]:
+def _stages(measured: JobResult) -> dict[str, float]:
     return measured.stages_ms or {}
 
 
@@ -228,7 +228,7 @@ def _judged(row: Row, restored: Pixels | None, reference: str, expected: Pixels,
     at_export_db = artifact.parity.psnr_db if artifact and artifact.parity else _LEAST_NEEDED_DB
     below = max(_LEAST_NEEDED_DB, min(_NEEDED_DB, at_export_db - _BELOW_EXPORT_DB))
     most = int(np.abs(restored.astype(np.int16) - expected).max())
-    agreement = Agreement(reference, min(99.0, psnr(restored, expected)), most, below)
+    agreement = PictureParity(reference, min(99.0, psnr(restored, expected)), most, below)
     if agreement.psnr_db >= below:
         return replace(row, agreement=agreement)
     return replace(
@@ -251,9 +251,9 @@ def write_raw(found: Measurements, path: Path) -> None:
                 writer.writerows((i, number, n, at, ms) for n, (at, ms) in enumerate(zip(one.at_s, one.ms, strict=True)))
 
 
-def examples(found: Measurements, folder: Path, chosen: Sequence[int], side: int = 192) -> tuple[Picture, ...]:
+def examples(found: Measurements, folder: Path, chosen: Sequence[int], side: int = 192) -> tuple[Example, ...]:
     """The middle of the first picture of some cases: as it came, restored by the `chosen` combinations, and the truth."""
-    made: list[Picture] = []
+    made: list[Example] = []
     first: Counter[str] = Counter()
     for number, (picture, blurred, sharp) in enumerate(workload.judged(folder)):
         first[picture.case] += 1
@@ -275,7 +275,7 @@ def _restored(found: Measurements, folder: Path, chosen: Sequence[int], number: 
                 break
 
 
-def _example(label: str, picture: workload.Judged, pixels: Pixels, sharp: Pixels, side: int) -> Picture:
+def _example(label: str, picture: workload.Judged, pixels: Pixels, sharp: Pixels, side: int) -> Example:
     top, left = (max(0, pixels.shape[axis] - side) // 2 for axis in (0, 1))
     part = pixels[top : top + side, left : left + side]
-    return Picture(label, picture.case, min(99.0, psnr(pixels, sharp)), base64.b64encode(encode_picture(part, ".png")).decode())
+    return Example(label, picture.case, min(99.0, psnr(pixels, sharp)), base64.b64encode(encode_picture(part, ".png")).decode())

@@ -13,8 +13,8 @@ from pathlib import Path
 from benchmarks import combinations, environment, live_suite, rounds, sustained, workload
 from benchmarks.combinations import Planned
 from benchmarks.measure import KERAS
-from benchmarks.pick import front, pick
-from benchmarks.records import OK, SCHEMA, Loop, Pick, Result, Row, Sustained
+from benchmarks.pick import pareto_front, pick
+from benchmarks.records import NETWORK, OK, SCHEMA, Loop, Pick, Result, Row, Sustained
 from device.bundle.open import Bundle
 from device.errors import DeblurkitError, GateError, RunError
 from device.loop.tuned import TunedModel
@@ -72,10 +72,10 @@ def measure(wanted: Wanted, raw_csv: Path) -> Result:
             doubts.append(f"{found.rounds} rounds instead of {wanted.rounds}: there was no time for more; give more --minutes")
         rounds.write_raw(found, raw_csv)
         rows = rounds.rows(found, folder, {a.sha256: a for b in wanted.bundles for a in b.manifest.artifacts})
-        best = front(rows)
+        best = pareto_front(rows)
         rows = [replace(row, front=i in best) for i, row in enumerate(rows)]
         complete = found.complete
-        networks = [i for i in sorted(best, key=lambda i: -(rows[i].gain_db or 0)) if rows[i].kind == "network"]
+        networks = [i for i in sorted(best, key=lambda i: -(rows[i].gain_db or 0)) if rows[i].kind == NETWORK]
         loops: list[Loop] = []
         try:
             if complete:
@@ -130,7 +130,7 @@ def _plan(wanted: Wanted, full: bool) -> list[Planned]:
     names = list(wanted.runtimes) or combinations.runtimes_of(full)
     planned = combinations.plan(wanted.bundles, names, interpreters, threads, full=full)
     if wanted.variants:
-        planned = [p for p in planned if p.job.kind != "network" or p.job.variant in wanted.variants]
+        planned = [p for p in planned if p.job.kind != NETWORK or p.job.variant in wanted.variants]
     return planned
 
 
@@ -143,7 +143,7 @@ def _at_full_load(wanted: Wanted) -> list[Planned]:
     for bundle in wanted.bundles:
         planned = [p for p in combinations.plan([bundle], names, interpreters, threads, full=False) if p.interpreter]
         variants = wanted.variants or (bundle.artifact(None, ("tflite", "onnx")).variant,)
-        found += [p for p in planned if p.job.kind == "network" and p.job.variant in variants]
+        found += [p for p in planned if p.job.kind == NETWORK and p.job.variant in variants]
     if not found:
         raise RunError(f"nothing to put under load: no file of the bundles is read by {', '.join(names)}, or it is not installed")
     return found
@@ -201,4 +201,4 @@ def _stolen_share(before: tuple[int, int] | None) -> float | None:
 
 def nothing_runs(rows: Sequence[Row]) -> bool:
     """Whether no network could be measured at all."""
-    return not any(row.kind == "network" and row.status == OK for row in rows)
+    return not any(row.kind == NETWORK and row.status == OK for row in rows)

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import workload
 from benchmarks.environment import moment
 from benchmarks.measure import only
-from benchmarks.records import Second, Sustained
+from benchmarks.records import LoadSample, Sustained
 from device.errors import RunError
 from device.restore.restorer import Restorer
 from device.system.python_process import start_python
@@ -32,13 +32,13 @@ def run(folder: str, file: str, runtime: str, threads: int, label: str, seconds:
     """
     words = [folder, file, runtime, str(threads), str(seconds), str(frames)]
     process = start_python("-m", "benchmarks.sustained", *words, stdout=subprocess.PIPE, text=True)
-    curve: list[Second] = []
+    curve: list[LoadSample] = []
     try:
         assert process.stdout is not None
         for line in process.stdout:
             entry = json.loads(line)
             held = entry["throttled"]
-            curve.append(Second(**{**entry, "throttled": None if held is None else tuple(held)}))
+            curve.append(LoadSample(**{**entry, "throttled": None if held is None else tuple(held)}))
             log.info("%.0f s: %.1f frames a second, p95 %.1f ms", curve[-1].at_s, curve[-1].fps, curve[-1].p95_ms)
     except KeyboardInterrupt:
         log.warning("interrupted after %.0f s", curve[-1].at_s if curve else 0)
@@ -50,7 +50,7 @@ def run(folder: str, file: str, runtime: str, threads: int, label: str, seconds:
     return summary(label, curve)
 
 
-def summary(label: str, curve: list[Second]) -> Sustained:
+def summary(label: str, curve: list[LoadSample]) -> Sustained:
     """Burst: median of the first 30 s. Steady: median of the last third."""
     burst = statistics.median(s.fps for s in curve if s.at_s <= max(BURST_S, curve[0].at_s))
     last = curve[-max(1, len(curve) // 3) :]
@@ -58,7 +58,7 @@ def summary(label: str, curve: list[Second]) -> Sustained:
     return Sustained(label, curve[-1].at_s, burst, steady, steady / burst, _held_back(curve, burst), tuple(curve))
 
 
-def _held_back(curve: list[Second], burst: float) -> float | None:
+def _held_back(curve: list[LoadSample], burst: float) -> float | None:
     """When the firmware first said so, or the rate fell below 95 % of the burst and stayed there; seconds."""
     said = next((s.at_s for s in curve if s.throttled), None)
     fallen = None
@@ -85,7 +85,9 @@ def main() -> int:
             spent = time.perf_counter() - start
             seen = moment(began)
             p95_ms = float(np.percentile(ms, 95))
-            stretch = Second(round(at_s + spent, 1), len(ms) / spent, p95_ms, seen.clock_mhz, seen.temperature_c, seen.throttled)
+            stretch = LoadSample(
+                round(at_s + spent, 1), len(ms) / spent, p95_ms, seen.clock_mhz, seen.temperature_c, seen.throttled
+            )
             print(json.dumps(asdict(stretch)), flush=True)
     return 0
 

@@ -1,1 +1,1 @@
-"""The product: a live picture in, a restored picture out. Needs the standard library, numpy and OpenCV; never Keras."""
+"""The product: restores a live picture. Needs the standard library, numpy, OpenCV and LiteRT; never Keras."""

@@ -1,4 +1,4 @@
-"""Mappings (JSON, TOML) into frozen dataclasses: one checked way in, with errors that name the nearest known key."""
+"""Builds frozen dataclasses from mappings (JSON, TOML). Errors name the nearest known key."""
 
 import dataclasses
 import difflib
@@ -13,17 +13,17 @@ Record = TypeVar("Record")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A ready clause for an error message: the nearest of `known`, and all of them."""
+    """A clause for an error message: the nearest of `known`, and all of them."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(names)}"
 
 
 def build(record: type[Record], mapping: Any, where: str, error: type[DeblurkitError] = UsageError) -> Record:
-    """Make the frozen dataclass `record` from `mapping`; `where` names the place in messages ("manifest.json: input").
+    """Build the frozen dataclass `record` from `mapping`; `where` names the place in messages ("manifest.json: input").
 
-    Takes str, int, float, bool, X | None, tuple[X, ...], dict[str, X] and dataclasses, nested. Raises `error` on an unknown
-    or missing key and on a value of the wrong type.
+    Fields may be str, int, float, bool, X | None, tuple[X, ...], dict[str, X] and dataclasses, also nested. Raises `error` for an
+    unknown or missing key and for a value of the wrong type.
     """
     if not isinstance(mapping, Mapping):
         raise error(f"{where}: expected a table of keys, found {type(mapping).__name__}")
@@ -53,7 +53,7 @@ def _convert(hint: Any, value: Any, where: str, error: type[DeblurkitError]) -> 
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type, hint), value, where, error)
     if origin is tuple and isinstance(value, str):
-        value = (value,)  # one of it needs no brackets
+        value = (value,)  # a single item needs no brackets
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(arguments[0], item, f"{where}[{i}]", error) for i, item in enumerate(value))
     if origin is dict and isinstance(value, Mapping):

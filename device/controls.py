@@ -1,29 +1,20 @@
-"""What a viewer may see and ask of a running loop: the page's side of the door between sinks and the loop."""
+"""What the web page may read from a running loop and ask of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-
-@dataclass(frozen=True)
-class ModelOption:
-    """One thing that can restore here: a file of a bundle on a runtime."""
-
-    bundle: str
-    variant: str
-    runtime: str
+from device.state import ModelOption, State
 
 
 @dataclass(frozen=True)
 class Controls:
-    """Every call may come from any thread and returns at once; what was asked for is done between two frames."""
+    """Every call may come from any thread and returns at once. What it asks for is done between two frames."""
 
-    state: Callable[[], dict[str, Any]]
-    """Plain data, see `Session.state`."""
+    state: Callable[[], State]
     options: Callable[[], tuple[ModelOption, ...]]
     switch: Callable[[ModelOption], None]
-    """Restore with this from the next frame on. Raises UsageError for what is not among the choices."""
+    """Restore with this model from the next frame on. Raises UsageError unless it is one of the options."""
     reload: Callable[[], None]
-    """Open the bundles again from the disk, verified; the present ones go on if that fails, and the state says why."""
+    """Open the bundles again from disk and verify them. If that fails, the present models go on and the state says why."""
     record: Callable[[bool], None]
-    """Start or stop the recorder. Raises UsageError where there is none."""
+    """Start or stop the recorder. Raises UsageError if the run has none."""

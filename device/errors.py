@@ -1,38 +1,38 @@
-"""What can go wrong, and the exit code of each. A message says what was seen, what was expected and what to do."""
+"""All errors, with their exit codes. A message says what was seen, what was expected and what to do next."""
 
 OK, INTERRUPTED = 0, 130
 
 
 class DeblurkitError(Exception):
-    """Root of every error that the kit raises on purpose; `exit_code` is what the command line ends with."""
+    """Root of all errors that deblurkit raises on purpose; the command line ends with `exit_code`."""
 
     exit_code = 1
 
 
 class RunError(DeblurkitError, OSError):
-    """The surroundings failed while running: a port in use, a full disk, a sink that cannot be written."""
+    """The environment failed while running: a port in use, a full disk, a sink that cannot be written."""
 
 
 class UsageError(DeblurkitError, ValueError):
-    """The command was given something it cannot take, or its output folder is not empty."""
+    """Wrong usage: an invalid argument or setting, or an output folder that is not empty."""
 
     exit_code = 2
 
 
 class DataError(DeblurkitError, ValueError):
-    """A picture, a video or a data set is missing, unreadable or does not fit."""
+    """A picture, a video or a data set is missing, unreadable or unsuitable."""
 
     exit_code = 3
 
 
 class BundleError(DeblurkitError, ValueError):
-    """A model file or bundle is missing, altered, of a newer schema, or cannot be loaded by the runtime."""
+    """A model file or bundle is missing, altered, of a newer schema, or the runtime cannot load it."""
 
     exit_code = 4
 
 
 class RuntimeMissing(BundleError, ImportError):
-    """An inference runtime is not installed; the message holds the line that installs it."""
+    """An inference runtime is not installed; the message includes the command that installs it."""
 
 
 class ExportError(DeblurkitError, RuntimeError):
@@ -42,12 +42,12 @@ class ExportError(DeblurkitError, RuntimeError):
 
 
 class GateError(DeblurkitError, RuntimeError):
-    """A converted model was compared with its reference and did not pass."""
+    """A converted model differs too much from its reference."""
 
     exit_code = 6
 
 
 class CameraLost(DeblurkitError, OSError):
-    """No camera, or the camera stopped delivering frames."""
+    """There is no camera, or it stopped delivering frames."""
 
     exit_code = 7

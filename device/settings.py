@@ -1,4 +1,4 @@
-"""What `run` can be told, and where it is told: flags, the environment, a TOML file."""
+"""The settings of `run`, read from flags, the environment and a TOML file."""
 
 import os
 import re
@@ -30,14 +30,14 @@ def parse_size(text: str, name: str = "--size", least: int = 1, most: int = 99_9
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """`[camera]`: what is asked of a camera. What it then gives is checked, and said where it differs."""
+    """`[camera]`: what to request from a camera. If it delivers something else, the log says so."""
 
     size: str = "640x480"
     """WIDTHxHEIGHT in pixels."""
     fps: float = 30.0
     """Frames a second."""
     format: str = "auto"
-    """USB cameras: `mjpeg`, `yuyv`, or `auto`: yuyv where that reaches the rate, else mjpeg."""
+    """USB cameras: `mjpeg`, `yuyv`, or `auto`: yuyv if it reaches the frame rate, else mjpeg."""
     rotation: int = 0
     """0, 90, 180 or 270 degrees, clockwise."""
     exposure_ms: float = 0.0
@@ -45,7 +45,7 @@ class CameraSettings:
     gain: float = 0.0
     """Analogue gain; 0: automatic."""
     focus: str = "auto"
-    """`auto`: continuous, where the lens can; or a distance in dioptres (0 infinity, 10 is 10 cm)."""
+    """`auto`: continuous autofocus if the lens has it; or a distance in dioptres (0 is infinity, 10 is 10 cm)."""
     sharpness: float | None = None
     """Sharpening by the camera's image processor: 0 none, 1 its default. Sharpened blur is harder to restore."""
     noise_reduction: str = "auto"
@@ -59,15 +59,15 @@ class CameraSettings:
 
 @dataclass(frozen=True)
 class WebSettings:
-    """`[web]`: the page."""
+    """`[web]`: the web page."""
 
     port: int = 8080
     lan: bool = False
-    """Listen on all interfaces, with a token that the address carries; else on the loopback interface only."""
+    """Listen on all interfaces, and require the token in the page's address; else listen on the loopback interface only."""
     viewers: int = 8
-    """Streams at a time; the next viewer is told to come later."""
+    """Streams at a time; a further viewer is refused."""
     hosts: tuple[str, ...] = ()
-    """Further host names that the page may be asked for by, for example of a reverse proxy."""
+    """Further host names of the page, for example of a reverse proxy."""
 
 
 @dataclass(frozen=True)
@@ -75,56 +75,56 @@ class RecordSettings:
     """`[record]`: the recorder, sink `record:DIR`."""
 
     max_gib: float = 8.0
-    """Largest total size of its segments, GiB; the oldest go first."""
+    """Largest total size of the segments, GiB; the oldest are deleted first."""
     min_free_gib: float = 1.0
-    """Free space that is left to others, GiB."""
+    """Free space to leave on the disk, GiB."""
     segment_s: float = 60.0
     """Length of a segment in seconds."""
     mbit: float = 4.0
     """Bit rate of the video in Mbit/s."""
     at_start: bool = True
-    """Record from the start; else when the page asks for it."""
+    """Record from the start; else only when the page asks for it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What `run` can be told. A flag beats the environment (DEBLURKIT_SOURCE, …), which beats the file of --config."""
+    """Settings of `run`. A flag overrides the environment (DEBLURKIT_SOURCE, …), which overrides the file of --config."""
 
     bundle: tuple[str, ...] = ()
-    """Best first. Empty: what `bench --pick` measured, else the default; to hold a rate also the smaller one."""
+    """Best first. Empty: the model that `bench --pick` measured, else the default; to keep a rate, also the smaller one."""
     source: str = "auto"
     sink: tuple[str, ...] = ()
     variant: str | None = None
     runtime: str | None = None
     threads: int | None = None
     fps: float = 0.0
-    """Frames a second that are kept, by restoring fewer or with a smaller model; 0: as many as there are."""
+    """Frames a second to keep, by restoring fewer or with a smaller model; 0: no target."""
     max_age: float = 0.0
-    """Milliseconds that a frame may be old when it is shown, kept in the same way; 0: no limit."""
+    """Largest age of a frame when it is shown, milliseconds, kept in the same way; 0: no limit."""
     roi: str = ""
-    """X,Y,WIDTH,HEIGHT in pixels: the part to restore. Empty: all of it."""
+    """X,Y,WIDTH,HEIGHT in pixels: the region to restore. Empty: the whole picture."""
     frames: int = 0
     seconds: float = 0.0
     replace: bool = False
     wait_camera: bool = False
-    """Show a card and wait where there is no camera yet, instead of ending with 7."""
+    """If there is no camera, show NO VIDEO and wait for one, instead of ending with exit code 7."""
     camera: CameraSettings = field(default_factory=CameraSettings)
     web: WebSettings = field(default_factory=WebSettings)
     record: RecordSettings = field(default_factory=RecordSettings)
 
     @property
     def bundles(self) -> tuple[str, ...]:
-        """Names or paths of the bundles, best first, as long as nothing was measured."""
+        """Names or paths of the bundles, best first, if the tuned model is not used."""
         return self.bundle or ((DEFAULT, SMALLER) if self.fps or self.max_age else (DEFAULT,))
 
     @property
     def roi_xywh(self) -> tuple[int, int, int, int] | None:
-        """(x, y, width, height) in pixels, None for the whole picture."""
+        """(x, y, width, height) in pixels; None for the whole picture."""
         return tuple(int(n) for n in self.roi.split(",")) if self.roi else None  # type: ignore[return-value]
 
 
 SMALLER = "nano"
-_NESTED = {"size": "camera", "port": "web", "lan": "web"}  # flags and variables of tables have short names
+_NESTED = {"size": "camera", "port": "web", "lan": "web"}  # settings of tables whose flags and variables have short names
 _VALUES: dict[str, tuple[str, str]] = {
     "format": ("auto|mjpeg|yuyv", "auto, mjpeg or yuyv"),
     "rotation": ("0|90|180|270", "0, 90, 180 or 270"),
@@ -136,9 +136,9 @@ _VALUES: dict[str, tuple[str, str]] = {
 
 
 def read_settings(options: Namespace) -> Settings:
-    """Settings from --config, the environment and the flags, later ones winning.
+    """Read the settings from --config, the environment and the flags; the later overrides the earlier.
 
-    Raises UsageError on unknown keys and on values that a setting cannot have, naming where it came from.
+    Raises UsageError for unknown keys and invalid values, naming where they come from.
     """
     values: dict[str, Any] = {}
     if options.config is not None:
@@ -165,7 +165,7 @@ def read_settings(options: Namespace) -> Settings:
 
 
 def _put(values: dict[str, Any], name: str, value: Any) -> None:
-    """Set one value where its table is."""
+    """Set one value, in its table if it belongs to one."""
     if name in _NESTED:
         values[_NESTED[name]] = {**values.get(_NESTED[name], {}), name: value}
     else:
@@ -200,4 +200,4 @@ def _from_text(name: str, text: str, where: str) -> Any:
             return int(text)
         return float(text) if hint is float else text
     except (ValueError, KeyError) as error:
-        raise UsageError(f"{where}={text!r}: not a value that {name} can have") from error
+        raise UsageError(f"{where}={text!r}: not a valid value of {name}") from error

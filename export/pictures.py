@@ -14,8 +14,8 @@ from device.images.degrade import KINDS, CameraBlur, to_pixels
 from device.images.frame import Pixels
 from device.restore.pixel_codec import PixelCodec
 from export.export_source import Pictures
-from train.data import Batch, Picture, fixed_pairs, load_photographs, read_named
-from train.picture_cache import FilePicture, Photograph
+from train.batches import Batch, fixed_pairs
+from train.photographs import FilePhotograph, MemoryPhotograph, Photograph, load_photographs, read_named
 from train.run_folder import RunRecord
 
 CALIBRATION_PICTURES = 48  # chosen, not measured: it is not known how many are enough
@@ -70,7 +70,9 @@ def make_pictures(
     def pairs(pictures: Sequence[Photograph], blur: CameraBlur, seed: int) -> Batch:
         side = max(height, width)
         if not whole:
-            pictures = [Picture(p.name, *(_filled(v, side) for v in (p.sharp, p.blurred) if v is not None)) for p in pictures]
+            pictures = [
+                MemoryPhotograph(p.name, *(_filled(v, side) for v in (p.sharp, p.blurred) if v is not None)) for p in pictures
+            ]
         blurred, sharp = fixed_pairs(pictures, blur, side=side, whole=whole, multiple=multiple, seed=seed)
         return blurred[:, :height, :width], sharp[:, :height, :width]
 
@@ -95,7 +97,7 @@ def network_input(picture: np.ndarray, colour: str) -> np.ndarray:
     return PixelCodec(plain, plain, colour).to_tensor(to_pixels(picture))
 
 
-def calibration_folder(folder: Path, held_out: Sequence[Photograph]) -> list[FilePicture]:
+def calibration_folder(folder: Path, held_out: Sequence[Photograph]) -> list[FilePhotograph]:
     """Photographs to calibrate on. Raises DataError where they are flat, or some of them are held out to judge the files by."""
     pictures = load_photographs(folder, 32)
     judged = {_content(p.sharp): p.name for p in held_out}
@@ -128,7 +130,7 @@ def spread(items: Sequence[Item], most: int) -> list[Item]:
     return [items[i] for i in chosen]
 
 
-def _read(record: RunRecord, names: list[str]) -> list[Picture]:
+def _read(record: RunRecord, names: list[str]) -> list[MemoryPhotograph]:
     try:
         return read_named(record.data.kind, record.data.folders, tuple(names))
     except DataError as error:

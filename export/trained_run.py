@@ -63,7 +63,7 @@ class TrainedRun:
         tensors = self.pictures.calibration
         if self._learned is not None:
             return [Calibration("learned", tensors, self._learned)]
-        if quantise.takes_ranges(self._concrete):
+        if quantise.can_quantise(self._concrete):
             return self._layer_ranges
         return [Calibration(method, tensors) for method in (METHODS if format_ == "onnx" else ("minmax",))]
 

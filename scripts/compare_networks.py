@@ -1,10 +1,10 @@
-"""Train networks of one budget equally long and compare them: the tables of docs/networks.md.
+"""Train networks of similar cost equally long and compare them: the tables of docs/networks.md.
 
 python scripts/compare_networks.py train TRAIN_PICTURES VALIDATION_PICTURES OUT [--steps N] [--only NAME ...]
-python scripts/compare_networks.py time [--only NAME ...]     milliseconds of each, untrained: nothing else may run
+python scripts/compare_networks.py time [--only NAME ...]     milliseconds of each, untrained; run nothing else meanwhile
 
-Each network has its run folder in OUT and goes on there after a kill; a finished one is only read. Several of these may
-run at once with other names. The table is of all that have finished.
+Each network has its own run folder in OUT and resumes there after a kill; a finished one is only read. Several processes with
+different names may run at the same time. The table has all networks that have finished.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks import cases
 from device.bundle.manifest import TensorSpec
-from device.images.degrade import BLURS
+from device.images.degrade import BLURS, to_luma
 from device.images.quality import psnr
 from device.images.scenes import dead_leaves
 from device.restore.pixel_codec import PixelCodec
@@ -32,16 +32,18 @@ from device.runtimes import open_runtime
 from device.system.console import start_logging, table
 from device.system.files import write_atomically
 from export import to_tflite
-from train import accelerator, data, fit, quantise, run_folder, weights
+from train import accelerator, fit, quantise, run_folder, weights
 from train.architectures import UNet, architecture_config
+from train.batches import Patches, fixed_pairs
 from train.networks import build_network
 from train.networks.describe import macs_per_pixel
+from train.photographs import load_photographs
 from train.presets import Recipe
 
 LUMA = UNet(colour="luma")
 DEEP = UNet((16, 32, 64, 64), (1, 1, 2, 2), (1, 1, 0), colour="luma")
 NANO = UNet((8, 16, 32), (1, 1, 1), (1, 1), colour="luma")
-# What differs from LUMA and the script's recipe: the network, or the recipe.
+# Name -> the network, and what differs from the recipe of this script.
 NETWORKS: dict[str, tuple[UNet, dict[str, object]]] = {
     "luma, 16/32/64": (LUMA, {}),
     "rgb": (UNet(), {}),
@@ -68,10 +70,10 @@ BLURRED = tuple(case for case in cases.CASES if not case.startswith("sharp"))
 def main() -> None:
     """Train or time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what = parser.add_subparsers(dest="what", required=True)
-    training, timing = what.add_parser("train"), what.add_parser("time")
-    for of in (training, timing):
-        of.add_argument("--only", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NAME")
+    commands = parser.add_subparsers(dest="command", required=True)
+    training, timing = commands.add_parser("train"), commands.add_parser("time")
+    for command in (training, timing):
+        command.add_argument("--only", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NAME")
     for name in ("train", "validation", "out"):
         training.add_argument(name, type=Path)
     training.add_argument("--steps", type=int, default=2400)
@@ -79,11 +81,11 @@ def main() -> None:
     options = parser.parse_args()
     start_logging(quiet=False)
     cv2.setNumThreads(1)
-    print(compare(options) if options.what == "train" else latencies(options.only))
+    print(compare(options) if options.command == "train" else latencies(options.only))
 
 
 def compare(options: argparse.Namespace) -> str:
-    """Train what is not finished, score it; the table of all."""
+    """Train and score the networks that have not finished; returns the table of all."""
     pictures = None
     for name in options.only:
         folder = options.out / "".join(c if c.isalnum() else "_" for c in name)
@@ -92,28 +94,28 @@ def compare(options: argparse.Namespace) -> str:
         record = _record(folder, name, options)
         architecture, recipe = record.parse_architecture(), record.recipe
         if not record.finished:
-            pictures = pictures or data.load_photographs(options.train, PATCH)
+            pictures = pictures or load_photographs(options.train, PATCH)
             luma = architecture.colour == "luma"
-            batches = data.Patches(
+            batches = Patches(
                 pictures, record.blur, patch=PATCH, batch=recipe.batch, steps_per_epoch=recipe.steps_per_epoch, seed=0, luma=luma
             )
-            few = data.load_photographs(options.validation, PATCH)[:: max(1, 40 // options.pictures)]
-            validation = data.fixed_pairs(few, record.blur, side=256, whole=False, multiple=16, seed=0)
+            few = load_photographs(options.validation, PATCH)[:: max(1, 40 // options.pictures)]
+            validation = fixed_pairs(few, record.blur, side=256, whole=False, multiple=16, seed=0)
             if luma:
-                validation = data.to_luma(validation[0]), data.to_luma(validation[1])
+                validation = to_luma(validation[0]), to_luma(validation[1])
             record = fit.fit(record, folder, batches, validation, quiet=True)
-        found = {"name": name, "macs": record.macs_per_pixel, "parameters": record.parameters, "seconds": record.seconds}
-        found |= _scores(folder, options.validation, options.pictures)
-        write_atomically(folder / "score.json", json.dumps(found, indent=1).encode())
+        score = {"name": name, "macs": record.macs_per_pixel, "parameters": record.parameters, "seconds": record.seconds}
+        score |= _scores(folder, options.validation, options.pictures)
+        write_atomically(folder / "score.json", json.dumps(score, indent=1).encode())
     return _score_table(options.out)
 
 
 def _record(folder: Path, name: str, options: argparse.Namespace) -> run_folder.RunRecord:
     if (folder / run_folder.RUN_JSON).is_file():
         return run_folder.read_run(folder)
-    architecture, changed = NETWORKS[name]
+    architecture, changes = NETWORKS[name]
     recipe = replace(
-        Recipe(last_share=0.0, batch=BATCH, patch=PATCH, epochs=EPOCHS, precision=accelerator.best_precision()), **changed
+        Recipe(last_share=0.0, batch=BATCH, patch=PATCH, epochs=EPOCHS, precision=accelerator.best_precision()), **changes
     )  # type: ignore[arg-type]
     recipe = replace(recipe, steps_per_epoch=options.steps * BATCH // recipe.batch // EPOCHS)
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +130,7 @@ def _record(folder: Path, name: str, options: argparse.Namespace) -> run_folder.
 
 
 def _scores(folder: Path, pictures: Path, most: int) -> dict[str, float]:
-    """Mean PSNR gain over RGB, dB, by case; of sharp-in the PSNR itself."""
+    """Mean PSNR gain over RGB, dB, by case; for sharp-in the PSNR itself."""
     network = weights.load_network(folder)
     colour = run_folder.read_run(folder).parse_architecture().colour
     codec = PixelCodec(TensorSpec("", "float32"), TensorSpec("", "float32"), colour)
@@ -136,15 +138,15 @@ def _scores(folder: Path, pictures: Path, most: int) -> dict[str, float]:
     def restore(pixels: np.ndarray) -> np.ndarray:
         return codec.to_pixels(np.asarray(network(codec.to_tensor(pixels))), pixels)
 
-    found: dict[str, float] = {}
+    scores: dict[str, float] = {}
     for case in cases.CASES:
         rows = []
         for pair in cases.pairs(pictures, case, most):
             before = 0.0 if case == "sharp-in" else psnr(pair.blurred, pair.sharp)
             rows.append(psnr(restore(pair.blurred), pair.sharp) - before)
-        found[case] = float(np.mean(rows))
-    found["mean"] = float(np.mean([found[case] for case in BLURRED]))
-    return found
+        scores[case] = float(np.mean(rows))
+    scores["mean"] = float(np.mean([scores[case] for case in BLURRED]))
+    return scores
 
 
 def _score_table(out: Path) -> str:
@@ -159,17 +161,17 @@ def _score_table(out: Path) -> str:
 
 
 def latencies(names: list[str], frames: int = 40) -> str:
-    """Median ms of LiteRT for 640x480, one thread; the variants of a network in turns."""
+    """Median ms of LiteRT for 640x480 with one thread; the variants of a network alternate."""
     picture = dead_leaves(480, 640, 0)
     rows = []
     for name in names:
-        architecture, changed = NETWORKS[name]
-        if changed:
-            continue  # the same network, trained otherwise
+        architecture, changes = NETWORKS[name]
+        if changes:
+            continue  # the same network with a different recipe
         unclipped, clipped = (build_network(architecture, 480, 640, batch=1, clip=clip) for clip in (False, True))
         tensor = PixelCodec(TensorSpec("", "float32"), TensorSpec("", "float32"), architecture.colour).to_tensor(picture)
         files = {variant: to_tflite.to_tflite(clipped, variant) for variant in ("fp32", "dynamic")}
-        if quantise.takes_ranges(unclipped):
+        if quantise.can_quantise(unclipped):
             ranges = quantise.calibrated_ranges(unclipped, [tensor])
             files["int8"] = to_tflite.with_pixels(to_tflite.to_tflite_int8(unclipped, ranges), "int8")
         ms: dict[str, list[float]] = {variant: [] for variant in files}
@@ -181,9 +183,9 @@ def latencies(names: list[str], frames: int = 40) -> str:
                 codec = PixelCodec(*to_tflite.tflite_specs(content), architecture.colour)
                 runtimes[variant] = open_runtime("litert", path, 1), codec.to_tensor(picture)
             for _ in range(frames):
-                for variant, (runtime, given) in runtimes.items():
+                for variant, (runtime, inputs) in runtimes.items():
                     began = time.perf_counter()
-                    runtime.run(given)
+                    runtime.run(inputs)
                     ms[variant].append(1000 * (time.perf_counter() - began))
             for runtime, _ in runtimes.values():
                 runtime.close()

@@ -1,9 +1,9 @@
-"""How often `deblurkit bench compare` refuses a row, by how much slower it really is: the table of docs/results.md.
+"""How often `deblurkit bench compare` reports a regression, by how much slower a run is: the table of docs/results.md.
 
     .venv/bin/python scripts/compare_rates.py
 
-Runs are drawn, 100 for each line and all pairs of them compared: rounds that differ by chance, frames that do and resemble
-their neighbours.
+For each line 100 runs are simulated and all pairs of them compared. Rounds differ by chance, and so do frames, which are also
+correlated with their neighbours.
 """
 
 import sys
@@ -49,7 +49,7 @@ def judged(a: Latency, b: Latency, share: float) -> str:
 
 
 def apart(a: Estimate, b: Estimate) -> bool:
-    """Whether the ratio's interval leaves 1 out where the bootstrap intervals are not widened."""
+    """Whether the interval of the ratio, from the bootstrap intervals as they are, does not contain 1."""
     below = np.hypot(np.log(b.value / b.low), np.log(a.high / a.value))
     above = np.hypot(np.log(b.high / b.value), np.log(a.value / a.low))
     return not -above <= np.log(b.value / a.value) <= below

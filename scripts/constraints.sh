@@ -1,5 +1,5 @@
 #!/bin/sh
-# Pin everything again: constraints/constraints.txt for Python 3.11 to 3.13, without addresses. Needs uv (pip install uv).
+# Update all pins: constraints/constraints.txt for Python 3.11 to 3.13, without addresses. Needs uv (pip install uv).
 set -eu
 cd "$(dirname "$0")/.."
 uv pip compile -q pyproject.toml --universal --extra dev --python-version 3.11 --override constraints/overrides.txt \

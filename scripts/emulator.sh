@@ -1,23 +1,21 @@
 #!/usr/bin/env bash
-# QEMU for Arm, the same on every machine, whatever its own is: Debian's newest backport, in a folder of its own in the user's
-# cache. It starts the virtual board in 41 to 45 s, Debian 12's QEMU 7.2 in 48 to 49. Prints the folder; in its bin are
-# qemu-system-aarch64, qemu-img, and qemu-aarch64, which is static and runs in any root.
+# QEMU for Arm, the same version on every machine: Debian's newest backport, in its own folder of the user's cache. It starts the
+# virtual board in 41 to 45 s; Debian 12's QEMU 7.2 needs 48 to 49 s. Prints the folder. Its bin has qemu-system-aarch64, qemu-img,
+# and qemu-aarch64, which is static and runs in any root.
 #   scripts/emulator.sh
-# For scripts/board and scripts/aarch64. Needs apt, root only to install what is missing; ends with 77 and a reason where it
-# cannot run.
+# For scripts/board and scripts/aarch64. Needs apt, and root only to install missing tools. Ends with 77 and the reason if it
+# cannot run here.
 set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
 suite=trixie
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/deblurkit/emulator
 cannot() { echo "emulator: $*" >&2; exit 77; }
 
 command -v apt-get >/dev/null || cannot "needs apt and a Debian mirror"
-if ! command -v mmdebstrap >/dev/null || ! command -v flock >/dev/null; then
-    [ "$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq \
-        --no-install-recommends mmdebstrap util-linux >/dev/null || cannot "needs mmdebstrap: sudo apt install mmdebstrap util-linux"
-fi
-mirror=$("$(dirname "$0")/mirror.sh") || exit
+"$here/need.sh" mmdebstrap flock:util-linux || exit
+mirror=$("$here/mirror.sh") || exit
 
-made() {  # "or return": bash does not end at an error in a function whose result is asked for
+fetch() {  # "|| return": bash ignores `set -e` in a function whose status is tested
     local root=$1/root library
     mmdebstrap --quiet --variant=extract --aptopt="APT::Default-Release \"$suite-backports\"" \
         --include=qemu-system-arm,qemu-user,qemu-utils "$suite" "$root" "deb $mirror $suite main" "deb $mirror $suite-backports main" \
@@ -29,7 +27,7 @@ made() {  # "or return": bash does not end at an error in a function whose resul
     for program in "$1"/programs/*; do
         cat > "$1/bin/${program##*/}" <<-'END' || return
 	#!/bin/sh
-	# By its own libraries, which are newer than this machine's may be.
+	# Uses its own libraries, which may be newer than this machine's.
 	home=$(dirname "$(dirname "$(readlink -f "$0")")")
 	exec "$home"/libraries/ld-linux*.so.* --library-path "$home/libraries" "$home/programs/${0##*/}" "$@"
 	END
@@ -42,10 +40,10 @@ exec 9> "$cache/lock"
 flock 9
 folder=$cache/qemu-$(cksum < "$0" | cut -d' ' -f1)
 if [ ! -d "$folder" ]; then
-    find "$cache" -mindepth 1 -maxdepth 1 -name 'qemu-*' -exec rm -r --one-file-system {} +  # of older versions, or half made
+    find "$cache" -mindepth 1 -maxdepth 1 -name 'qemu-*' -exec rm -r --one-file-system {} +  # older versions, unfinished ones
     trap 'rm -rf --one-file-system "$folder.part"' EXIT
     mkdir "$folder.part"
-    made "$folder.part" || cannot "QEMU of Debian $suite-backports could not be fetched"
+    fetch "$folder.part" || cannot "QEMU from Debian $suite-backports could not be fetched"
     mv "$folder.part" "$folder"
 fi
 echo "$folder"

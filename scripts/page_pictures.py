@@ -1,6 +1,6 @@
-"""docs/pictures/page.png: the page in light, in dark and on a phone, in front of `deblurkit run --source demo`.
+"""docs/pictures/page.png: the page in light mode, in dark mode and on a phone, of `deblurkit run --source demo`.
 
-python scripts/page_pictures.py URL [FOLDER]; needs Chromium (scripts/install-chromium.sh) and a run that serves URL.
+python scripts/page_pictures.py URL [FOLDER]; needs Chromium (scripts/install-chromium.sh) and a running `deblurkit run` at URL.
 """
 
 import shutil

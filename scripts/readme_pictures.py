@@ -11,7 +11,7 @@ import numpy as np
 import skimage.data
 from matplotlib.figure import Figure
 
-from benchmarks.baselines import BASELINES, ORACLES
+from benchmarks.baselines import BLIND_METHODS, NON_BLIND_METHODS
 from device.bundle.open import open_bundle
 from device.images.degrade import (
     Kernel,
@@ -79,8 +79,8 @@ def _blurred(sharp: Pixels, blur: str, kernel: Kernel, rng: np.random.Generator)
 
 def _best_classical(blurred: Pixels, sharp: Pixels, kernel: Kernel) -> dict[str, Pixels]:
     """Of the blind and the told methods the one that comes nearest to the truth."""
-    found = {name: method(blurred) for name, method in BASELINES.items() if name != "nothing"}
-    found |= {name: method(blurred, kernel) for name, method in ORACLES.items()}
+    found = {name: method(blurred) for name, method in BLIND_METHODS.items() if name != "nothing"}
+    found |= {name: method(blurred, kernel) for name, method in NON_BLIND_METHODS.items()}
     best = max(found, key=lambda name: psnr(found[name], sharp))
     return {best: found[best]}
 

@@ -70,12 +70,12 @@ def measure(frames: list[Frame], options: argparse.Namespace, fps: float, record
     if recorder is not None:
         sink_workers.append(SinkWorker(recorder, telemetry, stop, live=True, first=False))
     ending = threading.Timer(options.seconds, stop.set)
-    with Models([ModelSpec(options.bundle)], options.threads, telemetry, forgiving=True) as models:
+    with Models([ModelSpec(options.bundle)], options.threads, telemetry, recovers=True) as models:
         ending.start()
         run_pipeline(Drawn(frames, fps), models, sink_workers, telemetry, stop)
     for worker in sink_workers:
         worker.close()
-    found = {"fps": telemetry.snapshot()["fps"]}
+    found = {"fps": telemetry.snapshot().fps}
     if recorder is not None:
         found |= {
             "recorded": recorder.frames,

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make the virtual environment of one kind, or leave it alone when it is up to date.
-#   scripts/setup.sh floor   what a board runs: numpy, OpenCV, LiteRT, PyAV    -> .venv
+# Create or update one kind of virtual environment. Does nothing if it is up to date.
+#   scripts/setup.sh floor   what a board needs: numpy, OpenCV, LiteRT, PyAV   -> .venv
 #   scripts/setup.sh full    every command and everything the tests need       -> .venv
 #   scripts/setup.sh gpu     training on an NVIDIA GPU: Keras on JAX with CUDA -> .venv-gpu
 #   scripts/setup.sh legacy  tflite-runtime, for bench --python (Python 3.11)  -> .venv-legacy
@@ -23,7 +23,7 @@ python=${PYTHON:-python3}
 if [ "$kind" = legacy ] && [ -z "${PYTHON:-}" ] && python3.11 -c '' 2>/dev/null; then
     python=python3.11
 fi
-# Raspberry Pi OS: picamera2 comes from apt, built against the system's Python and numpy.
+# Raspberry Pi OS: picamera2 comes from apt, built for the system's Python and numpy.
 if [ -e /etc/rpi-issue ] && [ "$kind" = floor ]; then
     python=/usr/bin/python3
     options=--system-site-packages
@@ -33,7 +33,7 @@ fi
 if ! "$python" -c "import sys, struct; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, $newest) and struct.calcsize('P') == 8))"; then
     versions='3.11, 3.12 or 3.13' example=python3.12
     [ "$newest" = 11 ] && versions=3.11 example=python3.11
-    echo "setup: $("$python" --version 2>&1) does not serve; a 64-bit Python $versions is needed: make PYTHON=$example ..." >&2
+    echo "setup: $("$python" --version 2>&1) is not supported; a 64-bit Python $versions is needed: make PYTHON=$example ..." >&2
     exit 2
 fi
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -45,7 +45,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     fi
 fi
 
-# Up to date when the environment was made from these very files.
+# Up to date if the environment was created from exactly these files.
 stamp=$venv/.deblurkit-$kind
 wanted=$(cat pyproject.toml "$constraints" | cksum)
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] || { [ "$kind" = floor ] && [ "$(cat "$venv/.deblurkit-full" 2>/dev/null)" = "$wanted" ]; }; then
@@ -53,6 +53,6 @@ if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] || { [ "$kind" = floor ] && [ "
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv $options "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$constraints" -e ".$extras"
-# pnnx converts for ncnn; its package asks for PyTorch, which the program in it does not need.
+# pnnx converts for ncnn. Its package requires PyTorch, which the program in it does not need.
 [ "$kind" = full ] && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -c "$constraints" pnnx
 echo "$wanted" > "$stamp"

@@ -76,7 +76,7 @@ def test_a_wrong_flag_is_wrong_usage(command: Command, folder: Path, flags: list
 def test_files_without_a_sink_are_wrong_usage(command: Command, folder: Path) -> None:
     ended = command("run", "--source", folder)
     assert ended.code == 2
-    assert "say where restored pictures go" in ended.err
+    assert "name an output for the restored pictures" in ended.err
 
 
 def test_an_output_folder_that_is_not_empty_is_wrong_usage(command: Command, folder: Path, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Sharp photographs in, a trained network out. Keras 3 through keras.ops: TensorFlow, JAX and torch run it unchanged."""
+"""Training: from sharp photographs to a trained network. Only Keras 3 and keras.ops, so it runs on TensorFlow, JAX and torch."""

@@ -1,4 +1,4 @@
-"""Which device Keras trains on, and whether the machine has a GPU that Keras does not see."""
+"""The devices that Keras trains on; reports a GPU that the driver shows and Keras does not use."""
 
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from device.errors import UsageError
 
 
 def training_device() -> str:
-    """The device Keras will use, such as "cpu:0 (tensorflow)"."""
+    """The devices that Keras will use, such as "cpu:0 (tensorflow)"."""
     devices = [d.lower() for d in keras.distribution.list_devices()]
     accelerators = [d for d in devices if not d.startswith("cpu")]
     return f"{', '.join(accelerators or devices[:1]) or 'cpu:0'} ({keras.backend.backend()})"
@@ -22,8 +22,8 @@ def training_device() -> str:
 def best_precision() -> str:
     """`mixed_bfloat16` on an accelerator and on CPUs with bfloat16 instructions, where it is faster; else `float32`.
 
-    Measured with `small`, TensorFlow, two cores: 13 against 33 steps a second without such instructions; 63 against 51 is
-    reported in the project's design notes for a machine that has them.
+    Measured with `small` on TensorFlow and two cores without such instructions: 13 steps per second in bfloat16, 33 in float32.
+    On a machine that has them, the project's design notes report 63 against 51.
     """
     if not training_device().startswith("cpu"):
         return "mixed_bfloat16"
@@ -35,7 +35,7 @@ def best_precision() -> str:
 
 
 def driver_gpus() -> list[str]:
-    """Names of the NVIDIA GPUs that the driver shows, on Linux and WSL2; empty without a driver."""
+    """Names of the NVIDIA GPUs that the driver lists, on Linux and WSL2; empty without a driver."""
     for command in ("nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi"):
         try:
             listing = subprocess.run([command, "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
@@ -47,7 +47,7 @@ def driver_gpus() -> list[str]:
 
 
 def require_visible_gpu() -> None:
-    """Raise UsageError when the driver shows a GPU and Keras would train on the CPU all the same."""
+    """Raise UsageError if the driver shows a GPU and Keras would still train on the CPU."""
     gpus = driver_gpus()
     if gpus and training_device().startswith("cpu"):
         raise UsageError(
@@ -57,37 +57,38 @@ def require_visible_gpu() -> None:
 
 
 class Devices:
-    """What a network trains on; this one is the single device that Keras takes by itself."""
+    """The devices a network trains on. This class stands for the single device that Keras chooses itself."""
 
     count = 1
 
     def train(self, network: keras.Model, blurred: np.ndarray, target: np.ndarray) -> float:
-        """One step of the optimizer; returns the loss."""
+        """Train one step; returns the loss."""
         return float(network.train_on_batch(blurred, target))
 
     def predict(self, network: keras.Model, batch: np.ndarray) -> np.ndarray:
-        """The network's output, float32; a batch that cannot be shared out evenly is padded meanwhile."""
+        """The network's output, float32. A batch that does not divide evenly over the devices is padded for the computation."""
         missing = -len(batch) % self.count
         padded = np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)]) if missing else batch
-        return np.asarray(network.predict_on_batch(self._share_out(padded)), np.float32)[: len(batch)]
+        return np.asarray(network.predict_on_batch(self._divide(padded)), np.float32)[: len(batch)]
 
-    def _share_out(self, batch: np.ndarray) -> Any:
+    def _divide(self, batch: np.ndarray) -> Any:
         return batch
 
 
 class _ShardedByJax(Devices):
-    """Keras cuts the batches it trains on by itself; of one to predict each device would compute the whole."""
+    """Keras divides training batches itself. In prediction each device would compute the whole batch, so it is divided here."""
 
     def __init__(self, parallel: keras.distribution.DataParallel) -> None:
         self._parallel = parallel
         self.count = int(parallel.num_model_replicas)
 
-    def _share_out(self, batch: np.ndarray) -> Any:
+    def _divide(self, batch: np.ndarray) -> Any:
         return keras.distribution.distribute_tensor(batch, self._parallel.get_data_layout(batch.shape))
 
 
 class _MirroredByTensorFlow(Devices):
-    """Given a whole batch, train_on_batch trains each replica on all of it; given its parts, it cannot tell their shape."""
+    """Calls the train function directly: train_on_batch would train each replica on the whole batch, or, with one part for each
+    replica, could not determine the shape."""
 
     def __init__(self, strategy: Any) -> None:
         self._strategy = strategy
@@ -96,33 +97,35 @@ class _MirroredByTensorFlow(Devices):
     def train(self, network: keras.Model, blurred: np.ndarray, target: np.ndarray) -> float:
         network.make_train_function()
         network.reset_metrics()
-        logs = network.train_function(iter([(self._share_out(blurred), self._share_out(target))]))
+        logs = network.train_function(iter([(self._divide(blurred), self._divide(target))]))
         return float(logs["loss"])
 
-    def _share_out(self, batch: np.ndarray) -> Any:
+    def _divide(self, batch: np.ndarray) -> Any:
         parts = np.split(batch, self.count)
         return self._strategy.experimental_distribute_values_from_function(
             lambda context: keras.ops.convert_to_tensor(parts[context.replica_id_in_sync_group])
         )
 
 
-def several_accelerators() -> list[str]:
-    """The accelerators of this machine where Keras sees more than one, else none: then there is nothing to spread over."""
-    found = [d for d in keras.distribution.list_devices() if not d.lower().startswith("cpu")]
-    return found if len(found) > 1 else []
+def parallel_accelerators() -> list[str]:
+    """The accelerators to train on in parallel: all that Keras sees if there are several, otherwise none."""
+    accelerators = [d for d in keras.distribution.list_devices() if not d.lower().startswith("cpu")]
+    return accelerators if len(accelerators) > 1 else []
 
 
 def require_divisible(batch: int, devices: list[str]) -> None:
-    """Raise UsageError when a batch cannot be shared out evenly."""
+    """Raise UsageError if a batch does not divide evenly over the devices."""
     if devices and batch % len(devices):
-        raise UsageError(f"a batch of {batch} patches cannot be shared by {len(devices)} devices; choose a multiple with --batch")
+        raise UsageError(
+            f"a batch of {batch} patches does not divide evenly over {len(devices)} devices; choose a multiple with --batch"
+        )
 
 
 @contextmanager
-def spread_over(devices: list[str]) -> Iterator[Devices]:
-    """Networks built within train data-parallel: each device holds all weights and takes its share of every batch.
+def data_parallel(devices: list[str]) -> Iterator[Devices]:
+    """Networks built in this context train data-parallel: each device has all weights and takes its share of every batch.
 
-    Without devices nothing changes. The steps are those of one device but for the order in which sums are added.
+    Without devices nothing changes. Training steps equal those on one device, except for the order of sums.
     """
     if not devices:
         yield Devices()
@@ -137,4 +140,6 @@ def spread_over(devices: list[str]) -> Iterator[Devices]:
         with strategy.scope():
             yield _MirroredByTensorFlow(strategy)
     else:
-        raise UsageError(f"Keras on {keras.backend.backend()} trains on one device here; use KERAS_BACKEND=jax or tensorflow")
+        raise UsageError(
+            f"Keras on {keras.backend.backend()} trains on one device only; set KERAS_BACKEND=jax or tensorflow to use several"
+        )

@@ -15,28 +15,29 @@ from device.errors import DeblurkitError, UsageError
 class UNet:
     """Fully convolutional autoencoder: space-to-depth stem, levels of blocks, skips, a residual on the picture.
 
-    Operators that become one native operator in TFLite and ONNX; docs/networks.md has what each choice costs and gains.
+    It uses only layers that become one native operator in TFLite and ONNX; docs/networks.md lists what each choice costs and
+    gains.
     """
 
     widths: tuple[int, ...] = (16, 32, 64)
     """Channels of each level; level i works at 1 / (stem * 2**i) of the picture's size."""
     encoder_blocks: tuple[int, ...] = (1, 1, 2)
-    """Blocks of each level on the way down; the last level's are the bottleneck."""
+    """Blocks of each level on the way down; those of the last level are the bottleneck."""
     decoder_blocks: tuple[int, ...] = (1, 1)
     """Blocks of each level on the way up, finest first."""
     stem: int = 2
-    """Side of the square of pixels that the stem folds into channels."""
+    """Side of the squares of pixels that the stem folds into channels."""
     colour: str = "rgb"
-    """`rgb`, or `luma`: only brightness is restored, colour differences pass through."""
+    """`rgb`, or `luma`: only luma is restored, colour differences pass through."""
     block: str = "residual"
     """`residual` (two 3x3 convolutions and an addition), `plain` (two, each with ReLU), or `depthwise` (a depthwise 3x3, then
     1x1 to twice the channels and back, and an addition)."""
     skips: str = "add"
-    """How a level on the way up takes what it had on the way down: `add`, or `concat` and a 1x1 convolution."""
+    """How a level on the way up uses the output of the same level on the way down: `add`, or `concat` and a 1x1 convolution."""
 
     @property
     def pad_multiple(self) -> int:
-        """Picture sides must be multiples of this."""
+        """The sides of a picture must be multiples of this."""
         return int(self.stem * 2 ** (len(self.widths) - 1))
 
     fixed_hw = None
@@ -44,9 +45,9 @@ class UNet:
 
 @dataclass(frozen=True)
 class Dense:
-    """The tutorial that the project starts from, exactly: a dense bottleneck of 256 numbers for a 128x128 picture.
+    """Exactly the network of the tutorial that the project starts from: a dense bottleneck of 256 numbers for 128x128 pixels.
 
-    It cannot restore what does not fit into 256 numbers; it is the honest first row of every table.
+    It cannot restore detail that does not fit into 256 numbers; it is the baseline in the first row of every table.
     """
 
     side: int = 128
@@ -61,32 +62,33 @@ class Dense:
 
     @property
     def fixed_hw(self) -> tuple[int, int]:
-        """The only input size the network knows."""
+        """The only input size that the network takes."""
         return self.side, self.side
 
 
 @dataclass(frozen=True)
 class NAFNet:
-    """U-shaped, without activation functions: every block multiplies halves of its channels, and scales them by their mean.
+    """NAFNet (Chen et al., "Simple Baselines for Image Restoration", 2022): the teacher; too expensive for a board.
 
-    That mean is taken over the whole picture, so a window of a picture is restored otherwise than the picture.
+    U-shaped, without activation functions: every block multiplies halves of its channels, and scales channels by their mean.
+    That mean is over the whole picture, so a tile of a picture is restored differently from the whole picture.
     """
 
     width: int = 16
-    """Channels at full size; each level has twice those of the level above."""
+    """Channels at full size; each level has twice as many as the level above."""
     encoder_blocks: tuple[int, ...] = (1, 1, 3, 23)
     """Blocks of each level on the way down, finest first."""
     middle_blocks: int = 1
     decoder_blocks: tuple[int, ...] = (1, 1, 2, 2)
     """Blocks of each level on the way up, finest first."""
     colour: str = "rgb"
-    """`rgb`, or `luma`: only brightness is restored, colour differences pass through."""
+    """`rgb`, or `luma`: only luma is restored, colour differences pass through."""
 
     fixed_hw = None
 
     @property
     def pad_multiple(self) -> int:
-        """Picture sides must be multiples of this."""
+        """The sides of a picture must be multiples of this."""
         return int(2 ** len(self.encoder_blocks))
 
 
@@ -95,13 +97,13 @@ _KINDS: dict[str, type[Architecture]] = {"unet": UNet, "dense": Dense, "nafnet":
 
 
 def architecture_config(architecture: Architecture) -> dict[str, Any]:
-    """The architecture as plain data for run.json and the manifest; `architecture_from` is its inverse."""
+    """The architecture as plain data, for run.json and the manifest; `architecture_from` is the inverse."""
     kind = next(k for k, cls in _KINDS.items() if isinstance(architecture, cls))
     return {"kind": kind, **asdict(architecture)}
 
 
 def architecture_from(config: dict[str, Any], where: str, error: type[DeblurkitError] = UsageError) -> Architecture:
-    """The architecture that `architecture_config` wrote. Raises `error` on an unknown kind or key."""
+    """The architecture that `architecture_config` wrote. Raises `error` for an unknown kind or key; `where` names the file."""
     values = dict(config)
     kind = str(values.pop("kind", ""))
     if kind not in _KINDS:

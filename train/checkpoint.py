@@ -1,4 +1,4 @@
-"""The checkpoint of an unfinished run: everything that --resume needs besides run.json."""
+"""The checkpoint after each epoch: everything that --resume needs besides run.json."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from train.run_folder import CHECKPOINT
 def save_checkpoint(
     folder: Path, network: keras.Model, optimizer: keras.optimizers.Optimizer, history: list[dict[str, float]]
 ) -> None:
-    """Weights, optimizer state and history of all finished epochs in one file, atomically."""
+    """Write weights, optimizer state and the history of all finished epochs into one file, atomically."""
     arrays = {f"weight/{i}": np.asarray(v) for i, v in enumerate(network.get_weights())}
     arrays |= {f"optimizer/{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(optimizer.variables)}
     arrays["history"] = np.frombuffer(json.dumps(history).encode(), np.uint8)
@@ -26,7 +26,10 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> list[dict[str, float]]:
-    """Put the checkpoint into network and optimizer; returns the history, empty where there is no checkpoint yet."""
+    """Restore network and optimizer from the checkpoint; returns the history, empty if there is no checkpoint yet.
+
+    Raises DataError for a damaged checkpoint.
+    """
     path = folder / CHECKPOINT
     if not path.is_file():
         return []
@@ -37,5 +40,5 @@ def load_checkpoint(folder: Path, network: keras.Model, optimizer: keras.optimiz
                 variable.assign(stored[f"optimizer/{i}"])
             history: list[dict[str, float]] = json.loads(stored["history"].tobytes())
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
-        raise DataError(f"{path}: cannot be resumed from ({error}); delete it to begin again") from error
+        raise DataError(f"{path}: cannot resume from it ({error}); delete it to start the run again") from error
     return history

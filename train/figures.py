@@ -1,4 +1,4 @@
-"""Curves by epoch and a grid of examples, as PNG."""
+"""The figures of a run as PNG: curves by epoch and a grid of examples."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from device.images.quality import psnr
 
 
 def curves(history: list[dict[str, float]], path: Path, last_loss_from: int | None = None) -> None:
-    """Loss and quality by epoch, with the blurred input's quality as the line to beat.
+    """Plot loss and quality by epoch, with the quality of the blurred input as the baseline.
 
-    From epoch `last_loss_from` (counted from 0) on the loss is another one, on a scale of its own at the right.
+    From epoch `last_loss_from` on, counted from 0, a different loss is minimised; it has its own scale on the right.
     """
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -38,7 +38,7 @@ def curves(history: list[dict[str, float]], path: Path, last_loss_from: int | No
 
 
 def examples(blurred: np.ndarray, sharp: np.ndarray, restored: np.ndarray, path: Path, most: int = 6, side: int = 192) -> None:
-    """A grid of the first `most` pairs, middle `side` pixels: input, ground truth, restored, each with its PSNR."""
+    """Show the central `side` pixels of the first `most` pairs: input, ground truth, restored, with the PSNR of each."""
     rows = min(most, len(sharp))
     cut = min(side, sharp.shape[1])
     at = (sharp.shape[1] - cut) // 2

@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, a checkpoint after each, resumable after a kill at any moment."""
+"""The training loop: epochs of steps with a checkpoint after each epoch, so that a run can resume after a kill at any time."""
 
 import csv
 import io
@@ -20,10 +20,10 @@ from device.errors import DataError
 from device.images.quality import largest_channel_accuracy, mean_psnr
 from device.system.files import write_atomically
 from train import accelerator, figures, quantise
+from train.batches import Batch, Batches, prefetched
 from train.checkpoint import load_checkpoint, save_checkpoint
-from train.data import Batch, Batches, prefetched
 from train.distil import Teacher
-from train.losses import picture_loss, taught_loss
+from train.losses import distillation_loss, picture_loss
 from train.networks import build_network
 from train.presets import Recipe
 from train.reparameterise import branched
@@ -32,50 +32,48 @@ from train.weights import load_initial, save_weights
 
 log = logging.getLogger(__name__)
 History = list[dict[str, float]]
-_CALIBRATION_BATCHES = 4  # what the ranges of a quantisation-aware training begin from; they are learned from there
-
-
+_CALIBRATION_BATCHES = 4  # give the initial ranges of a quantisation-aware training, which are then learned
 OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam}
 
 
 def fit(record: RunRecord, folder: Path, batches: Batches, validation: Batch, quiet: bool) -> RunRecord:
     """Train the run in `folder` from its checkpoint, or from the start, to its last epoch; returns the finished record.
 
-    Raises DataError when the loss is no longer finite. Whatever ends it, the last whole epoch is kept.
+    However it ends, the last complete epoch is kept. Raises DataError if the loss is no longer finite.
     """
-    with devices_of(record) as devices:
+    with devices_for(record) as devices:
         return _fit(record, folder, batches, validation, quiet, devices)
 
 
 @contextmanager
-def devices_of(record: RunRecord) -> Iterator[accelerator.Devices]:
-    """The run's seed, precision and devices, for the networks that are built and trained within."""
+def devices_for(record: RunRecord) -> Iterator[accelerator.Devices]:
+    """Set the run's seed and precision, and yield its devices, for networks that are built and trained in this context."""
     keras.utils.set_random_seed(record.seed)
     keras.config.set_dtype_policy(record.recipe.precision)
     try:
-        with accelerator.spread_over(accelerator.several_accelerators() if record.recipe.patch else []) as devices:
+        with accelerator.data_parallel(accelerator.parallel_accelerators() if record.recipe.patch else []) as devices:
             yield devices
     finally:
         keras.config.set_dtype_policy("float32")
 
 
-def compiled(
-    record: RunRecord, steps: int, begun: bool = False
+def compile_network(
+    record: RunRecord, steps: int, resumed: bool = False
 ) -> tuple[keras.Model, keras.optimizers.Optimizer, Teacher | None]:
-    """The run's network as it begins, with its loss and its optimizer for a training of that many steps; and its teacher.
+    """The run's network with its loss, the optimizer for a training of `steps`, and the teacher if the run has one.
 
-    Of a run that has `begun` the weights are left to its checkpoint.
+    The network has the initial weights; those of a `resumed` run come from its checkpoint, so --init is not read again.
     """
     network = build_network(record.parse_architecture(), clip=False)
-    if record.init and not begun:
+    if record.init and not resumed:
         load_initial(record.init, record.parse_architecture(), network)
     if record.recipe.branches:
         network = branched(network)
     if record.recipe.quantise:
-        network = quantise.rounded(network)
+        network = quantise.fake_quantised(network)
     optimizer = _optimizer(record.recipe, steps)
     teacher = Teacher(Path(record.teacher), record.teacher_sha256, record.parse_architecture()) if record.teacher else None
-    network.compile(optimizer, (taught_loss if teacher else picture_loss)(record.recipe))
+    network.compile(optimizer, (distillation_loss if teacher else picture_loss)(record.recipe))
     optimizer.build(network.trainable_variables)
     return network, optimizer, teacher
 
@@ -84,20 +82,22 @@ def _fit(
     record: RunRecord, folder: Path, batches: Batches, validation: Batch, quiet: bool, devices: accelerator.Devices
 ) -> RunRecord:
     recipe, began = record.recipe, time.monotonic()
-    network, optimizer, teacher = compiled(record, recipe.epochs * batches.steps_per_epoch, (folder / CHECKPOINT).is_file())
+    network, optimizer, teacher = compile_network(
+        record, recipe.epochs * batches.steps_per_epoch, (folder / CHECKPOINT).is_file()
+    )
     history = load_checkpoint(folder, network, optimizer)
     if history:
         log.info("resuming after epoch %d of %d", len(history), recipe.epochs)
-        _describe(folder, history, recipe)  # the kill may have come between the checkpoint and these
+        _write_progress(folder, history, recipe)  # the kill may have come between the checkpoint and these files
     elif recipe.quantise:
-        drawn_first = [batches.batch(step) for step in range(_CALIBRATION_BATCHES)]
-        seen = [teacher.show(drawn, devices)[0] if teacher else drawn[0] for drawn in drawn_first]
-        quantise.calibrate(network, np.concatenate(seen))
+        first_batches = [batches.batch(step) for step in range(_CALIBRATION_BATCHES)]
+        inputs = [teacher.add_targets(batch, devices)[0] if teacher else batch[0] for batch in first_batches]
+        quantise.calibrate(network, np.concatenate(inputs))
     average = _AveragedWeights(network) if recipe.ema else None
     input_psnr = mean_psnr(*validation, 1.0)
     for epoch in range(len(history), recipe.epochs):
         if epoch in (len(history), recipe.last_loss_from):  # the optimizer keeps its state
-            network.compile(optimizer, (taught_loss if teacher else picture_loss)(recipe, epoch))
+            network.compile(optimizer, (distillation_loss if teacher else picture_loss)(recipe, epoch))
         loss = picture_loss(recipe, epoch)
         if recipe.schedule == "plateau":
             optimizer.learning_rate.assign(plateau_rate(recipe.learning_rate, [row["val_loss"] for row in history]))
@@ -106,11 +106,13 @@ def _fit(
         losses = []
         steps = prefetched(batches, first, first + batches.steps_per_epoch)
         title = f"epoch {epoch + 1}/{recipe.epochs}"
-        for drawn in tqdm(steps, title, batches.steps_per_epoch, leave=False, unit="step", disable=quiet or None):
-            blurred, sharp = teacher.show(drawn, devices) if teacher else drawn
+        for batch in tqdm(steps, title, batches.steps_per_epoch, leave=False, unit="step", disable=quiet or None):
+            blurred, sharp = teacher.add_targets(batch, devices) if teacher else batch
             losses.append(devices.train(network, blurred, sharp))
             if not math.isfinite(losses[-1]):
-                raise DataError(f"the loss became {losses[-1]} in epoch {epoch + 1}; train anew with a lower --learning-rate")
+                raise DataError(
+                    f"the loss became {losses[-1]} in epoch {epoch + 1}; start a new run with a lower --learning-rate"
+                )
         train_seconds = time.monotonic() - epoch_began
         with average or nullcontext():
             restored = predict(network, validation[0], devices)
@@ -126,7 +128,7 @@ def _fit(
             }
         history.append(row)
         save_checkpoint(folder, network, optimizer, history)
-        _describe(folder, history, recipe)
+        _write_progress(folder, history, recipe)
         rate = batches.steps_per_epoch / train_seconds
         gain = row["val_psnr_db"] - input_psnr
         log.info(
@@ -147,7 +149,7 @@ def _fit(
 
 
 def results(pairs: Batch, restored: np.ndarray) -> dict[str, Any]:
-    """PSNR of input and output, and the tutorial's "accuracy" of both, on fixed pairs."""
+    """PSNR of input and output on fixed pairs, and the tutorial's "accuracy" of both."""
     blurred, sharp = pairs
     return {
         "pictures": len(sharp),
@@ -167,7 +169,10 @@ def predict(network: keras.Model, blurred: np.ndarray, devices: accelerator.Devi
 def plateau_rate(
     peak: float, val_losses: list[float], patience: int = 5, factor: float = math.sqrt(0.1), floor: float = 0.5e-6
 ) -> float:
-    """What Keras' ReduceLROnPlateau would have made of these validation losses: a function of them, so resuming is exact."""
+    """The learning rate that Keras' ReduceLROnPlateau would set after these validation losses.
+
+    A pure function of them, so that resuming is exact.
+    """
     rate, best, waited = peak, math.inf, 0
     for loss in val_losses:
         if loss < best - 1e-4:  # Keras' min_delta
@@ -180,7 +185,7 @@ def plateau_rate(
 
 
 def write_history(folder: Path, history: History) -> None:
-    """history.csv: one row an epoch."""
+    """Write history.csv, one row per epoch."""
     text = io.StringIO()
     writer = csv.DictWriter(text, history[0].keys())
     writer.writeheader()
@@ -188,7 +193,7 @@ def write_history(folder: Path, history: History) -> None:
     write_atomically(folder / HISTORY, text.getvalue().encode())
 
 
-def _describe(folder: Path, history: History, recipe: Recipe) -> None:
+def _write_progress(folder: Path, history: History, recipe: Recipe) -> None:
     write_history(folder, history)
     figures.curves(history, folder / "curves.png", recipe.last_loss_from)
 
@@ -206,7 +211,7 @@ def _optimizer(recipe: Recipe, total_steps: int) -> keras.optimizers.Optimizer:
 
 
 class _AveragedWeights:
-    """Within `with`, the network holds the moving average that the optimizer keeps."""
+    """In its context the network has the moving average of the weights that the optimizer computes."""
 
     def __init__(self, network: keras.Model) -> None:
         self._swap = keras.callbacks.SwapEMAWeights()

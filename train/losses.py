@@ -1,6 +1,6 @@
-"""What training minimises: sharp and restored (batch, height, width, channels) in, one number a picture out.
+"""The losses: from sharp and restored, both (batch, height, width, channels), to one number per picture.
 
-One a picture, not their mean: Keras takes the mean, and only so does it get it right where devices share a batch.
+Keras takes the mean over the pictures. A loss must not do so itself: only then is the mean right if devices share a batch.
 """
 
 from collections.abc import Callable
@@ -25,16 +25,16 @@ def squared_error(sharp: Any, restored: Any) -> Any:
 
 
 def log_error(sharp: Any, restored: Any) -> Any:
-    """log(mean squared error + 5e-5): what mean PSNR rewards, flattened beyond 43 dB.
+    """log(mean squared error + 5e-5): the equivalent of mean PSNR, flattened above 43 dB.
 
-    Without the constant, pictures that were almost right would outweigh the blurred ones.
+    Without the constant, pictures that are almost right would outweigh the blurred ones.
     """
     return ops.log(squared_error(sharp, restored) + 5e-5)
 
 
 def frequency_error(sharp: Any, restored: Any) -> Any:
     """Mean of |real| + |imaginary| of the difference's Fourier transform, over sqrt(pixels) (after Cho et al., 2021)."""
-    difference = ops.transpose(restored - sharp, (0, 3, 1, 2))  # the transform is that of the last two axes
+    difference = ops.transpose(restored - sharp, (0, 3, 1, 2))  # fft2 transforms the last two axes
     real, imaginary = ops.fft2((difference, ops.zeros_like(difference)))
     _, _, height, width = ops.shape(difference)
     return ops.mean(ops.abs(real) + ops.abs(imaginary), axis=_PICTURE) / ops.sqrt(ops.cast(height * width, "float32"))
@@ -44,15 +44,15 @@ LOSSES: dict[str, Loss] = {"log_mse": log_error, "charbonnier": charbonnier, "ms
 
 
 def picture_loss(recipe: Recipe, epoch: int = 0) -> Loss:
-    """The recipe's loss against one picture, in this epoch."""
+    """The recipe's loss against one target picture, in this epoch."""
     plain = LOSSES[recipe.loss if epoch < recipe.last_loss_from else recipe.last_loss]
     if not recipe.fft_weight:
         return plain
     return lambda sharp, restored: plain(sharp, restored) + recipe.fft_weight * frequency_error(sharp, restored)
 
 
-def taught_loss(recipe: Recipe, epoch: int = 0) -> Loss:
-    """The recipe's loss against the sharp picture and, weighted, the teacher's, which `train.distil` stacks as channels."""
+def distillation_loss(recipe: Recipe, epoch: int = 0) -> Loss:
+    """The recipe's loss against the sharp picture plus, weighted, against the teacher's output, as `train.distil` stacks them."""
     loss = picture_loss(recipe, epoch)
 
     def against_both(both: Any, restored: Any) -> Any:

@@ -1,10 +1,12 @@
-"""Pictures that show the same: copies (resized, compressed again) and bursts (shots of one scene, slightly shifted).
+"""Finds near-duplicates: copies (resized or compressed again) and bursts (shots of one scene, slightly shifted).
 
-Two steps. The cosine of the low frequencies of the cosine transform (the perceptual hash of Zauner, 2010, before it is cut
-down to bits) finds who may be alike; then the fine detail of both thumbnails is laid over each other at every small
-shift. On 264 photographs of five collections the most alike pair of different pictures correlates at 0.58 there; copies at
-0.88 or more, shots shifted by 1 to 5 % of the frame at 0.64 or more. Crops and mirrored copies are not found.
+Two steps. First, candidates: pairs whose low frequencies of the cosine transform have a high cosine similarity (the perceptual
+hash of Zauner, 2010, before it is reduced to bits). Then the fine detail of both thumbnails is correlated at every small shift.
+On 264 photographs of five collections the most similar pair of different pictures correlates at 0.58 there, copies at 0.88 or
+more, and shots shifted by 1 to 5 % of the frame at 0.64 or more. Crops and mirrored copies are not detected.
 """
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,49 +15,61 @@ from numpy.typing import NDArray
 from device.images.frame import Pixels
 
 SIDE = 64  # of a thumbnail, pixels
-_SHIFT = 6  # at most, pixels of a thumbnail: 9 % of the frame
-_LIKELY, _ALIKE, _COPY = 0.7, 0.65, 0.92
-_ROWS = 512  # compared at once: bounds the memory
+_MAX_SHIFT = 6  # pixels of a thumbnail: 9 % of the frame
+_CANDIDATE = 0.7  # cosine similarity of the low frequencies
+_DUPLICATE, _COPY = 0.65, 0.92  # correlation of the fine detail
+_ROWS = 512  # compared at once, to limit the memory
 
 Thumbnail = NDArray[np.uint8]
-Pair = tuple[int, int, bool]  # two indices, the smaller first, and whether they are copies rather than shots of one scene
+
+
+class Pair(NamedTuple):
+    """Two pictures that show the same, by index, the smaller index first."""
+
+    first: int
+    second: int
+    is_copy: bool
+    """True for copies, False for shots of one scene."""
 
 
 def thumbnail(pixels: Pixels) -> Thumbnail:
-    """(64, 64) uint8: the luma of the whole picture, whatever its shape."""
+    """(64, 64) uint8: the luma of the whole picture; its aspect ratio is not kept."""
     small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
 
 
-def alike(thumbnails: list[Thumbnail]) -> list[Pair]:
-    """All pairs of pictures that show the same, in order. Plain ones (a sky, a wall) are like nothing."""
+def find_pairs(thumbnails: list[Thumbnail]) -> list[Pair]:
+    """All pairs of near-duplicates, in order. Pictures without detail (a sky, a wall) are never paired."""
     if not thumbnails:
         return []
     coarse = np.stack([_coarse(t) for t in thumbnails])
     fine = [_fine(t) for t in thumbnails]
-    found = []
+    pairs = []
     for start in range(0, len(coarse), _ROWS):
         cosines = coarse[start : start + _ROWS] @ coarse.T
-        for row, j in np.argwhere(cosines > _LIKELY):
+        for row, j in np.argwhere(cosines > _CANDIDATE):
             i = start + int(row)
-            if i < j and _over_each_other(fine[i], fine[int(j)]) > _ALIKE:
-                found.append((i, int(j), _aligned(fine[i], fine[int(j)]) > _COPY))
-    return found
+            if i < j and _best_correlation(fine[i], fine[int(j)]) > _DUPLICATE:
+                pairs.append(Pair(i, int(j), is_copy=_correlation(fine[i], fine[int(j)]) > _COPY))
+    return pairs
 
 
-def groups(count: int, pairs: list[Pair]) -> list[list[int]]:
-    """The pictures 0..count-1 with what is like them, directly or through others; singles are groups of one. In order."""
-    first = list(range(count))
+def connected_groups(count: int, pairs: list[Pair]) -> list[list[int]]:
+    """Group the pictures 0..count-1 that are connected by pairs, directly or through others; a single one is its own group.
+
+    Ordered by the first index.
+    """
+    parent = list(range(count))
 
     def root(i: int) -> int:
-        while first[i] != i:
-            first[i] = first[first[i]]
-            i = first[i]
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
         return i
 
     for i, j, _ in pairs:
         low, high = sorted((root(i), root(j)))
-        first[high] = low
+        parent[high] = low
     members: dict[int, list[int]] = {}
     for i in range(count):
         members.setdefault(root(i), []).append(i)
@@ -63,25 +77,25 @@ def groups(count: int, pairs: list[Pair]) -> list[list[int]]:
 
 
 def _coarse(small: Thumbnail) -> NDArray[np.float32]:
-    """(63,) float32 of length 1: the lowest frequencies but the mean; zeros for a plain picture."""
+    """(63,) float32 of length 1: the lowest frequencies without the mean; nearly zero for a picture without detail."""
     waves = cv2.dct(cv2.resize(small, (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA).astype(np.float32))
     low: NDArray[np.float32] = np.asarray(waves, np.float32)[:8, :8].ravel()[1:]
     return low / np.float32(max(float(np.linalg.norm(low)), 1.0))
 
 
 def _fine(small: Thumbnail) -> NDArray[np.float32]:
-    """(64, 64) float32: what is left when the coarse shapes are taken away; they are alike in many skies and horizons."""
+    """(64, 64) float32: the detail without the coarse shapes, which many skies and horizons have in common."""
     values = small.astype(np.float32)
     return values - cv2.GaussianBlur(values, (0, 0), SIDE / 16)  # type: ignore[return-value]
 
 
-def _over_each_other(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """The highest correlation over all shifts."""
-    middle = a[_SHIFT:-_SHIFT, _SHIFT:-_SHIFT]
-    if min(float(middle.std()), float(b.std())) < 0.5:  # grey levels: nothing to compare
+def _best_correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """The highest correlation over all small shifts; 0 for a picture without detail."""
+    centre = a[_MAX_SHIFT:-_MAX_SHIFT, _MAX_SHIFT:-_MAX_SHIFT]
+    if min(float(centre.std()), float(b.std())) < 0.5:  # grey levels: no detail to compare
         return 0.0
-    return float(cv2.matchTemplate(b, middle, cv2.TM_CCOEFF_NORMED).max())
+    return float(cv2.matchTemplate(b, centre, cv2.TM_CCOEFF_NORMED).max())
 
 
-def _aligned(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])

@@ -1,4 +1,4 @@
-"""A larger network that begins as what a smaller one does (Net2Net, Chen et al., 2016), so that no training is lost."""
+"""Initialises a larger network from a smaller one (Net2Net, Chen et al., 2016), so that no training is lost."""
 
 import re
 from dataclasses import replace
@@ -12,8 +12,8 @@ from device.images.degrade import LUMA
 from train.architectures import Architecture, UNet
 
 
-def may_grow(smaller: Architecture, larger: Architecture) -> bool:
-    """Whether `larger` is `smaller` with more levels, more residual blocks, or for luma instead of rgb."""
+def can_grow(smaller: Architecture, larger: Architecture) -> bool:
+    """Whether `larger` is `smaller` with more levels, more residual blocks, or luma instead of rgb."""
     if not (isinstance(smaller, UNet) and isinstance(larger, UNet)) or (smaller.block, smaller.skips) != ("residual", "add"):
         return False
     levels = len(smaller.widths)
@@ -28,17 +28,17 @@ def may_grow(smaller: Architecture, larger: Architecture) -> bool:
 
 
 def grow(smaller: keras.Model, larger: keras.Model) -> None:
-    """Give `larger` the weights of `smaller`; what is new begins by adding nothing. For networks that `may_grow`."""
+    """Copy the weights of `smaller` into `larger`; new layers add nothing at first. For networks that `can_grow`."""
     known = {layer.name: layer for layer in smaller.layers}
     for layer in (each for each in larger.layers if each.weights):
         if layer.name in known:
             layer.set_weights(_in_colour_of(layer, known[layer.name].get_weights()))
-        elif re.fullmatch(r"up\d+|.*_b", layer.name):  # only the last of what is added: with more, no gradient would pass
+        elif re.fullmatch(r"up\d+|.*_b", layer.name):  # only the last new layer: zeros in more of them would stop the gradient
             layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
 
 
 def _in_colour_of(layer: Any, weights: list[np.ndarray]) -> list[np.ndarray]:
-    """An rgb network's first and last convolution for luma: what it does to a grey picture, seen as luma."""
+    """The first and last convolution of an rgb network, converted to luma: what it does to a grey picture, as luma."""
     kernel, bias = weights
     height, width, channels_in, channels_out = layer.kernel.shape
     if kernel.shape[2] != channels_in:

@@ -1,9 +1,9 @@
 """Re-parameterised convolutions: several branches while training, one plain kernel afterwards, the same function.
 
 A 3x3 kernel is trained as the sum of a 3x3, a 1x1 followed by a 3x3, first and second derivatives (Sobel, Laplacian) and,
-where the channels allow, the identity (Ding et al., RepVGG, 2021; Zhang et al., ECBSR, 2021). The branches are added up as
-kernels, before the convolution, and not as pictures after it: training then costs one convolution, and padding is the plain
-convolution's, so that folding is exact at borders too.
+where the numbers of channels allow it, the identity (Ding et al., RepVGG, 2021; Zhang et al., ECBSR, 2021). The branches are
+added as kernels before the convolution, not as pictures after it: training then costs one convolution, and the padding is that
+of the plain convolution, so that folding is exact at the borders too.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ _DERIVATIVES = np.array(
 
 
 def branched(plain: keras.Model) -> keras.Model:
-    """A network with branches in place of every 3x3 kernel, that computes what `plain` does now; it shares no weights."""
+    """A copy of `plain`, with its own weights, that has branches for every 3x3 kernel and computes the same now."""
     twin = keras.models.clone_model(plain, clone_function=_branched_layer)
     for layer in (each for each in plain.layers if each.weights):
         twin_layer = twin.get_layer(layer.name)
@@ -36,7 +36,7 @@ def branched(plain: keras.Model) -> keras.Model:
 
 
 def fold(network: keras.Model, plain: keras.Model) -> None:
-    """Put the weights of a `branched` network into `plain`, its kernels summed up."""
+    """Set the weights of `plain` to those of a `branched` network, with the branches of each kernel summed."""
     for layer in (each for each in plain.layers if each.weights):
         twin_layer = network.get_layer(layer.name)
         branches = isinstance(twin_layer, BranchedConv2D)
@@ -44,11 +44,11 @@ def fold(network: keras.Model, plain: keras.Model) -> None:
 
 
 class BranchedConv2D(layers.Conv2D):
-    """A 3x3 convolution whose kernel and bias are sums over branches. Begins as its 3x3 branch and the identity."""
+    """A 3x3 convolution whose kernel and bias are sums over branches. Initially only the 3x3 branch and the identity count."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.autocast = False  # branches are summed in float32; the sum is cast, as a plain kernel would be
+        self.autocast = False  # the branches are summed in float32; their sum is cast like a plain kernel
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -63,7 +63,7 @@ class BranchedConv2D(layers.Conv2D):
         self._identity = identity
 
     def summed(self) -> tuple[Any, Any]:
-        """Kernel (3, 3, in, out) and bias (out,) of the one convolution that all branches make, float32."""
+        """Kernel (3, 3, in, out) and bias (out,) of the one convolution that equals all branches, float32."""
         kernel, bias = ops.convert_to_tensor(self._kernel), ops.convert_to_tensor(self.bias)
         kernel = kernel + self._identity
         kernel = kernel + ops.einsum("im,yxmo->yxio", self.squeeze, self.spread)
@@ -80,12 +80,12 @@ class BranchedConv2D(layers.Conv2D):
         return [ops.convert_to_numpy(value) for value in self.summed()]
 
     def set_plain_weights(self, kernel: np.ndarray, bias: np.ndarray) -> None:
-        """Begin as a plain convolution: the 3x3 branch takes what the other branches do not give."""
+        """Compute what a plain convolution does: the 3x3 branch takes the difference to the other branches."""
         self._kernel.assign(np.zeros_like(kernel))
         self.bias.assign(np.zeros_like(bias))
-        given_kernel, given_bias = self.plain_weights()
-        self._kernel.assign(kernel - given_kernel)
-        self.bias.assign(bias - given_bias)
+        others_kernel, others_bias = self.plain_weights()
+        self._kernel.assign(kernel - others_kernel)
+        self.bias.assign(bias - others_bias)
 
 
 def _branched_layer(layer: layers.Layer) -> layers.Layer:

@@ -1,4 +1,4 @@
-"""The folder of one training run: everything needed to resume it, repeat it and export it."""
+"""The folder of a training run and its run.json: what is needed to resume, repeat and export it. Needs no Keras."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -18,7 +18,7 @@ RUN_JSON, CHECKPOINT, WEIGHTS, HISTORY = "run.json", "checkpoint.npz", "model.we
 
 @dataclass(frozen=True)
 class DataRecord:
-    """What a run was trained on."""
+    """The data set of a run."""
 
     kind: str
     """`photographs` (--data), `pairs` (--pairs) or `package` (scikit-image's)."""
@@ -28,7 +28,7 @@ class DataRecord:
     validation: tuple[str, ...]
     val_share: float
     licences: str = ""
-    """What --licence said of the pictures; travels into the manifest of an exported bundle."""
+    """The licence of the pictures (--licence), for the manifest of an exported bundle."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +48,27 @@ class RunRecord:
     versions: dict[str, str]
     device: str
     init: str = ""
-    """The bundle or run whose weights it began with."""
+    """The bundle or run whose weights it started from."""
     teacher: str = ""
-    """The finished run that taught it, and the hash of that run's weights."""
+    """The finished run that taught it (--teacher); the next field is the hash of that run's weights."""
     teacher_sha256: str = ""
     finished: bool = False
     seconds: float = 0.0
     results: dict[str, Any] = field(default_factory=dict)
 
     def parse_architecture(self) -> Architecture:
-        """The architecture that the weights belong to."""
+        """The architecture as its dataclass. Raises BundleError if run.json describes an unknown one."""
         return architecture_from(self.architecture, RUN_JSON, BundleError)
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Read run.json. Raises BundleError when the folder is no run, of a newer schema, or has unknown keys."""
+    """Read run.json. Raises BundleError if the folder is not a run, its schema is newer, or it has unknown keys."""
     path = folder / RUN_JSON
     try:
         content = json.loads(path.read_text())
     except OSError as error:
         raise BundleError(
-            f"{folder}: not a training run ({RUN_JSON}: {error.strerror}); `deblurkit train --out` makes one"
+            f"{folder}: not a training run ({RUN_JSON}: {error.strerror}); create one with `deblurkit train --out`"
         ) from error
     except ValueError as error:
         raise BundleError(f"{path}: not valid JSON ({error}); train again, or restore the file") from error
@@ -84,8 +84,8 @@ def write_run(folder: Path, record: RunRecord) -> None:
     write_atomically(folder / RUN_JSON, json.dumps(asdict(record), indent=2).encode() + b"\n")
 
 
-def fresh_folder(folder: Path) -> None:
-    """Make the folder of a new run. Raises UsageError if it holds anything."""
+def create_folder(folder: Path) -> None:
+    """Create the folder of a new run. Raises UsageError if it exists and is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder}: exists and is not empty; choose another --out, or go on with --resume")
+        raise UsageError(f"{folder}: exists and is not empty; choose another --out, or continue its run with --resume")
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Which pictures train and which validate: drawn by picture, copies and shots of one scene on one side."""
+"""The split into training and validation pictures; copies and shots of one scene stay on one side."""
 
 import logging
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 from device.errors import UsageError
 from train import near_duplicates
-from train.picture_cache import Photograph
+from train.photographs import Photograph
 
 log = logging.getLogger(__name__)
 AnyPicture = TypeVar("AnyPicture", bound=Photograph)
@@ -19,10 +19,10 @@ Item = TypeVar("Item")
 def split(
     pictures: Sequence[Item], val_share: float, seed: int, groups: Sequence[Sequence[int]] = ()
 ) -> tuple[list[Item], list[Item]]:
-    """Split by picture into (training, validation). A share of 0 validates on the training pictures, as tutorials do.
+    """Split by picture into (training, validation). With a share of 0 both are all pictures, as in tutorials.
 
-    `groups` are indices of pictures that belong on one side (`train.near_duplicates`); whatever is in none, or alone, is drawn as
-    without groups. Where no group is small enough for the share, the smallest one is held out.
+    `groups` are indices of pictures that must stay on one side (`train.near_duplicates`). Pictures without a group, or alone in
+    one, are drawn as if there were no groups. If every group is larger than the share, the smallest group is held out.
     """
     if val_share == 0:
         return list(pictures), list(pictures)
@@ -37,23 +37,26 @@ def split(
     if not held_out:
         smallest = min((group_of.get(i, [i]) for i in order), key=len)
         if len(smallest) == len(pictures):
-            log.warning("all pictures show the same scene, so the figures of the validation say little about other scenes")
+            log.warning("all pictures show the same scene, so the validation figures say little about other scenes")
             smallest = order[:wanted]
         held_out.update(smallest)
     return [p for i, p in enumerate(pictures) if i not in held_out], [p for i, p in enumerate(pictures) if i in held_out]
 
 
-def split_as_before(
+def split_by_names(
     pictures: Sequence[AnyPicture], train: Sequence[str], validation: Sequence[str], run: Path
 ) -> tuple[list[AnyPicture], list[AnyPicture]]:
-    """The split of the `run` that goes on, by the names it stored. Raises UsageError where they are no longer the same."""
+    """The split that the resumed `run` stored, by the names of its pictures. Raises UsageError if the pictures have changed."""
     by_name = {p.name: p for p in pictures}
     if by_name.keys() != {*train, *validation}:
-        raise UsageError(f"{run}: its pictures have changed since it began ({len(pictures)} now); train anew with another --out")
+        raise UsageError(
+            f"{run}: its pictures have changed since it started ({len(pictures)} now); restore them, or "
+            "start a new run with another --out"
+        )
     return [by_name[name] for name in train], [by_name[name] for name in validation]
 
 
-def side_by_side(pictures: Sequence[Photograph]) -> list[list[int]]:
-    """The groups of pictures that `split` keeps on one side: copies of one another, or shots of one scene."""
-    pairs = near_duplicates.alike([p.thumbnail for p in pictures])
-    return near_duplicates.groups(len(pictures), pairs)
+def scene_groups(pictures: Sequence[Photograph]) -> list[list[int]]:
+    """The groups of pictures that `split` keeps on one side: copies of each other, or shots of one scene."""
+    pairs = near_duplicates.find_pairs([p.thumbnail for p in pictures])
+    return near_duplicates.connected_groups(len(pictures), pairs)

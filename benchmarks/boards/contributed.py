@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.boards import plausible
-from benchmarks.records import OK, Result, Row, as_json, from_json
+from benchmarks.records import NETWORK, OK, Result, Row, as_json, from_json
 from device.errors import DataError, UsageError
 from device.system.console import new_parser, print_json, start_logging, table
 from device.system.files import write_atomically
@@ -160,7 +160,7 @@ def local_names() -> list[str]:
 
 def best(rows: Sequence[Row], fps: float | None = None) -> Row | None:
     """The network that gains most among those whose p95 fits the rate, the faster within 0.05 dB; without a rate the fastest."""
-    able = [row for row in rows if row.kind == "network" and row.status == OK and row.latency and row.gain_db is not None]
+    able = [row for row in rows if row.kind == NETWORK and row.status == OK and row.latency and row.gain_db is not None]
     if fps is None:
         return min(able, key=p50_ms, default=None)
     able = [row for row in able if row.latency and row.latency.p95_ms.value <= 1000 / fps]

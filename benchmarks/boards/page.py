@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.boards.contributed import FPS, p50_ms, summary
-from benchmarks.records import OK, Estimate, Result, Row
+from benchmarks.records import NETWORK, OK, Estimate, Result, Row
 
 _INK = "#123456"
 """Drawn with, and replaced by the colour of the page's text: it is light or dark as the reader's system is."""
@@ -144,7 +144,7 @@ def _table(header: Sequence[str], rows: Sequence[str], *, numbers: bool) -> str:
 
 def _measured(result: Result, *, networks: bool = True) -> list[Row]:
     rows = [row for row in result.rows if row.status == OK and row.latency is not None]
-    return [row for row in rows if row.kind == "network" and row.gain_db is not None] if networks else rows
+    return [row for row in rows if row.kind == NETWORK and row.gain_db is not None] if networks else rows
 
 
 def _interval(of: Estimate) -> str:

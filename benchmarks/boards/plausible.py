@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from benchmarks.records import OK, Estimate, Latency, Result, Row, as_json, from_json
+from benchmarks.records import KINDS, NETWORK, OK, Estimate, Latency, Result, Row, as_json, from_json
 
-KINDS = ("real", "virtual")
+MACHINE_KINDS = ("real", "virtual")
 SUITES = ("quick", "full")
 LEAST_ROUNDS = 3
 MOST_CHARACTERS = 2000
@@ -71,8 +71,8 @@ def _whole(result: Result) -> Iterator[str]:
     machine = result.machine
     if machine.kind == "emulated":
         yield "measured on an emulated machine: its times say nothing about any board; measure on the board itself"
-    elif machine.kind not in KINDS:
-        yield f"machine of kind {machine.kind!r}; expected {' or '.join(KINDS)}"
+    elif machine.kind not in MACHINE_KINDS:
+        yield f"machine of kind {machine.kind!r}; expected {' or '.join(MACHINE_KINDS)}"
     if not result.complete:
         yield "partial: the benchmark was interrupted; let it run to its end"
     for doubt in result.doubts:
@@ -87,7 +87,7 @@ def _whole(result: Result) -> Iterator[str]:
         yield "it holds pictures; `deblurkit bench results --add` leaves them out"
     if not (machine.cpu.strip() and machine.hardware_hash and machine.cores >= 1):
         yield "the machine has no processor's name, no hardware hash or no cores"
-    if not any(row.kind == "network" and row.status == OK for row in result.rows):
+    if not any(row.kind == NETWORK and row.status == OK for row in result.rows):
         yield "no network was measured"
     labels = {row.label for row in result.rows}
     if result.pick and result.pick.label not in labels:
@@ -103,8 +103,8 @@ def _whole(result: Result) -> Iterator[str]:
 
 
 def _row(row: Row, rounds: int) -> Iterator[str]:
-    network = row.kind == "network"
-    if row.kind not in ("network", "classical", "oracle"):
+    network = row.kind == NETWORK
+    if row.kind not in KINDS:
         yield f"kind {row.kind!r}"
     if row.status != OK:
         if not row.message:

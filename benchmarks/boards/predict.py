@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 COUNT_AGAIN = "python scripts/instructions/count.py"
 SIZE_WH = (640, 480)
 THREADS = (1, 4)
-Row = dict[str, Any]
+Entry = dict[str, Any]
 
 METHOD = (
     "Predicted, not measured: milliseconds = instructions / (instructions per cycle × clock), for the runtime's bare call on "
@@ -41,7 +41,7 @@ METHOD = (
 
 
 @dataclass(frozen=True)
-class Board:
+class BoardModel:
     """What a prediction needs to know of a board."""
 
     name: str
@@ -60,9 +60,9 @@ class Board:
 
 _A72, _A76 = {"fp32": 8, "int8": 16}, {"fp32": 8, "int8": 32}
 BOARDS = (
-    Board("Raspberry Pi 4, 1.5 GHz", "cortex-a72", 1.5, 1.5, 12.8, 1.0, _A72),
-    Board("Raspberry Pi 4, 1.8 GHz", "cortex-a72", 1.8, 1.5, 12.8, 1.0, _A72),
-    Board("Raspberry Pi 5, 2.4 GHz", "cortex-a76", 2.4, 2.4, 17.1, 2.0, _A76),
+    BoardModel("Raspberry Pi 4, 1.5 GHz", "cortex-a72", 1.5, 1.5, 12.8, 1.0, _A72),
+    BoardModel("Raspberry Pi 4, 1.8 GHz", "cortex-a72", 1.8, 1.5, 12.8, 1.0, _A72),
+    BoardModel("Raspberry Pi 5, 2.4 GHz", "cortex-a76", 2.4, 2.4, 17.1, 2.0, _A76),
 )
 KINDS = ("fp32", "int8")
 FEW, MARGIN_OF_FEW = 3, 1.25
@@ -109,7 +109,7 @@ def for_bundles(sha256s: set[str]) -> dict[str, Any] | None:
     }
 
 
-def predictions(rows: Iterable[Row]) -> Iterator[Row]:
+def predictions(rows: Iterable[Entry]) -> Iterator[Entry]:
     """A range for each board, file, runtime and number of threads; sorted as the files are, boards first."""
     frames = _frames(rows)
     for board in BOARDS:
@@ -125,7 +125,7 @@ def predictions(rows: Iterable[Row]) -> Iterator[Row]:
                 }  # fmt: skip
 
 
-def milliseconds(board: Board, row: Row, threads: int) -> tuple[float, float]:
+def milliseconds(board: BoardModel, row: Entry, threads: int) -> tuple[float, float]:
     """The range for a row of the counts, its instructions scaled to 640x480 by pixels (LiteRT's are proportional to 1 %)."""
     pixels = SIZE_WH[0] * SIZE_WH[1]
     instructions, macs = row["per_pixel"] * pixels, row["macs_per_pixel"] * pixels
@@ -140,7 +140,7 @@ def milliseconds(board: Board, row: Row, threads: int) -> tuple[float, float]:
     return max(low, units, memory_ms(board, row)), high
 
 
-def memory_ms(board: Board, row: Row) -> float:
+def memory_ms(board: BoardModel, row: Entry) -> float:
     """The least that memory takes: what of each operator's output does not fit into the cache is written and read once."""
     variant = {"fp16": "fp32"}.get(row["variant"], row["variant"])
     found = [each for each in counted()["activations"] if (each["bundle"], each["variant"]) == (row["bundle"], variant)]
@@ -149,7 +149,7 @@ def memory_ms(board: Board, row: Row) -> float:
     return moved / (board.memory_gb_s * 1e6)
 
 
-def speed(board: Board, kind: str, threads: int, without: str = "", measured: list[Row] | None = None) -> Speed:
+def speed(board: BoardModel, kind: str, threads: int, without: str = "", measured: list[Entry] | None = None) -> Speed:
     """What published measurements of one kind say of a board's core; `without` a network, as if it had not been published.
 
     Raises LookupError when nothing is left.
@@ -169,13 +169,13 @@ def speed(board: Board, kind: str, threads: int, without: str = "", measured: li
     return Speed(slow[0] / below, fast[-1] * above, (below, above))
 
 
-def rate(row: Row) -> float:
+def rate(row: Entry) -> float:
     """Instructions per cycle of a published measurement, all threads together."""
     board = next(each for each in BOARDS if each.name == row["board"])
     return _reference(row, board.core)["per_frame"] / (row["ms"] * board.measured_ghz * 1e6)
 
 
-def checked() -> list[Row]:
+def checked() -> list[Entry]:
     """Each published measurement against what the method says when that network is left out; words for a report's table."""
     return [
         {
@@ -188,7 +188,7 @@ def checked() -> list[Row]:
     ]
 
 
-def left_out(measured: list[Row] | None = None) -> list[Row]:
+def left_out(measured: list[Entry] | None = None) -> list[Entry]:
     """Leave one out: every published row with `low_ms`, `high_ms` from the other networks, and a `verdict` in words.
 
     A row without a number of threads is held against the range from four threads to one.
@@ -208,16 +208,16 @@ def left_out(measured: list[Row] | None = None) -> list[Row]:
     return found
 
 
-def _frames(rows: Iterable[Row]) -> dict[tuple[str, str, str], Row]:
+def _frames(rows: Iterable[Entry]) -> dict[tuple[str, str, str], Entry]:
     """Bare calls by file, runtime and core: the count at 640x480 where there is one, else the smaller."""
-    frames: dict[tuple[str, str, str], Row] = {}
+    frames: dict[tuple[str, str, str], Entry] = {}
     for row in sorted(rows, key=lambda row: row["size_wh"][0]):
         if row["what"] == "invoke":
             frames[row["file"], row["runtime"], row["core"]] = row
     return frames
 
 
-def _kinds(row: Row) -> tuple[str, ...]:
+def _kinds(row: Entry) -> tuple[str, ...]:
     if row["runtime"] != "litert" or row["variant"] == "dynamic":
         return KINDS
     return ("int8",) if row["variant"] == "int8" else ("fp32",)
@@ -227,11 +227,11 @@ def _core(board: str) -> str:
     return next(each.core for each in BOARDS if each.name == board)
 
 
-def _threads(row: Row) -> str:
+def _threads(row: Entry) -> str:
     return "threads not stated (4 to 1)" if not row["threads"] else f"{row['threads']} thread{'' if row['threads'] == 1 else 's'}"
 
 
-def _reference(row: Row, core: str) -> Row:
+def _reference(row: Entry, core: str) -> Entry:
     wanted = (core, row["network"], row["variant"], row.get("runtime", "litert"))
     for each in counted()["references"]:
         if (each["core"], each["network"], each["variant"], each["runtime"]) == wanted:
@@ -288,7 +288,7 @@ def counts() -> str:
     return "\n".join(lines)
 
 
-def against(result: Result) -> list[Row]:
+def against(result: Result) -> list[Entry]:
     """Measured p50 of the runtime's call beside the prediction, for the rows of a Raspberry Pi's result that have one.
 
     file, runtime, threads, low_ms, high_ms, measured_ms. Raises DataError for another machine or another frame.
@@ -315,7 +315,7 @@ def against(result: Result) -> list[Row]:
     return rows
 
 
-def _is(machine: Machine, board: Board) -> bool:
+def _is(machine: Machine, board: BoardModel) -> bool:
     named = (machine.board or "").startswith(board.name.split(",")[0])
     return named and machine.most_mhz is not None and abs(machine.most_mhz / 1000 - board.ghz) < 0.05
 

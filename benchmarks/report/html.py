@@ -95,7 +95,7 @@ def _footer(result: Result) -> str:
 
 
 def _answer(result: Result) -> str:
-    machine = f'<p class="machine">On {text(wording.board(result))}</p>'
+    machine = f'<p class="machine">On {text(wording.machine_line(result))}</p>'
     best = wording.best_for(result.rows)
     points = "".join(f"<li><b>{text(row.label)}</b>: {text(said)} ({text(wording.figures(row))})</li>" for row, said in best)
     listed = f'<ul class="plain">{points}</ul>' if points else ""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from benchmarks.records import OK, CaseQuality, Estimate, Moment, Result, Row
+from benchmarks.records import NETWORK, OK, CaseQuality, Estimate, Moment, Result, Row
 from benchmarks.report import wording
 from benchmarks.report.inline_svg import readable
 from benchmarks.report.wording import ms, number
@@ -76,7 +76,7 @@ def cases(result: Result) -> str:
     heads = "".join(f"<th>{text(name)}</th>" for name in ["what", "mean", *names])
     body = ""
     for row in sorted(alike.values(), key=lambda row: -(row.gain_db or 0.0)):
-        what = row.label.rpartition(", ")[0] if row.kind == "network" else row.name
+        what = row.label.rpartition(", ")[0] if row.kind == NETWORK else row.name
         cells = "".join(_case(row.quality.get(name)) for name in names)
         body += f"<tr><td>{text(what)}</td><td>{number(row.gain_db, '+.2f')}</td>{cells}</tr>"
     table = f'<table class="heat"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
@@ -172,9 +172,8 @@ def _predictions(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _row(row: Row) -> str:
-    what = row.name if row.kind != "network" else row.label.removesuffix(f", {row.runtime}, {row.label.rpartition(', ')[2]}")
-    shown = f"{what} (told the kernel)" if row.kind == "oracle" and "told" not in what else what
-    cells: list[Cell] = [(text(shown), what), (text(row.runtime or "-"), row.runtime), (str(row.threads), row.threads)]
+    what = row.name if row.kind != NETWORK else row.label.removesuffix(f", {row.runtime}, {row.label.rpartition(', ')[2]}")
+    cells: list[Cell] = [(text(what), what), (text(row.runtime or "-"), row.runtime), (str(row.threads), row.threads)]
     if row.status != OK:
         message = f'<td class="words" colspan="11"><b>{text(row.status)}</b>: {text(row.message)}</td>'
         return f'<tr class="none">{_cells(cells)}{message}</tr>'

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
-from benchmarks.records import Result, Row
+from benchmarks.records import CLASSICAL, NETWORK, NON_BLIND, Result, Row
 from benchmarks.report import wording
 from benchmarks.report.plots import (
     LEAST_MS,
@@ -46,7 +46,7 @@ def quality_latency(result: Result, narrow: bool = False) -> Plot | None:
         figure = Figure(figsize=(NARROW_IN, 5.4) if narrow else (WIDE_IN, 5.6), layout="constrained")
         axes = figure.subplots()
         axes.axhline(0, color=LIGHT["soft"], linewidth=0.8)
-        names = list(dict.fromkeys(row.name for _, row in rows if row.kind == "network"))
+        names = list(dict.fromkeys(row.name for _, row in rows if row.kind == NETWORK))
         place = _places([row for _, row in rows])
         points = [(place(row), row.gain_db or 0.0) for _, row in rows]
         tips = {}
@@ -93,13 +93,13 @@ def _legend(rows: Sequence[Row], names: Sequence[str]) -> list[Line2D]:
         return Line2D([], [], linestyle="", marker=marker, color=colour, label=shown, markersize=7, **more)
 
     made = [entry(name, "o", SERIES[i % len(SERIES)], markeredgewidth=0) for i, name in enumerate(names)]
-    runtimes = dict.fromkeys(row.runtime or "" for row in rows if row.kind == "network")
+    runtimes = dict.fromkeys(row.runtime or "" for row in rows if row.kind == NETWORK)
     made += [entry(runtime, MARKERS.get(runtime, "p"), LIGHT["soft"], markeredgewidth=0) for runtime in runtimes]
     kinds = {row.kind for row in rows}
-    if "classical" in kinds:
+    if CLASSICAL in kinds:
         made.append(entry("classical", "*", LIGHT["soft"], markeredgewidth=0))
-    if "oracle" in kinds:
-        made.append(entry("told the kernel", "*", LIGHT["soft"], markerfacecolor="none"))
+    if NON_BLIND in kinds:
+        made.append(entry("non-blind", "*", LIGHT["soft"], markerfacecolor="none"))
     return made
 
 
@@ -107,15 +107,13 @@ def _to_name(result: Result) -> list[Row]:
     """What is named in the plot, the most important first: the pick, what of the front is best for something, the methods."""
     picked = [row for row in result.rows if result.pick is not None and row.label == result.pick.label]
     best = [row for row, _ in wording.best_for(result.rows)]
-    methods = [row for row in result.rows if row.kind != "network"]
+    methods = [row for row in result.rows if row.kind != NETWORK]
     named = {row.label: row for row in [*picked, *best, *methods]}
     return [row for row in named.values() if row.latency is not None and row.gain_db is not None]
 
 
 def _short(row: Row) -> str:
-    if row.kind == "oracle":
-        return f"{row.name.removesuffix(', told')}, told the kernel"
-    words = row.name if row.kind == "classical" else f"{row.name} {row.variant}, {row.runtime} ×{row.threads}"
+    words = row.name if row.kind != NETWORK else f"{row.name} {row.variant}, {row.runtime} ×{row.threads}"
     return clipped(words, 36)
 
 

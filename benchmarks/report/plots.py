@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from benchmarks.records import OK, Result, Row, Sustained
+from benchmarks.records import NETWORK, NON_BLIND, OK, Result, Row, Sustained
 from benchmarks.report import wording
 from benchmarks.report.wording import ms
 
@@ -63,7 +63,7 @@ def latencies(result: Result, times: Mapping[int, Sequence[float]], narrow: bool
         inches = (0.44 if narrow else 0.27) * len(chosen) + 1.0
         figure = Figure(figsize=(NARROW_IN if narrow else WIDE_IN, inches), layout="constrained")
         axes = figure.subplots()
-        names = list(dict.fromkeys(row.name for row in result.rows if row.kind == "network"))
+        names = list(dict.fromkeys(row.name for row in result.rows if row.kind == NETWORK))
         tips = {}
         for y, i in enumerate(chosen):
             row = result.rows[i]
@@ -162,8 +162,8 @@ def as_png(plot: Plot) -> bytes:
 def tip(row: Row) -> str:
     """What a point says: the row in a few lines."""
     lines = [row.label + (" (on the front)" if row.front else "")]
-    if row.kind == "oracle":
-        lines.append("told the kernel, which no camera knows")
+    if row.kind == NON_BLIND:
+        lines.append("non-blind: knows the true kernel, which no camera does")
     if (timed := row.latency) is not None:
         p50 = timed.p50_ms
         lines.append(f"p50 {ms(p50.value)} ms [{ms(p50.low)}–{ms(p50.high)}]")
@@ -193,11 +193,11 @@ def p50(row: Row) -> Any:
 
 
 def look(row: Row, names: Sequence[str]) -> dict[str, Any]:
-    if row.kind == "network":
+    if row.kind == NETWORK:
         colour = SERIES[names.index(row.name) % len(SERIES)]
         return {"marker": MARKERS.get(row.runtime or "", "p"), "color": colour, "markersize": 8.5 if row.front else 6.5,
                 "markeredgecolor": LIGHT["panel"], "markeredgewidth": 0.7}  # fmt: skip
-    hollow = {"markerfacecolor": "none", "markeredgewidth": 1.3} if row.kind == "oracle" else {}
+    hollow = {"markerfacecolor": "none", "markeredgewidth": 1.3} if row.kind == NON_BLIND else {}
     return {"marker": "*", "color": LIGHT["soft"], "markersize": 11, **hollow}
 
 
@@ -206,7 +206,7 @@ def _fastest_threads(rows: Sequence[Row]) -> list[int]:
     best: dict[tuple[str, str | None, str | None], int] = {}
     for i in wording.by_speed(rows):
         row = rows[i]
-        if row.status == OK and row.kind != "oracle" and row.latency is not None and p50(row).value > LEAST_MS:
+        if row.status == OK and row.kind != NON_BLIND and row.latency is not None and p50(row).value > LEAST_MS:
             best.setdefault((row.name, row.file, row.runtime), i)
     return sorted(best.values(), key=lambda i: p50(rows[i]).value)[:_MOST_ROWS]
 
@@ -218,7 +218,7 @@ def clipped(words: str, most: int) -> str:
 
 def _with_median(row: Row, narrow: bool) -> str:
     name = row.label
-    if row.kind == "network":
+    if row.kind == NETWORK:
         name = f"{row.label.rpartition(', ')[0]} ×{row.threads}"
     return f"{clipped(name, 34 if narrow else 52)}: {ms(p50(row).value)} ms"
 

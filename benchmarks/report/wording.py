@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.pick import SAME_DB, SHARE
-from benchmarks.records import OK, Pick, Result, Row
+from benchmarks.records import NETWORK, OK, Pick, Result, Row
 
 RATES_FPS = (60, 30, 25, 15, 10, 5)
 _SHARP = "sharp-in"
@@ -57,7 +57,7 @@ def _said(words: list[str], row: Row) -> str:
     if rates:
         several = f"{', '.join(rates[:-1])} and {rates[-1]}" if len(rates) > 1 else rates[0]
         said.append(f"the best at {several} frames a second")
-    if said and row.kind != "network":
+    if said and row.kind != NETWORK:
         said.append("not offered by deblurkit run")
     return ", ".join(said)
 
@@ -72,7 +72,7 @@ def doubts(result: Result) -> list[str]:
     return [*reasons, *(doubt for doubt in result.doubts if doubt not in reasons)]
 
 
-def board(result: Result) -> str:
+def machine_line(result: Result) -> str:
     """The machine on one line."""
     found = result.machine
     words = [found.board, f"{found.cpu}, {found.cores} core{'' if found.cores == 1 else 's'}", found.system]

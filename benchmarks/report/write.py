@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import OK, Result, Row, as_json
+from benchmarks.records import NETWORK, OK, Result, Row, as_json
 from benchmarks.report import wording
 from benchmarks.report.wording import ms, number
 from device.system.console import table
@@ -44,9 +44,9 @@ def as_table(result: Result) -> str:
 def as_markdown(result: Result) -> str:
     """For an issue or a README: the answer, the table, the machine, the doubts."""
     width, height = result.size_wh
-    lines = [f"## deblurkit bench on {_md(wording.board(result))}", "", *_md_answer(result)]
+    lines = [f"## deblurkit bench on {_md(wording.machine_line(result))}", "", *_md_answer(result)]
     measured = [result.rows[i] for i in wording.by_speed(result.rows) if result.rows[i].status == OK]
-    chief = [row for row in measured if row.front or row.kind != "network"]
+    chief = [row for row in measured if row.front or row.kind != NETWORK]
     if measured:
         lines += [f"Milliseconds of a {width}x{height} frame, pixels in and pixels out; quality on {_md(result.pictures)}.", ""]
         lines += _md_table(measured if len(measured) <= _LONG else chief)

@@ -1,4 +1,4 @@
-"""deblurkit deploy: the kit onto a board over ssh, so that it runs there, or nothing has changed."""
+"""deblurkit deploy: install the kit on a board over ssh. Afterwards it runs there, or nothing has changed."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 
 from device.bundle.open import Bundle
 from device.deploy import payload, preflight, wheels
-from device.deploy.ssh import Board, File, Refusal
+from device.deploy.ssh import Connection, DeployRefused, File
 from device.errors import OK, RunError, UsageError
 from device.system.console import new_parser, print_json, start_logging
 
@@ -19,20 +19,22 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> int:
-    """Look at a board, bring the kit, switch to it, and back where it does not run there."""
-    parser = new_parser("deploy", "Bring the kit to a board over ssh and let it run there as a service.", EXAMPLE)
-    parser.add_argument("target", metavar="USER@HOST", help="as for ssh; root, or a user with sudo without a password")
+    """Check a board, send the kit, switch to it, and switch back if it does not run there."""
+    parser = new_parser("deploy", "Install the kit on a board over ssh and run it there as a service.", EXAMPLE)
+    parser.add_argument("target", metavar="USER@HOST", help="as for ssh; root, or a user who may use sudo without a password")
     parser.add_argument(
-        "--bundle", action="append", default=[], help="a bundle that travels along, or a shipped one's name; repeatable"
+        "--bundle", action="append", default=[], help="a bundle to send along, or the name of a shipped one; repeatable"
     )
-    parser.add_argument("--source", help="where pictures come from there (default: as /etc/deblurkit.toml there says)")
+    parser.add_argument("--source", help="where pictures come from there (default: what /etc/deblurkit.toml there says)")
     parser.add_argument("--lan", action="store_true", help="show the page to the network, with a token in its address")
-    parser.add_argument("--wheels", action="store_true", help="download all packages here: for a board without internet")
     parser.add_argument(
-        "--sign", type=Path, metavar="KEY", help="sign with this ssh key; the board then takes nothing else any more"
+        "--wheels", action="store_true", help="download all packages on this machine: for a board without internet"
     )
-    parser.add_argument("--kit", type=Path, metavar="FILE.whl", help="a wheel of deblurkit (default: built of this checkout)")
-    parser.add_argument("--again", action="store_true", help="even if the same is there already")
+    parser.add_argument(
+        "--sign", type=Path, metavar="KEY", help="sign with this ssh key; from then on the board accepts nothing else"
+    )
+    parser.add_argument("--kit", type=Path, metavar="FILE.whl", help="a wheel of deblurkit (default: built from this checkout)")
+    parser.add_argument("--again", action="store_true", help="even if the same release is installed already")
     parser.add_argument("--rollback", action="store_true", help="go back to the release before")
     parser.add_argument("--port", type=int, help="ssh's port")
     parser.add_argument(
@@ -43,77 +45,77 @@ def main(argv: list[str]) -> int:
     if options.rollback and any(
         (options.bundle, options.source, options.lan, options.wheels, options.sign, options.kit, options.again)
     ):
-        raise UsageError("--rollback: goes back to what was there before as it was; of other options only ssh's go with it")
+        raise UsageError(
+            "--rollback: goes back to the release before, unchanged; only the options for ssh can be combined with it"
+        )
     payload.check_source(options.source)
-    bundles = payload.opened(options.bundle)
-    begun_s = time.monotonic()
-    with Board(options.target, options.port, options.ssh_options) as board:
+    bundles = payload.open_bundles(options.bundle)
+    started_s = time.monotonic()
+    with Connection(options.target, options.port, options.ssh_options) as board:
         try:
-            result = _rolled_back(board) if options.rollback else _deployed(board, options, bundles)
-        except Refusal as why:
-            for line in why.facts.get("log", []):
+            result = _roll_back(board) if options.rollback else _deploy(board, options, bundles)
+        except DeployRefused as refused:
+            for line in refused.facts.get("log", []):
                 log.warning("its log: %s", line)
             if options.json:
-                print_json({"deployed": False, "error": str(why), **why.facts})
+                print_json({"deployed": False, "error": str(refused), **refused.facts})
             raise
-    result["seconds"] = round(time.monotonic() - begun_s, 1)
+    result["seconds"] = round(time.monotonic() - started_s, 1)
     if options.json:
         print_json(result)
     else:
-        print(_said(result, options.target))
+        print(_summary(result, options.target))
     return OK
 
 
 def _require(problems: list[str]) -> None:
-    """Raise RunError with all that keeps the kit from the board."""
+    """Raise RunError with all the problems, if there are any."""
     if problems:
-        raise RunError("this board cannot take it, and nothing was changed there:\n  " + "\n  ".join(problems))
+        raise RunError("this board cannot run the kit, and nothing was changed there:\n  " + "\n  ".join(problems))
 
 
-def _rolled_back(board: Board) -> dict[str, Any]:
-    facts = preflight.read(board.shell(preflight.SCRIPT))
-    _require(preflight.rights(facts))  # the way back must be open where the disk is full or the clock is wrong
-    return {"deployed": True, **board.ask({"action": "rollback"}, facts.root == "root", [], _unseen)}
+def _roll_back(board: Connection) -> dict[str, Any]:
+    facts = preflight.parse(board.run_script(preflight.SCRIPT))
+    _require(preflight.permission_problems(facts))  # only these: a rollback must work with a full disk or a wrong clock
+    return {"deployed": True, **board.request({"action": "rollback"}, root=facts.root == "root")}
 
 
-def _deployed(board: Board, options: Namespace, bundles: dict[str, Bundle | None]) -> dict[str, Any]:
-    facts = preflight.read(board.shell(preflight.SCRIPT))
-    _require(preflight.missing(facts, time.time()))
-    log.info("%s", facts.in_words)
+def _deploy(board: Connection, options: Namespace, bundles: dict[str, Bundle | None]) -> dict[str, Any]:
+    facts = preflight.parse(board.run_script(preflight.SCRIPT))
+    _require(preflight.problems(facts, time.time()))
+    log.info("%s", facts.summary)
     as_root = facts.root == "root"
     with tempfile.TemporaryDirectory(prefix="deblurkit-") as work:
-        kit = payload.kit(options.kit, Path(work))
-        release = payload.gather(Path(work) / "release", kit, bundles, options.source, options.lan, facts)
-        if facts.runs and facts.release.get("content") == release.record["content"] and not options.again:
-            log.info("the same is there already (--again brings it all the same); asks how it is")
+        kit = payload.find_kit(options.kit, Path(work))
+        release = payload.assemble(
+            Path(work) / "release", kit=kit, bundles=bundles, source=options.source, lan=options.lan, facts=facts
+        )
+        if facts.running_release and facts.release.get("content") == release.record["content"] and not options.again:
+            log.info("this release runs already; checking its health (--again installs it again)")
             return {
                 "deployed": False,
                 "unchanged": True,
-                **board.ask({"action": "check", "lan": options.lan}, as_root, [], _unseen),
+                **board.request({"action": "check", "lan": options.lan}, root=as_root),
             }
-        _require(preflight.room(facts, 0.0))
+        _require(preflight.space_problems(facts, 0.0))
         if options.wheels:
-            log.info("downloads wheels for Python %d.%d on %s", *facts.python[:2], facts.machine)
+            log.info("downloading wheels for Python %d.%d on %s", *facts.python[:2], facts.machine)
             constraints = release.folder / "constraints.txt"
             mib = wheels.download(kit.requirements, constraints, facts, release.folder / "wheels")
             log.info("%.0f MiB of wheels", mib)
         payload.seal(release, options.sign)
         files = release.files()
         mib = sum(path.stat().st_size for _, path in files) / 2**20
-        _require(preflight.room(facts, mib))
-        log.info("sends %s: %d files, %.1f MiB", release.name, len(files), mib)
+        _require(preflight.space_problems(facts, mib))
+        log.info("sending %s: %d files, %.1f MiB", release.name, len(files), mib)
         request = {"action": "deploy", "id": release.name}
-        answer = board.ask(request, as_root, files, _Progress(files, options.quiet))
-    told = {"sent_mib": round(mib, 1), "signed": options.sign is not None, "source": options.source, "bundles": options.bundle}
-    return {"deployed": True, "unchanged": False, **answer, **told}
-
-
-def _unseen(_: int) -> None:
-    """Nothing is sent that would take long."""
+        answer = board.request(request, root=as_root, files=files, sent=_Progress(files, options.quiet))
+    sent = {"sent_mib": round(mib, 1), "signed": options.sign is not None, "source": options.source, "bundles": options.bundle}
+    return {"deployed": True, "unchanged": False, **answer, **sent}
 
 
 class _Progress:
-    """One line on a terminal, rewritten: MiB sent of all."""
+    """One line on a terminal, updated in place: MiB sent of the total."""
 
     def __init__(self, files: list[File], quiet: bool) -> None:
         self._sent, self._total = 0, sum(path.stat().st_size for _, path in files)
@@ -132,14 +134,14 @@ class _Progress:
             )
 
 
-def _said(result: dict[str, Any], target: str) -> str:
-    """The end, for a person."""
+def _summary(result: dict[str, Any], target: str) -> str:
+    """The result, for a person."""
     rows = [f"{target} runs {result['release']}: {result['health']}" + ", nothing to do" * bool(result.get("unchanged"))]
     if result.get("before") and result["before"] != result["release"]:
-        rows.append(f"back to {result['before']}: deblurkit deploy {target} --rollback")
-    if named := {name: result[name] for name in ("source", "bundles") if result.get(name)}:
-        chosen = ", ".join(f"{name} {value if isinstance(value, str) else ' '.join(value)}" for name, value in named.items())
-        rows.append(f"set by this release, over /etc/deblurkit.toml: {chosen}")
+        rows.append(f"to go back to {result['before']}: deblurkit deploy {target} --rollback")
+    if settings := {name: result[name] for name in ("source", "bundles") if result.get(name)}:
+        chosen = ", ".join(f"{name} {value if isinstance(value, str) else ' '.join(value)}" for name, value in settings.items())
+        rows.append(f"this release overrides in /etc/deblurkit.toml: {chosen}")
     if page := result.get("page"):
         rows.append(page + " (on the board itself; --lan, or lan = true there, shows it to the network)" * ("//127." in page))
     return "\n".join(rows)

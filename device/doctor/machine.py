@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from device import warnings
+from device import advice
 from device.doctor.diagnosis import Diagnosis
 from device.settings import WebSettings
 from device.system import hardware
@@ -41,7 +41,7 @@ def system() -> Iterator[Diagnosis]:
 def power(root: Path = hardware.ROOT) -> Iterator[Diagnosis]:
     """Temperature, clock rate, and what the firmware says of both and of the power supply."""
     degrees = hardware.temperature_c(root)
-    if degrees is not None and degrees >= warnings.HOT_C:
+    if degrees is not None and degrees >= advice.HOT_C:
         yield Diagnosis("temperature", "poor", f"{degrees:.0f} °C", "a heat sink or a fan: the board slows down from 80 °C on")
     else:
         yield Diagnosis("temperature", "ok", UNTOLD if degrees is None else f"{degrees:.0f} °C")

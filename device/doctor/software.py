@@ -74,13 +74,13 @@ def measurement() -> Iterator[Diagnosis]:
     """What `bench --pick` measured to be best here, and whether that still holds."""
     mend = "deblurkit bench --pick   (for the service: sudo, and the service stopped meanwhile)"
     try:
-        measured = tuned.read(tuned.place())
+        measured = tuned.read(tuned.folder())
     except DataError as error:
         yield Diagnosis("measurement", "poor", str(error), mend)
         return
     if measured is None:
         yield Diagnosis("measurement", "missing", "none of this board: what runs best here is not known", mend)
-    elif why := tuned.fit(measured):
+    elif why := tuned.stale_reason(measured):
         yield Diagnosis("measurement", "poor", f"stale: {why}", mend)
     else:
         yield Diagnosis("measurement", "ok", f"{measured.label}, of {measured.measured}")

@@ -1,6 +1,6 @@
-"""Source -> models -> sinks. Capture, restoring and each output overlap: a thread each, with a slot of one frame between.
+"""Source -> models -> sinks. Capturing, restoring and each output run in threads of their own, with one-frame slots in between.
 
-The calling thread supervises: it sees an end, a stop, a model that hangs, and that the loop still moves.
+The calling thread supervises: it ends the run, replaces a restoring thread whose model hangs, and reports that the loop moves.
 """
 
 import logging
@@ -12,56 +12,59 @@ from typing import Protocol
 from device.images.frame import Frame, Restored
 from device.loop.rate_control import RateControl
 from device.loop.sink_worker import SinkWorker
-from device.loop.slot import LOOK_S, Slot
+from device.loop.slot import POLL_S, Slot
 from device.sources.source import Source
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
-HANG_S = 5.0  # a model that takes longer than this over one tile of a live picture hangs
-_LAST_WRITE_S = 10.0  # that a sink may take over the last frame of a live run
-_JOIN_S = 1.5  # a stop ends within two seconds, also when a read does not return
+HANG_S = 5.0  # a model that takes longer than this for one tile of a live picture hangs
+_LAST_WRITE_S = 10.0  # how long a sink may take to write the last frame of a live run
+_JOIN_S = 1.5  # a stop takes less than two seconds, even if a read does not return
 
 
-class Models(Protocol):
-    """What restores; `device.loop.models.Models`."""
+class FrameRestorer(Protocol):
+    """What the pipeline needs of `device.loop.models.Models`."""
 
     @property
     def moved_s(self) -> float:
-        """`time.monotonic()` when the model at work last moved."""
+        """`time.monotonic()` when the current model last began a picture or finished a tile of it."""
 
     def restore(self, frame: Frame, model: int = 0) -> Restored:
-        """Restore a frame with the model of that place, best first."""
+        """Restore a frame with the model of this index, 0 the best."""
 
-    def passed_through(self, frame: Frame) -> Restored:
-        """The frame as it came, marked."""
-
-    def failed(self, why: str) -> None:
-        """Note a failure; raises when there were too many."""
-
-    def rebuild(self) -> None:
-        """Build the models anew, leaving the old ones to a thread that hangs in them."""
+    def recover(self, frame: Frame, why: str) -> Restored:
+        """Build the models anew and pass the frame through. Leaves the old ones to a thread that hangs in them."""
 
 
 def run_pipeline(
     source: Source,
-    models: Models,
+    models: FrameRestorer,
     sink_workers: list[SinkWorker],
     telemetry: Telemetry,
     stop: threading.Event,
     *,
     rate_control: RateControl | None = None,
     most_frames: int = 0,
-    pace_fps: float = 0.0,
+    play_fps: float = 0.0,
     hang_s: float = HANG_S,
     beat: Callable[[], None] = lambda: None,
 ) -> None:
-    """Restore frames until the source ends, `stop` is set, or `most_frames` (if above 0) have reached the first sink worker.
+    """Restore frames until the source ends, `stop` is set, or `most_frames` (if above 0) have reached the first sink.
 
-    `pace_fps` above 0 plays a file at that rate instead of as fast as it can. `beat` is called now and then while the loop
-    moves. An error of source or models ends the run and is raised here; so is a sink worker's once none is left that writes.
-    The caller closes source, models and sink workers.
+    `play_fps` above 0 plays a file at that rate instead of as fast as possible. `beat` is called several times a second while the
+    loop moves. An error of the source or the models ends the run and is raised here; so is a sink's error once no sink writes any
+    more. The caller closes source, models and sink workers.
     """
-    loop = _Loop(source, models, sink_workers, telemetry, stop, rate_control, 0 if source.live else most_frames, pace_fps)
+    loop = _Loop(
+        source,
+        models,
+        sink_workers,
+        telemetry,
+        stop,
+        rate_control=rate_control,
+        most_frames=0 if source.live else most_frames,
+        play_fps=play_fps,
+    )
     loop.run(hang_s, beat)
 
 
@@ -71,28 +74,24 @@ class _Loop:
     def __init__(
         self,
         source: Source,
-        models: Models,
+        models: FrameRestorer,
         sink_workers: list[SinkWorker],
         telemetry: Telemetry,
         stop: threading.Event,
+        *,
         rate_control: RateControl | None,
         most_frames: int,
-        pace_fps: float,
+        play_fps: float,
     ) -> None:
-        self._source, self._models, self._sink_workers, self._telemetry, self._stop = (
-            source,
-            models,
-            sink_workers,
-            telemetry,
-            stop,
-        )
-        self._rate_control, self._most, self._pace_fps = rate_control, most_frames, pace_fps
+        self._source, self._models, self._sink_workers = source, models, sink_workers
+        self._telemetry, self._stop = telemetry, stop
+        self._rate_control, self._most_frames, self._play_fps = rate_control, most_frames, play_fps
         self._captured: Slot[Frame] = Slot(source.live, lambda: telemetry.count("dropped"), stop)
         self._errors: list[BaseException] = []
         self._ended = threading.Event()
-        self._moved_s = time.monotonic()  # when the restoring thread last handed something on
-        self._at_work: tuple[Frame, float] | None = None  # the frame that is being restored, and since when
-        self._generation = 0  # of the restoring thread: one that was left behind in a model may not hand anything on
+        self._moved_s = time.monotonic()  # when a restored frame was last passed to the sinks
+        self._in_progress: tuple[Frame, float] | None = None  # the frame that is being restored, and since when
+        self._generation = 0  # of the restoring thread; one left behind in a hanging model must not pass frames on
 
     def run(self, hang_s: float, beat: Callable[[], None]) -> None:
         capturing = self._start(self._capture, "capture")
@@ -100,9 +99,9 @@ class _Loop:
         for worker in self._sink_workers:
             worker.thread.start()
         try:
-            while not self._ended.wait(LOOK_S) and not self._stop.is_set():
+            while not self._ended.wait(POLL_S) and not self._stop.is_set():
                 if self._source.live:
-                    restoring = self._watch(restoring, hang_s)
+                    restoring = self._replace_if_hanging(restoring, hang_s)
                 if time.monotonic() - self._moved_s < hang_s:
                     beat()
                 self._check_sink_workers()
@@ -115,22 +114,22 @@ class _Loop:
             raise self._errors[0]
 
     def _wind_up(self, capturing: threading.Thread, restoring: threading.Thread) -> None:
-        """Let every thread end, in the order of the frames."""
+        """Let every thread end, in the order in which frames pass through them."""
         self._captured.close()
         for worker in self._sink_workers:
             worker.slot.close()
         writing = [worker.thread for worker in self._sink_workers]
-        # What was restored gets written, however long that takes; only a live run's stop is a stop.
+        # Restored frames of a file are written, however long that takes. Only a live run can be stopped before they are.
         patience = time.monotonic() + (_LAST_WRITE_S if self._source.live else float("inf"))
         while any(t.is_alive() for t in writing) and time.monotonic() < patience:
             if self._source.live and (self._stop.is_set() or self._errors):
                 break
-            time.sleep(LOOK_S / 10)
+            time.sleep(POLL_S / 10)
         give_up = time.monotonic() + _JOIN_S
-        for thread, what in ((capturing, "source"), (restoring, "model"), *((t, "sink") for t in writing)):
+        for thread, user in ((capturing, "source"), (restoring, "model"), *((t, "sink") for t in writing)):
             thread.join(max(0.0, give_up - time.monotonic()))
             if thread.is_alive():
-                log.warning("the %s did not return within %.1f s; left behind", what, _JOIN_S)
+                log.warning("the %s did not return within %.1f s; its thread is left behind", user, _JOIN_S)
 
     def _start(self, work: Callable[[], None], name: str) -> threading.Thread:
         def body() -> None:
@@ -138,7 +137,7 @@ class _Loop:
                 work()
             except BaseException as error:
                 self._errors.append(error)
-                if self._source.live or name != "capture":  # what a file held before its torn picture is still written
+                if self._source.live or name != "capture":  # frames of a file before a damaged one are still written
                     self._ended.set()
 
         thread = threading.Thread(target=body, name=name, daemon=True)
@@ -146,16 +145,16 @@ class _Loop:
         return thread
 
     def _capture(self) -> None:
-        began, frames, going = time.monotonic(), 0, True
+        began, frames, accepted = time.monotonic(), 0, True
         try:
-            while going and not self._stop.is_set() and not (self._most and frames >= self._most):
+            while accepted and not self._stop.is_set() and not (self._most_frames and frames >= self._most_frames):
                 with self._telemetry.stage("capture"):
                     frame = self._source.read()
                 if frame is None:
                     break
-                if self._pace_fps and self._stop.wait(max(0.0, began + frames / self._pace_fps - time.monotonic())):
+                if self._play_fps and self._stop.wait(max(0.0, began + frames / self._play_fps - time.monotonic())):
                     break
-                going = self._captured.put(frame)
+                accepted = self._captured.put(frame)
                 frames += 1
         finally:
             self._captured.close()
@@ -170,7 +169,7 @@ class _Loop:
                 continue
             else:
                 began = time.monotonic()
-                self._at_work = (frame, began)
+                self._in_progress = (frame, began)
                 try:
                     restored = self._models.restore(frame, rate_control.step.model if rate_control else 0)
                 except BaseException:
@@ -179,38 +178,36 @@ class _Loop:
                     return
                 if generation != self._generation:
                     return
-                self._at_work = None
+                self._in_progress = None
                 if rate_control is not None and not restored.mark:
                     now = time.monotonic()
                     rate_control.restored(now, now - began, now - frame.captured_s)
-            if not self._hand_on(restored):
+            if not self._pass_on(restored):
                 break
             done += 1
-            if done == self._most:
+            if done == self._most_frames:
                 break
         self._ended.set()
 
-    def _hand_on(self, restored: Restored) -> bool:
-        """Give it to every sink worker; False when the first one takes no more."""
-        taken = [worker.slot.put(restored) for worker in self._sink_workers]
+    def _pass_on(self, restored: Restored) -> bool:
+        """Give the frame to every sink worker. Returns False if the first one accepts no more."""
+        accepted = [worker.slot.put(restored) for worker in self._sink_workers]
         self._moved_s = time.monotonic()
-        return taken[0] or self._sink_workers[0].given_up
+        return accepted[0] or self._sink_workers[0].given_up
 
-    def _watch(self, restoring: threading.Thread, hang_s: float) -> threading.Thread:
-        """Leave a restoring thread that hangs in its model behind, and go on with a new one."""
-        at_work = self._at_work
-        if at_work is None or time.monotonic() - max(at_work[1], self._models.moved_s) < hang_s:
+    def _replace_if_hanging(self, restoring: threading.Thread, hang_s: float) -> threading.Thread:
+        """Leave a restoring thread behind if its model hangs, and start a new one. Returns the thread that restores now."""
+        in_progress = self._in_progress
+        if in_progress is None or time.monotonic() - max(in_progress[1], self._models.moved_s) < hang_s:
             return restoring
         self._generation += 1
-        self._at_work = None
-        self._models.failed(f"the model hangs, for {hang_s:.1f} s by now")
-        self._models.rebuild()
-        self._hand_on(self._models.passed_through(at_work[0]))
+        self._in_progress = None
+        self._pass_on(self._models.recover(in_progress[0], f"the model hangs, for {hang_s:.1f} s by now"))
         generation = self._generation
         return self._start(lambda: self._restore(generation), "restore")
 
     def _check_sink_workers(self) -> None:
-        """End the run when the first sink worker has all its frames. Raises a sink's error when no sink writes any more."""
+        """End the run when the first sink worker has all its frames. Raises a sink's error if no sink writes any more."""
         if not self._sink_workers[0].thread.is_alive() and not self._sink_workers[0].given_up:
             self._ended.set()
         errors = [worker.error for worker in self._sink_workers if worker.error is not None]

@@ -1,15 +1,15 @@
-"""One sink and the thread that feeds it: what is slow or fails stays here."""
+"""One sink and the thread that writes to it: a slow or failing sink does not hold up the others."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from device.errors import UsageError
 from device.images.frame import NO_VIDEO, Restored
 from device.loop.slot import Slot
 from device.sinks.sink import Sink
+from device.state import SinkState
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -17,12 +17,12 @@ _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 30.0
 
 
 class SinkWorker:
-    """Writes what it is given into a sink. Owns the sink once started, and closes it.
+    """Writes the frames of its slot to a sink. Owns the sink, and closes it.
 
-    `reopen` makes the sink anew after a failure; None where that would lose what was written, or where a failure shall end
-    the run. `repeat_s` above 0 writes the last frame again where none is due so often otherwise; a new one is written at
-    once, and counts for the next. The `first` sink worker of a run is the one whose frames are counted. `most_frames` above 0
-    ends it.
+    `reopen` opens the sink again after a failure. It is None where that would overwrite what was written, or where a failure
+    must end the run. `repeat_s` above 0 writes the last frame again after that time without a new one, to keep a frame rate; a
+    new frame is written at once, in place of the next repetition. Of a run's sink workers, the `first` is the one whose frames
+    are counted. `most_frames` above 0 is the number of frames after which it ends.
     """
 
     def __init__(
@@ -43,20 +43,24 @@ class SinkWorker:
         self.error: BaseException | None = None
         """Why it does not write at present."""
         self.given_up = False
-        """Whether it will not write any more, because of `error`."""
+        """Whether it will not write again, because of `error`."""
         self._sink: Sink | None = sink
-        self._reopen, self._first, self._most, self._telemetry, self._stop = reopen, first, most_frames, telemetry, stop
+        self._reopen, self._first, self._most_frames = reopen, first, most_frames
+        self._telemetry, self._progress = telemetry, progress
         self._repeat_s = repeat_s
-        self._progress = progress
         self._retry_s, self._retry_at = _FIRST_RETRY_S, 0.0
         self.slot: Slot[Restored] = Slot(live, self._drop, stop)
         self.thread = threading.Thread(target=self._feed, name="output", daemon=True)
 
-    def facts(self) -> dict[str, Any]:
-        """Plain data for the state."""
-        error = str(self.error) if self.error else ""
-        counts = {"frames": self.frames, "dropped": self.dropped, "failures": self.failures}
-        return {"description": self.description, **counts, "error": error}
+    def state(self) -> SinkState:
+        """The present state."""
+        return SinkState(
+            description=self.description,
+            frames=self.frames,
+            dropped=self.dropped,
+            failures=self.failures,
+            error=str(self.error) if self.error else "",
+        )
 
     def _drop(self) -> None:
         self.dropped += 1
@@ -65,9 +69,9 @@ class SinkWorker:
 
     def _feed(self) -> None:
         last: Restored | None = None
-        due_s = float("inf")  # when something has to be written, so that the rate is held
+        due_s = float("inf")  # when the next frame must be written to keep the rate
         try:
-            while not (self._most and self.frames >= self._most) and not self.given_up:
+            while not (self._most_frames and self.frames >= self._most_frames) and not self.given_up:
                 restored = self.slot.take(due_s - time.monotonic())
                 if restored is None and self.slot.over:
                     break
@@ -93,7 +97,7 @@ class SinkWorker:
             self._progress(self._telemetry.frames)
 
     def _write(self, restored: Restored) -> bool:
-        """Whether the sink took it. A failure is kept in `error`."""
+        """Write a frame; returns whether the sink took it. A failure is kept in `error`."""
         try:
             if self._sink is None:
                 if time.monotonic() < self._retry_at or self._reopen is None:
@@ -115,13 +119,13 @@ class SinkWorker:
         self.error = error
         self.given_up = self._reopen is None or isinstance(error, UsageError) or not isinstance(error, Exception)
         if not self.given_up:
-            log.error("%s: %s; tried again in %.0f s", self.description, error, self._retry_s)
+            log.error("%s: %s; next attempt in %.0f s", self.description, error, self._retry_s)
             self._retry_at = time.monotonic() + self._retry_s
             self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
             self.close()
 
     def close(self) -> None:
-        """Close the sink. Raises what closing raises, once it is known that nothing else went wrong before."""
+        """Close the sink. Raises the error of closing, unless the sink had failed before: then it is only logged."""
         sink, self._sink = self._sink, None
         if sink is None:
             return

@@ -1,4 +1,4 @@
-"""Hands items from thread to thread, one at a time."""
+"""Passes items from thread to thread, one at a time."""
 
 import threading
 import time
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-LOOK_S = 0.1  # how often a waiting thread looks whether it shall stop
+POLL_S = 0.1  # how often a waiting thread checks whether to stop
 
 
 class Slot(Generic[Item]):
-    """Holds at most one item. `newest`: a newer item replaces one not yet taken; else `put` waits for the taking.
+    """Holds at most one item. With `newest`, a newer item replaces one not yet taken; without, `put` waits until it is taken.
 
-    `stop` ends every wait within a tenth of a second. It is looked at, because a signal handler that sets it cannot wake
-    others: it may have interrupted a thread that holds the lock.
+    `stop` ends every wait within a tenth of a second. Threads poll it, because the signal handler that sets it cannot wake them:
+    it may have interrupted a thread that holds the lock.
     """
 
     def __init__(self, newest: bool, dropped: Callable[[], None], stop: threading.Event) -> None:
@@ -23,7 +23,7 @@ class Slot(Generic[Item]):
         self._closed = False
 
     def put(self, item: Item) -> bool:
-        """Hand over an item; False, and the item is not kept, when closed or stopped."""
+        """Pass an item on. Returns False, without keeping the item, if closed or stopped."""
         with self._changed:
             if self.over:
                 return False
@@ -32,26 +32,26 @@ class Slot(Generic[Item]):
             self._item = item
             self._changed.notify_all()
             while not self._newest and self._item is not None and not self.over:
-                self._changed.wait(LOOK_S)
+                self._changed.wait(POLL_S)
             return True
 
     def take(self, timeout_s: float = float("inf")) -> Item | None:
-        """Wait for an item; None after `timeout_s`, or when there is none left and the slot is closed or stopped (`over`)."""
+        """Wait for an item. None after `timeout_s`, or when the slot is closed or stopped (`over`) and empty."""
         until = time.monotonic() + timeout_s
         with self._changed:
             while self._item is None and not self.over and (left := until - time.monotonic()) > 0:
-                self._changed.wait(min(LOOK_S, left))
+                self._changed.wait(min(POLL_S, left))
             item, self._item = self._item, None
             self._changed.notify_all()
             return item
 
     def close(self) -> None:
-        """No more items: takers get what is left, then None."""
+        """Accept no more items. Takers get the one that is left, then None."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     @property
     def over(self) -> bool:
-        """Whether no item comes any more; one may be left."""
+        """Whether no more items are accepted; one may be left."""
         return self._closed or self._stop.is_set()

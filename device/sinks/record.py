@@ -8,7 +8,6 @@ No segment is written while there is no video; frames that were not restored are
 import logging
 import threading
 from pathlib import Path
-from typing import Any
 
 from device.errors import RunError, UsageError
 from device.images.frame import NO_VIDEO, Restored
@@ -17,6 +16,7 @@ from device.sinks.h264 import form_of, pyav
 from device.sinks.segment import Segment
 from device.sinks.segments import Segments
 from device.sinks.syncer import Syncer
+from device.state import RecordingState
 
 log = logging.getLogger(__name__)
 _AHEAD_S = 2.0  # of video, which may be written until the caps are looked at again
@@ -26,7 +26,7 @@ _CLOSE_S = 1.0  # that a stop waits for a medium that does not answer
 
 
 class Recorder:
-    """A sink. `record` and `facts` may be called from any thread; they never wait for the medium."""
+    """A sink. `record` and `recording` may be called from any thread; they never wait for the medium."""
 
     def __init__(self, folder: Path, settings: RecordSettings, fps: float) -> None:
         """`fps` is what is expected (0: unknown). Makes the folder, not its parents.
@@ -43,7 +43,7 @@ class Recorder:
                 f"record.max_gib {settings.max_gib}: expected at least {8 * self._ahead / _GIB:.3g} for {settings.mbit} Mbit/s"
             )
         self.description = f"recordings in {folder}, at most {settings.max_gib:g} GiB"
-        self.recording = settings.at_start
+        self._on = settings.at_start
         self._folder, self._settings, self._fps = folder, settings, fps
         self._lock = threading.Lock()  # a stop may close while a write has not returned
         self._closed = False
@@ -57,11 +57,11 @@ class Recorder:
 
     def record(self, on: bool) -> None:
         """Start or stop with the next frame."""
-        self.recording = on
+        self._on = on
 
-    def facts(self) -> dict[str, Any]:
-        """Plain data for the state: recording or not, how many segments of how many bytes, what went wrong."""
-        return {"on": self.recording, "files": self._files, "bytes": self._bytes, "error": self._error}
+    def recording(self) -> RecordingState:
+        """Whether it records, how many segments of how many bytes there are, and what is wrong."""
+        return RecordingState(on=self._on, files=self._files, bytes=self._bytes, error=self._error)
 
     def write(self, restored: Restored) -> None:
         """Record one frame. Raises RunError when the medium does not take it."""
@@ -72,7 +72,7 @@ class Recorder:
                 return
             self._last = restored
             try:
-                if self.recording and restored.mark != NO_VIDEO:
+                if self._on and restored.mark != NO_VIDEO:
                     self._write(restored)
                 else:
                     self._rest()

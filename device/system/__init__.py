@@ -1,1 +1,1 @@
-"""The machine it runs on: the board, the terminal, the journal, folders and files."""
+"""The machine that the kit runs on: hardware facts, terminal, journal, folders, files and addresses."""

@@ -1,11 +1,11 @@
-"""Addresses as they may be shown: without user, password and query."""
+"""Addresses that may be shown: without user, password and query."""
 
 import re
 from urllib.parse import urlsplit
 
 
 def without_password(spec: str) -> str:
-    """The spec as it may be shown: of an address no user, no password, no query."""
+    """The spec without the user, password and query of an address."""
     if "://" not in spec:
         return spec
     scheme, _, rest = spec.partition("://")
@@ -15,7 +15,7 @@ def without_password(spec: str) -> str:
 
 
 def without_secrets(text: str, spec: str) -> str:
-    """A library's text in which addresses have neither user nor password, and the spec's query is gone."""
+    """A library's message without users and passwords in addresses, and without the spec's query."""
     if "://" not in spec:
         return text
     text = text.replace(spec, without_password(spec))

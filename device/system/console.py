@@ -1,4 +1,4 @@
-"""What the commands' lines have in common: --json, --quiet, logging to stderr, one JSON object as the last line of stdout."""
+"""What all commands share: --json, --quiet, logging to stderr, one JSON object as the last line of stdout."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ Parser = argparse.ArgumentParser
 
 
 def new_parser(command: str, purpose: str, example: str) -> Parser:
-    """A parser with --json and --quiet, whose --help ends with an example."""
+    """A parser with --json and --quiet; its --help ends with an example."""
     parser = argparse.ArgumentParser(
         prog=f"deblurkit {command}",
         description=purpose,
@@ -30,7 +30,7 @@ def new_parser(command: str, purpose: str, example: str) -> Parser:
 
 
 def start_logging(quiet: bool) -> None:
-    """Log to stderr, one line a message; to the journal where systemd reads it, as JSON."""
+    """Log to stderr; if that is the journal, with priorities and a limit for repeated messages."""
     level = logging.WARNING if quiet else logging.INFO
     if journal.is_journal(sys.stderr):
         logging.basicConfig(handlers=[journal.handler()], level=level, force=True)
@@ -41,7 +41,7 @@ def start_logging(quiet: bool) -> None:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Columns lined up for a terminal: the first to the left, the others to the right."""
+    """Aligned columns for a terminal: the first to the left, the others to the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(row: list[str]) -> str:
@@ -51,13 +51,13 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """One JSON object on one line of stdout."""
+    """Print one JSON object on one line of stdout."""
     print(json.dumps(record), flush=True)
 
 
 @contextmanager
 def quiet_stdio() -> Iterator[None]:
-    """Keep what native libraries print off the terminal; it is shown when the work inside fails."""
+    """Hide what native libraries print; show it if the code inside fails."""
     saved = [(stream, os.dup(stream.fileno())) for stream in (sys.__stdout__, sys.__stderr__) if stream is not None]
     with tempfile.TemporaryFile() as noise:
         for stream, _ in saved:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, synced and renamed."""
+"""Atomic files: written under a temporary name, synced and renamed."""
 
 import os
 from contextlib import suppress
@@ -8,17 +8,17 @@ from device.errors import RunError
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write aside, sync, rename: after a power cut the file is the old one or the new one, never half. Raises RunError."""
+    """Write a temporary file, sync, rename: after a power cut the file is the old or the new one, never half. Raises RunError."""
     path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        os.replace(temporary, path)
     except OSError as error:
-        with suppress(OSError):  # where there is no such folder, or no room for a name, there is nothing to remove
-            aside.unlink()
+        with suppress(OSError):  # without the folder, or without room for the name, there is nothing to remove
+            temporary.unlink()
         raise RunError(f"{path}: cannot be written: {error.strerror}; free some space or choose another place") from error

@@ -1,53 +1,50 @@
-"""Logs for the journal of systemd: one JSON object a line with its priority before it, and no message too often.
+"""Logs for systemd's journal: plain lines with a priority, and no message too often.
 
-A camera that is gone for a night fails once a second. The journal lies on a memory card, so the same message is written a
-few times a minute and then counted.
+A camera that is missing for a night fails once a second. The journal is stored on a memory card, so the same message is written a
+few times a minute, and further ones are only counted.
 """
 
-import json
 import logging
 import os
 import sys
 import threading
 import time
-import traceback
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TextIO
 
 MOST_A_MINUTE = 6  # of the same message
+ERROR = 3
+"""The priority of errors."""
 _MINUTE_S = 60.0
-_MOST_REMEMBERED = 256  # different messages; texts that are made of data could be endless
-_LONGEST = 8000  # characters: journald cuts a line at 48 KiB (LineMax), which would cut the object
-# sd-daemon(3): "<3>" in front of a line is the priority that the journal files it under.
-_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
+_MOST_REMEMBERED = 256  # different messages; texts built from data could be endless
+_LONGEST = 8000  # characters of a message, and of a traceback; journald splits a line at 48 KiB (LineMax)
+# sd-daemon(3): "<3>" in front of a line is its priority in the journal.
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, ERROR), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
 
 
 def is_journal(stream: TextIO) -> bool:
-    """Whether the stream goes to the journal: systemd names its device and inode in $JOURNAL_STREAM (systemd.exec(5))."""
+    """Whether the stream goes to the journal: systemd puts its device and inode into $JOURNAL_STREAM (systemd.exec(5))."""
     try:
-        found = os.fstat(stream.fileno())
-    except (OSError, ValueError):  # closed, or none of the system
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # closed, or not a file of the system
         return False
-    return os.environ.get("JOURNAL_STREAM", "") == f"{found.st_dev}:{found.st_ino}"
+    return os.environ.get("JOURNAL_STREAM", "") == f"{status.st_dev}:{status.st_ino}"
+
+
+def with_priority(text: str, priority: int) -> str:
+    """The text with its priority in front of every line: each line is an entry of the journal."""
+    return "\n".join(f"<{priority}>{line}" for line in text.splitlines() or [""])
 
 
 class JournalFormatter(logging.Formatter):
-    """`<6>{"level": "info", "logger": "device.session", "message": "…"}`; the journal adds the time and the process.
-
-    With an error also `error`, its traceback. Line breaks are escaped, so that a message is one entry.
-    """
+    """`<6>message`; the journal adds time and process. A traceback follows in further lines of the same priority."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
-        entry: dict[str, Any] = {
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": _short(record.getMessage()),
-        }
+        """The lines of a record, without the last line's end."""
+        text = _short(record.getMessage())
         if record.exc_info and record.exc_info[0] is not None:
-            entry["error"] = _short("".join(traceback.format_exception(*record.exc_info)))
-        priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
-        return f"<{priority}>{json.dumps(entry, ensure_ascii=False)}"
+            text = f"{text}\n{_short(self.formatException(record.exc_info))}"
+        return with_priority(text, next(number for level, number in _PRIORITIES if record.levelno >= level))
 
 
 def _short(text: str) -> str:
@@ -62,9 +59,9 @@ class _Seen:
 
 
 class RateLimit(logging.Filter):
-    """Lets the same message through so often a minute. What was left out is said with the next one that goes through.
+    """Lets the same message pass a few times a minute. The next one that passes says how many were left out.
 
-    The same is what has the same place in the code and the same text before its values were put in.
+    Two messages are the same if logger, level and text are, before the values are filled in.
     """
 
     def __init__(self, most: int = MOST_A_MINUTE) -> None:
@@ -74,7 +71,7 @@ class RateLimit(logging.Filter):
         self._seen: dict[tuple[str, int, str], _Seen] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is written."""
+        """Whether the record is written."""
         with self._lock:
             left_out = self._count((record.name, record.levelno, str(record.msg)))
         if left_out:
@@ -82,10 +79,10 @@ class RateLimit(logging.Filter):
         return left_out is not None
 
     def _count(self, key: tuple[str, int, str]) -> int | None:
-        """How many were left out before this one; None where it is left out too."""
+        """How many were left out before this one; None if this one is left out too."""
         now = time.monotonic()
         seen = self._seen.pop(key, None) or _Seen(now)
-        self._seen[key] = seen  # the last one to be forgotten
+        self._seen[key] = seen  # now the last one to be forgotten
         if len(self._seen) > _MOST_REMEMBERED:
             del self._seen[next(iter(self._seen))]
         left_out = 0
@@ -100,8 +97,8 @@ class RateLimit(logging.Filter):
 
 
 def handler(stream: TextIO | None = None) -> logging.Handler:
-    """What writes to the journal, for `logging.basicConfig(handlers=[…])`."""
-    made = logging.StreamHandler(stream or sys.stderr)
-    made.setFormatter(JournalFormatter())
-    made.addFilter(RateLimit())
-    return made
+    """A handler that writes to the journal, for `logging.basicConfig(handlers=[…])`."""
+    result = logging.StreamHandler(stream or sys.stderr)
+    result.setFormatter(JournalFormatter())
+    result.addFilter(RateLimit())
+    return result

@@ -8,9 +8,8 @@ from device.images.degrade import BLURS
 from export.export_source import ExportSource, Pictures
 from export.foreign.declared import FORMS, LIMIT, Declared
 from export.pictures import CALIBRATION_PICTURES, JUDGED_PICTURES, calibration_folder, make_pictures, spread
-from train.data import load_photographs, package_photographs
-from train.picture_cache import Photograph
-from train.split import side_by_side, split
+from train.photographs import Photograph, load_photographs, package_photographs
+from train.split import scene_groups, split
 
 _HELD_OUT = 0.2  # of the photographs, as in training
 _PYTORCH = "; such files can carry code and hold no graph: load it in its own environment and export it to ONNX"
@@ -77,7 +76,7 @@ def open_with_photographs(
     def pictures(height: int, width: int) -> Pictures:
         photographs: Sequence[Photograph] = load_photographs(data, 32) if data else package_photographs()
         share = max(_HELD_OUT, 2 / len(photographs))
-        rest, held_out = split(photographs, share, 0, side_by_side(photographs))
+        rest, held_out = split(photographs, share, 0, scene_groups(photographs))
         judged = spread(held_out, JUDGED_PICTURES)
         return make_pictures(
             calibration_folder(calibration, judged) if calibration else spread(rest, CALIBRATION_PICTURES),

@@ -1,6 +1,6 @@
 #!/bin/sh
-# In the board's files, by their own programs: what the packages' scripts would have done, the board's own settings, and the
-# environment that the kit is installed in. root.sh runs it.
+# Runs in the board's root folder, with its own programs: does what the packages' scripts would do, writes the board's settings, and
+# creates the environment for the kit. For root.sh.
 set -eu
 export LC_ALL=C
 
@@ -21,7 +21,7 @@ cat /usr/share/ca-certificates/mozilla/*.crt > /etc/ssl/certs/ca-certificates.cr
 mkdir -p /usr/lib/modules
 python3 -m compileall -q -j 0 /usr/lib/python3.13
 
-# This board: its disk, its network as the emulator has it, and one camera with nothing that a USB camera has not.
+# This board: its disk, its network in the emulator, and one camera with only the functions of a USB camera.
 echo /dev/vda / ext4 noatime 0 1 > /etc/fstab
 echo board > /etc/hostname
 echo 127.0.0.1 localhost board > /etc/hosts
@@ -29,7 +29,8 @@ printf '[Match]\nName=eth0\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n'
 echo vivid > /etc/modules-load.d/camera.conf
 echo options vivid n_devs=1 node_types=0x1 > /etc/modprobe.d/camera.conf
 systemctl -q enable ssh systemd-networkd
-# What costs an emulated start most, and nobody here would miss: of all devices only those are announced that something waits for.
+# Switch off what takes longest at an emulated start and no test needs. Of all devices, only those that something waits for are
+# announced.
 systemctl -q mask getty@tty1 serial-getty@ttyAMA0 systemd-networkd-wait-online systemd-hwdb-update ldconfig systemd-logind \
     systemd-journal-catalog-update systemd-binfmt e2scrub_reap dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount \
     sys-kernel-tracing.mount sys-kernel-config.mount sys-fs-fuse-connections.mount systemd-network-generator \
@@ -40,7 +41,7 @@ for generator in debug gpt-auto hibernate-resume ssh system-update tpm2; do
 done
 printf '[Service]\nExecStart=\nExecStart=udevadm trigger --action=add -s pci -s virtio -s block -s net -s video4linux\n' \
     > /etc/systemd/system/systemd-udev-trigger.service.d/few.conf
-# A loop that is some thirty times slower than a board's: the watchdog waits longer. As by `systemctl edit deblurkit`.
+# The emulated loop is about thirty times slower than a board's, so the watchdog waits longer. As with `systemctl edit deblurkit`.
 printf '[Service]\nWatchdogSec=30\n' > /etc/systemd/system/deblurkit.service.d/slow.conf
 
 # Its user, as on Raspberry Pi OS: a closed home, and sudo without a password.
@@ -55,6 +56,6 @@ mkdir -p /home/pi/.ssh /home/pi/deblurkit
 ssh-keygen -q -t ed25519 -N '' -C pi -f /key
 cp /key.pub /home/pi/.ssh/authorized_keys
 python3 -m venv --without-pip /home/pi/deblurkit/.venv
-python3 -m compileall -q -j 0 -x '/tests?/' /home/pi/deblurkit/.venv/lib || true  # some packages hold files for older Pythons
+python3 -m compileall -q -j 0 -x '/tests?/' /home/pi/deblurkit/.venv/lib || true  # some packages have files for older Pythons
 chown -R pi:pi /home/pi
 chmod 700 /home/pi /home/pi/.ssh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The board's disk with the kit on it, as README and docs/service.md say: a wheel in the user's environment, the service installed
-# into an image. What then becomes a disk was never started. For rig.sh, which keeps it as long as the wheel is the same.
+# The board's disk with the kit, installed as README and docs/service.md say: a wheel in the user's environment, and the service in
+# an image. The system on this disk has never been started. For rig.sh, which keeps it while the wheel stays the same.
 #   scripts/board/install.sh ROOT WHEEL FOLDER
 # Reads PYTHON; needs root.
 set -euo pipefail

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The board's kernel, from Debian's packages: vmlinuz, the first files (init), and all modules as a disk. For rig.sh, which keeps it.
+# The board's kernel from Debian's packages: vmlinuz, the initial files with init, and all modules as a disk. For rig.sh, which keeps
+# it.
 #   scripts/board/kernel.sh arm64|arm64-16k FOLDER
 # Reads DEBIAN_MIRROR; needs no root.
 set -euo pipefail
@@ -9,7 +10,7 @@ flavour=$1 folder=$2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# This machine's apt, asked for packages of another system.
+# This machine's apt, with the package lists of another system.
 apt=$scratch/apt
 mkdir -p "$apt"/{etc/apt/apt.conf.d,etc/apt/preferences.d,var/lib/apt/lists/partial,var/lib/dpkg,var/cache/apt/archives/partial}
 touch "$apt/var/lib/dpkg/status"

@@ -1,5 +1,5 @@
-/* For LD_PRELOAD, on kernels without udmabuf and DMA heaps: a memfd stands in for each buffer that libcamera and
- * picamera2 share. A memfd can be mapped like a dma-buf; nothing but a processor reads it, so there is nothing to sync.
+/* For LD_PRELOAD, on kernels without udmabuf and DMA heaps: a memfd replaces each buffer that libcamera and picamera2
+ * share. A memfd can be mapped like a dma-buf. Only the processor reads it, so there is nothing to sync.
  * Interfaces: linux/udmabuf.h, linux/dma-heap.h, linux/dma-buf.h. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -63,7 +63,7 @@ int ioctl(int device, unsigned long request, ...)
 	va_end(more);
 
 	switch (request) {
-	case UDMABUF_CREATE: /* a copy of the memfd that was to be wrapped */
+	case UDMABUF_CREATE: /* a copy of the memfd that it would wrap */
 		return fcntl(((struct udmabuf_create *)argument)->memfd, F_DUPFD_CLOEXEC, 0);
 	case DMA_HEAP_IOCTL_ALLOC:
 		return allocate(argument);

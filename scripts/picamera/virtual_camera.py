@@ -1,7 +1,7 @@
-"""What picamera2 needs changed to open libcamera's virtual camera; the rig puts it in the place of `picamera2.Picamera2`.
+"""A Picamera2 that opens libcamera's virtual camera; the rig puts it in the place of `picamera2.Picamera2`.
 
-picamera2 allocates buffers of one plane, the virtual camera writes two: so libcamera allocates them. And the virtual
-camera has no raw stream to list the modes of.
+picamera2 allocates buffers of one plane, but the virtual camera writes two, so libcamera allocates them here. And the virtual
+camera has no raw stream whose modes could be listed.
 """
 
 from picamera2.allocators import LibcameraAllocator
@@ -9,7 +9,7 @@ from picamera2.picamera2 import Picamera2 as RealPicamera2
 
 
 class Picamera2(RealPicamera2):
-    """The real one, with buffers by libcamera and one mode."""
+    """The real class, with libcamera's buffers and one mode."""
 
     def __init__(self, camera_num=0, **options):
         super().__init__(camera_num, allocator=LibcameraAllocator(None), **options)

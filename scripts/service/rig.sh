@@ -1,90 +1,72 @@
 #!/usr/bin/env bash
-# The service on a systemd that really runs: Debian in a folder, booted in a container, with the kit's own wheel in it.
-#   scripts/service/rig.sh bookworm   systemd 252, Python 3.11, numpy below 2
-#   scripts/service/rig.sh trixie     systemd 257, Python 3.13
-# More arguments go to pytest. Needs root (mounts, containers), apt and pip; ends with 77 and a reason where it cannot run.
+# The service on a real systemd: Debian in a folder, booted in a container, with the kit's own wheel installed.
+#   scripts/service/rig.sh bookworm short|long   systemd 252, Python 3.11, numpy below 2
+#   scripts/service/rig.sh trixie short|long     systemd 257, Python 3.13
+# The short form on Bookworm leaves out what test_deploy.py does on Trixie too (tests/rigs/service/conftest.py lists what it runs).
+# Further arguments go to pytest. Needs root (mounts, containers), apt and pip. Ends with 77 and the reason if it cannot run here.
 #
-# What differs from a Raspberry Pi: no camera, the processor is this machine's, and where this machine's control groups
-# are of version 1 nothing holds the service below MemoryMax.
+# What differs from a Raspberry Pi: there is no camera, the processor is this machine's, and on a machine with control groups
+# of version 1 nothing keeps the service below MemoryMax.
 set -euo pipefail
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
+scripts=$checkout/scripts
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/deblurkit/service
 cannot() { echo "rig: $*" >&2; exit 77; }
 
-suite=${1:-}
-case $suite in
-    bookworm) python=3.11 constraints=constraints/bookworm.txt ;;
-    trixie) python=3.13 constraints=constraints/constraints.txt ;;
-    *) echo "usage: $0 bookworm|trixie [pytest arguments]" >&2; exit 2 ;;
+suite=${1:-} form=${2:-}
+case $suite:$form in
+    bookworm:short | bookworm:long) python=3.11 constraints=constraints/bookworm.txt ;;
+    trixie:short | trixie:long) python=3.13 constraints=constraints/constraints.txt ;;
+    *) echo "usage: $0 bookworm|trixie short|long [pytest arguments]" >&2; exit 2 ;;
 esac
-shift
+shift 2
 
 [ "$(id -u)" = 0 ] || cannot "needs root, for mounts and a container: sudo make test-service"
-missing=
-for tool in mmdebstrap systemd-nspawn unshare flock; do command -v "$tool" >/dev/null || missing+=" $tool"; done
-if [ -n "$missing" ]; then
-    command -v apt-get >/dev/null || cannot "needs$missing"
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq mmdebstrap systemd-container util-linux >/dev/null ||
-        cannot "needs$missing: apt install mmdebstrap systemd-container util-linux"
-fi
-mirror=$("$checkout/scripts/mirror.sh") || exit
-
-host_python=${PYTHON:-$checkout/.venv/bin/python}
-pip() { "$host_python" -m pip -qq --disable-pip-version-check "$@"; }
-platforms=()
-for glibc in 17 27 28 31 34; do platforms+=("--platform=manylinux_2_${glibc}_$(uname -m)"); done
+"$scripts/need.sh" mmdebstrap systemd-nspawn:systemd-container unshare:util-linux flock:util-linux || exit
+mirror=$("$scripts/mirror.sh") || exit
+export PYTHON=${PYTHON:-$checkout/.venv/bin/python}
+export PYTHON_HERE=$PYTHON
 home=/home/pi venv="/home/pi/my kit/.venv"  # a path with a space, in a home that is closed as on Raspberry Pi OS
+machine=$(uname -m)
 
-make_root() {
+make_root() {  # "|| return": bash ignores `set -e` in a function whose status is tested
     mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,procps,python3,python3-venv,openssh-server,sudo \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-        "$suite" "$1" "deb $mirror $suite main"
+        "$suite" "$1" "deb $mirror $suite main" || return
     rm -f "$1/etc/machine-id"
     mkdir -p "$1/wheels" "$1$home"
     chmod 700 "$1$home"
-    # A constraints file's markers are judged by the Python that reads it: the others' lines are left out here.
-    "$host_python" - "$checkout" "$constraints" "$python" > "$1/wheels/wanted.txt" <<-'PYTHON'
-	import sys, tomllib
-	from pathlib import Path
-	from pip._vendor.packaging.requirements import Requirement
-	checkout, constraints, python = sys.argv[1:]
-	project = tomllib.loads(Path(checkout, "pyproject.toml").read_text())["project"]
-	wanted = [Requirement(line) for line in [*project["dependencies"], *project["optional-dependencies"]["live"]]]
-	pins = [Requirement(line) for line in Path(checkout, constraints).read_text().splitlines() if line and line.lstrip()[0] != "#"]
-	there = {"python_version": python, "python_full_version": python + ".0"}
-	pinned = {pin.name: pin.specifier for pin in pins if pin.marker is None or pin.marker.evaluate(there)}
-	for one in wanted:
-	    print(f"{one.name}{pinned.get(one.name, one.specifier)}")
-	PYTHON
-    pip download --dest "$1/wheels" -r "$1/wheels/wanted.txt" --python-version "$python" --implementation cp \
-        --abi "cp${python/./}" --abi abi3 --abi none "${platforms[@]}" --only-binary=:all:
-    chroot "$1" env -i PATH=/usr/bin:/bin python3 -m venv "$venv"
-    chroot "$1" env -i PATH=/usr/bin:/bin "$venv/bin/python" -m pip install -qq --no-index --find-links=/wheels -r /wheels/wanted.txt
+    "$PYTHON" "$scripts/pins.py" "$python" "$machine" requirements live > "$1/wheels/requirements.txt" || return
+    "$PYTHON" "$scripts/pins.py" "$python" "$machine" constraints "$constraints" > "$1/wheels/pins.txt" || return
+    "$scripts/wheels.sh" download "$python" "$machine" "$1/wheels" -r "$1/wheels/requirements.txt" -c "$1/wheels/pins.txt" || return
+    chroot "$1" env -i PATH=/usr/bin:/bin python3 -m venv "$venv" || return
+    chroot "$1" env -i PATH=/usr/bin:/bin "$venv/bin/python" -m pip install -qq --no-index --find-links=/wheels \
+        -r /wheels/requirements.txt -c /wheels/pins.txt
 }
 
 mkdir -p "$cache"
-exec 9> "$cache/lock"
-flock 9  # one run at a time: they share the roots
-fits=$(cat "$checkout"/{scripts/service/rig.sh,pyproject.toml,"$constraints"} | cksum | cut -d' ' -f1)
-root=$cache/$suite-$fits
+exec 9> "$cache/lock-$suite"
+flock 9  # one run at a time: it changes the root
+version=$(cat "$scripts"/{service/rig.sh,pins.py,wheels.sh} "$checkout"/{pyproject.toml,"$constraints"} | cksum | cut -d' ' -f1)
+root=$cache/$suite-$version
 if [ ! -d "$root" ]; then
-    find "$cache" -mindepth 1 -maxdepth 1 -name "$suite-*" -exec rm -r {} +  # of older versions, or half made
+    find "$cache" -mindepth 1 -maxdepth 1 -name "$suite-*" -exec rm -r {} +  # older versions, unfinished ones
     trap 'rm -rf "$root.part"' EXIT
     make_root "$root.part" || cannot "Debian $suite or its wheels could not be fetched"
     mv "$root.part" "$root"
 fi
 
-# The kit as it is now, and nothing that an earlier run left.
+# The kit as it is now, and nothing that an earlier run left behind.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$host_python" -m build --wheel --no-isolation --outdir "$work" "$checkout" > "$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+wheel=$("$scripts/kit_wheel.sh" "$work")
 rm -rf "$root"/{wheels/deblurkit-*,etc/deblurkit,etc/deblurkit.toml,etc/systemd/system/deblurkit.service*,opt/deblurkit,var/lib/{,private/}deblurkit,var/log/journal}
-cp "$work"/deblurkit-*.whl "$root/wheels/"
+cp "$wheel" "$root/wheels/"
 chroot "$root" env -i PATH=/usr/bin:/bin "$venv/bin/python" -m pip install -qq --no-index --no-deps --force-reinstall \
-    "$(cd "$root" && ls -d wheels/deblurkit-*.whl | sed 's|^|/|')"
+    "/wheels/${wheel##*/}"
 
-# Everything that is begun and mounted here ends with this script, however that ends. The container's control groups are of
-# version 2, below a group of their own, also where this machine's are of version 1.
+# The container in namespaces of its own: its mounts and processes end with this script, however it ends. Its control groups are
+# of version 2, below a group of their own, even if this machine's are of version 1.
 unshare --mount --pid --fork --kill-child --mount-proc bash -euc '
     group=/sys/fs/cgroup/deblurkit-service-$1
     mountpoint -q /sys/fs/cgroup && umount -R -l /sys/fs/cgroup
@@ -115,7 +97,7 @@ for _ in $(seq 200); do
     kill -0 "$container" 2>/dev/null || break
     sleep 0.3
 done
-[ -n "$booted" ] || { tail -n 20 "$work/boot.log" >&2; cannot "Debian $suite does not boot in a container here"; }
+[ -n "$booted" ] || { tail -n 20 "$work/boot.log" >&2; cannot "Debian $suite does not boot in a container here; its last lines are above"; }
 
 cd "$checkout"
-SERVICE_RIG="$leader:$venv/bin/deblurkit" SERVICE_WHEELS="$root/wheels" "$host_python" -m pytest -p no:cacheprovider tests/rigs/service "$@"
+SERVICE_RIG="$leader:$venv/bin/deblurkit" SERVICE_WHEELS="$root/wheels" SERVICE_FORM="$suite $form" "$PYTHON" -m pytest -p no:cacheprovider tests/rigs/service "$@"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import cases
-from benchmarks.baselines import BASELINES, ORACLES, available, estimated_blur, polyblur, richardson_lucy, wiener
+from benchmarks.baselines import BLIND_METHODS, NON_BLIND_METHODS, available, estimated_blur, polyblur, richardson_lucy, wiener
 from device.errors import UsageError
 from device.images.degrade import Kernel, convolve, gaussian_blur, gaussian_kernel, to_float, to_pixels
 from device.images.frame import Pixels, luma_of
@@ -19,18 +19,18 @@ from device.images.scenes import chart, dead_leaves
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared" / "data" / "val" / "cid22"
 
 
-@pytest.mark.parametrize("name", [*BASELINES, *ORACLES])
+@pytest.mark.parametrize("name", [*BLIND_METHODS, *NON_BLIND_METHODS])
 @pytest.mark.parametrize("hw", [(1, 1), (1, 9), (61, 83)])
 def test_a_method_keeps_the_size_and_leaves_its_input_as_it_is(name: str, hw: tuple[int, int]) -> None:
     blurred = to_pixels(gaussian_blur(to_float(chart(64, 96)), 1.6))[: hw[0], : hw[1]].copy()
     before, kernel = blurred.copy(), gaussian_kernel(1.6, 1.6, 0)
-    restored = BASELINES[name](blurred) if name in BASELINES else ORACLES[name](blurred, kernel)
+    restored = BLIND_METHODS[name](blurred) if name in BLIND_METHODS else NON_BLIND_METHODS[name](blurred, kernel)
     assert (restored.shape, restored.dtype) == (blurred.shape, np.uint8)
     assert np.array_equal(blurred, before)
 
 
 def test_every_method_runs_on_the_device_floor_alone_and_an_unknown_one_is_refused() -> None:
-    assert not any(available(name) for name in [*BASELINES, *ORACLES])
+    assert not any(available(name) for name in [*BLIND_METHODS, *NON_BLIND_METHODS])
     with pytest.raises(UsageError, match="Polyblur"):
         available("Polyblurr")
 

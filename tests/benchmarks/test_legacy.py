@@ -23,7 +23,7 @@ needs_legacy = pytest.mark.skipif(not LEGACY.is_file(), reason=".venv-legacy is 
 RESTORE = """
 import sys
 import numpy as np
-from device.bundle.manifest import open_bundle
+from device.bundle.open import open_bundle
 from device.restore.restorer import Restorer
 picture, name, runtime, out = np.load(sys.argv[1]), *sys.argv[2:5]
 bundle = open_bundle(name)
@@ -87,5 +87,5 @@ def test_another_python_than_3_11_is_refused_with_the_line_that_chooses_one(tmp_
         line, cwd=ROOT, env=os.environ | {"PYTHON": str(newer)}, capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.returncode == 2
-    assert "Python 3.13.1 does not serve" in ended.stderr
+    assert "Python 3.13.1 is not supported" in ended.stderr
     assert "3.11 is needed: make PYTHON=python3.11" in ended.stderr

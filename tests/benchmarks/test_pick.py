@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks import pick as rules
 from benchmarks.environment import machine
-from benchmarks.pick import as_measured, front
-from benchmarks.records import SCHEMA, Agreement, CaseQuality, Estimate, Latency, Loop, Pick, Result, Row
+from benchmarks.pick import as_measured, pareto_front
+from benchmarks.records import SCHEMA, CaseQuality, Estimate, Latency, Loop, Pick, PictureParity, Result, Row
 from device.bundle.manifest import MANIFEST, file_facts
 from device.bundle.open import SHIPPED, open_bundle
 from device.errors import GateError, UsageError
@@ -65,22 +65,22 @@ def picked(*rows: Row, **wishes: Any) -> Row:
 
 def test_on_the_front_is_what_nothing_beats_in_both() -> None:
     rows = [row(10, 1.0), row(20, 1.5), row(21, 1.4), row(20, 1.2), row(30, 1.5), row(5, 0.2), row(10, 1.0, threads=2)]
-    assert front(rows) == {0, 1, 5, 6}
-    assert front([row(10, 1.601), row(12, 1.604)]) == {0}  # the same files on two runtimes differ by so much
+    assert pareto_front(rows) == {0, 1, 5, 6}
+    assert pareto_front([row(10, 1.601), row(12, 1.604)]) == {0}  # the same files on two runtimes differ by so much
 
 
 def test_classical_methods_count_for_the_front_and_oracles_nothing_and_failures_do_not() -> None:
     rows = [
         method(0.0, 0.0, "nothing"),
         method(1, 0.5, "unsharp mask"),
-        method(1, 9.0, "Wiener, told", kind="oracle"),
+        method(1, 9.0, "Wiener (non-blind)", kind="oracle"),
         row(1, 8.0, status="wrong", latency=None),
         row(1, 8.0, status="failed", latency=None),
         row(20, 1.5),
         row(2, 0.4),
     ]
-    assert front(rows) == {1, 5}
-    assert front([]) == set()
+    assert pareto_front(rows) == {1, 5}
+    assert pareto_front([]) == set()
 
 
 # With a deadline
@@ -212,12 +212,12 @@ def test_only_what_run_can_run_is_picked() -> None:
     able = row(25, 1.0, "nano")
     others = [
         method(1, 2.0, "polyblur"),
-        method(1, 9.0, "Wiener, told", kind="oracle"),
+        method(1, 9.0, "Wiener (non-blind)", kind="oracle"),
         row(5, 2.0, runtime="keras"),
         row(5, 2.0, status="wrong", latency=None),
         row(5, 2.0, status="missing", latency=None),
         row(5, None, variant="fp16"),
-        row(5, 2.0, variant="fp32", agreement=Agreement("fp32", 20.0, 90, 45.0)),
+        row(5, 2.0, variant="fp32", agreement=PictureParity("fp32", 20.0, 90, 45.0)),
     ]
     assert picked(able, *others, fps=30) == able
     with pytest.raises(GateError, match="nothing to pick: no file could be measured"):
@@ -282,7 +282,7 @@ def test_what_is_kept_holds_here_and_is_found_by_name(tmp_path: Path) -> None:
     assert (kept.bundle, kept.variant, kept.runtime, kept.threads) == ("small", "int8", "litert", 3)
     assert (kept.p50_ms, kept.gain_db, kept.size_wh, kept.measured) == (20.12, 1.605, (640, 480), "2026-11-25")
     assert kept.why == chosen.why
-    assert tuned.fit(kept) == ""
+    assert tuned.stale_reason(kept) == ""
     tuned.write(tmp_path, kept)
     assert tuned.read(tmp_path) == kept
 
@@ -292,7 +292,7 @@ def test_a_bundle_of_ones_own_is_kept_by_its_folder_and_a_single_file_by_its_own
     found, chosen = real(small_copy)
     kept = as_measured(chosen, result(found), [open_bundle(small_copy)])
     assert kept.bundle == str(small_copy.resolve())
-    assert tuned.fit(kept) == ""
+    assert tuned.stale_reason(kept) == ""
     with pytest.raises(UsageError, match="it is not known where it lies"):
         as_measured(chosen, result(found))
     (small_copy / MANIFEST).unlink()
@@ -300,7 +300,7 @@ def test_a_bundle_of_ones_own_is_kept_by_its_folder_and_a_single_file_by_its_own
     found = replace(found, bundle_hash=None)
     kept = as_measured(chosen, result(found), [open_bundle(file)])
     assert kept.bundle == str(file.resolve())
-    assert tuned.fit(kept) == ""
+    assert tuned.stale_reason(kept) == ""
 
 
 def test_of_two_files_that_a_runtime_reads_the_one_that_run_takes_is_picked() -> None:

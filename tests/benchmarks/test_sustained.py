@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks import combinations, sustained, workload
-from benchmarks.records import Second
+from benchmarks.records import LoadSample
 from device.bundle.open import open_bundle
 
 
-def curve(*fps: float, throttled: tuple[str, ...] | None = None, at: int = -1) -> list[Second]:
+def curve(*fps: float, throttled: tuple[str, ...] | None = None, at: int = -1) -> list[LoadSample]:
     """A stretch every five seconds; at place `at` the board says that it is held back."""
-    return [Second(5.0 * (i + 1), f, 1000 / f, 1500.0, 60.0 + i, throttled if i == at else ()) for i, f in enumerate(fps)]
+    return [LoadSample(5.0 * (i + 1), f, 1000 / f, 1500.0, 60.0 + i, throttled if i == at else ()) for i, f in enumerate(fps)]
 
 
 def test_burst_and_steady_rates_are_told_apart() -> None:

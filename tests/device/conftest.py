@@ -7,4 +7,4 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 
 from camera_fixtures import mjpeg, rtsp, rtsp_record, watch  # noqa: F401
 from deploy_parts import kit  # noqa: F401
-from loop_parts import restorer  # noqa: F401
+from loop_parts import models  # noqa: F401

@@ -18,6 +18,7 @@ from device.loop.tuned import TunedModel
 from device.restore import restorer
 from device.session import Session
 from device.settings import CameraSettings, Settings
+from device.state import DecisionState
 from device.system import hardware
 
 Command = Callable[..., Any]
@@ -33,7 +34,7 @@ def measured() -> TunedModel:
         file_facts(SHIPPED / "nano" / MANIFEST)["sha256"], file.name, file_facts(file)["sha256"], "fp32", "opencv_dnn", 2,
         (640, 480), 20.0, 21.0, 1.2, "the best picture", "2026-11-25",
     )  # fmt: skip
-    tuned.write(tuned.place(), found)
+    tuned.write(tuned.folder(), found)
     return found
 
 
@@ -43,25 +44,25 @@ def run(command: Command, *words: object) -> tuple[dict[str, Any], str]:
     return json.loads(ended.out.splitlines()[-1]), ended.err
 
 
-def what(record: dict[str, Any]) -> tuple[Any, ...]:
+def used(record: dict[str, Any]) -> tuple[Any, ...]:
     return record["choice"]["kind"], record["bundle"], record["artifact"], record["runtime"], record["threads"]
 
 
 def test_what_was_measured_is_taken_and_said_once(command: Command, measured: TunedModel) -> None:
     record, said = run(command)
-    assert what(record) == ("measured", "nano", "fp32.onnx", "opencv_dnn", 2)
-    line = "using the measurement of this board of 2026-11-25: nano fp32.onnx on opencv_dnn, 2 threads"
+    assert used(record) == ("measured", "nano", "fp32.onnx", "opencv_dnn", 2)
+    line = "using the best model measured on this board on 2026-11-25: nano fp32.onnx on opencv_dnn, 2 threads"
     assert record["choice"]["reason"].startswith(line)
-    assert said.count("measurement of this board") == 1
-    assert "measurement" not in run(command, "--quiet")[1]
+    assert said.count("measured on this board") == 1
+    assert "measured on this board" not in run(command, "--quiet")[1]
     assert record["warnings"] == []
 
 
 def test_a_board_that_was_not_measured_is_told_how(command: Command) -> None:
     record, said = run(command)
-    assert what(record)[:4] == ("none", "small", "int8.tflite", "litert")
-    assert said.count("no measurement of this board; deblurkit bench --pick makes one") == 1
-    assert not tuned.place().exists()  # to run leaves nothing behind
+    assert used(record)[:4] == ("none", "small", "int8.tflite", "litert")
+    assert said.count("this board was never measured; run `deblurkit bench --pick` to find its best model") == 1
+    assert not tuned.folder().exists()  # to run leaves nothing behind
 
 
 @pytest.mark.parametrize(
@@ -76,18 +77,18 @@ def test_a_board_that_was_not_measured_is_told_how(command: Command) -> None:
 def test_a_flag_beats_what_was_measured_but_threads_go_beside_it(
     command: Command, measured: TunedModel, words: list[str], expected: tuple[Any, ...]
 ) -> None:
-    assert what(run(command, *words)[0])[: len(expected)] == expected
+    assert used(run(command, *words)[0])[: len(expected)] == expected
 
 
 def test_the_environment_and_the_file_beat_what_was_measured_too(
     command: Command, measured: TunedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run.toml").write_text('variant = "fp32"\n')
-    assert what(run(command, "--config", tmp_path / "run.toml")[0])[:3] == ("given", "small", "fp32.tflite")
+    assert used(run(command, "--config", tmp_path / "run.toml")[0])[:3] == ("given", "small", "fp32.tflite")
     (tmp_path / "run.toml").write_text("bundle = []\n")  # as in the service's example
-    assert what(run(command, "--config", tmp_path / "run.toml")[0])[:2] == ("measured", "nano")
+    assert used(run(command, "--config", tmp_path / "run.toml")[0])[:2] == ("measured", "nano")
     monkeypatch.setenv("DEBLURKIT_BUNDLE", "small")
-    assert what(run(command)[0])[:2] == ("given", "small")
+    assert used(run(command)[0])[:2] == ("given", "small")
 
 
 @pytest.mark.parametrize(
@@ -95,28 +96,28 @@ def test_the_environment_and_the_file_beat_what_was_measured_too(
     [
         ({"hardware_hash": "0" * 16}, "it was made on other hardware"),
         ({"versions": {"opencv": "4.0.0"}}, "opencv was 4.0.0, is "),
-        ({"sha256": "0" * 64}, "nano_fp32.onnx of nano was changed"),
+        ({"sha256": "0" * 64}, "nano_fp32.onnx of nano has changed"),
     ],
 )
 def test_a_stale_measurement_is_said_and_the_usual_choice_taken(
     command: Command, measured: TunedModel, others: dict[str, Any], words: str
 ) -> None:
-    tuned.write(tuned.place(), replace(measured, **others))
+    tuned.write(tuned.folder(), replace(measured, **others))
     record, said = run(command, "--quiet")
-    assert what(record)[:4] == ("stale", "small", "int8.tflite", "litert")
+    assert used(record)[:4] == ("stale", "small", "int8.tflite", "litert")
     assert words in record["choice"]["reason"]
     assert said.count("the measurement of this board is stale") == 1
     (warning,) = [w for w in record["warnings"] if "measurement" in w["text"]]
     assert words in warning["text"]
-    assert warning["mend"] == "deblurkit bench --pick measures again"
+    assert warning["mend"] == "run `deblurkit bench --pick` to measure again"
 
 
 def test_a_damaged_measurement_is_said_ignored_and_kept(command: Command, measured: TunedModel) -> None:
-    path = tuned.place() / "choice.json"
+    path = tuned.folder() / "choice.json"
     half = path.read_bytes()[:100]
     path.write_bytes(half)
     record, said = run(command)
-    assert what(record)[:2] == ("stale", "small")
+    assert used(record)[:2] == ("stale", "small")
     assert "choice.json: not valid JSON" in said
     assert path.read_bytes() == half
 
@@ -126,7 +127,7 @@ def test_a_deadline_puts_what_was_measured_first_and_the_smaller_one_behind_it(c
     facts = file_facts(small)
     bundle_hash = file_facts(SHIPPED / "small" / MANIFEST)["sha256"]
     found = replace(measured, bundle="small", bundle_hash=bundle_hash, file=small.name, sha256=facts["sha256"])
-    tuned.write(tuned.place(), found)
+    tuned.write(tuned.folder(), found)
     record, said = run(command, "--fps", 20)
     assert record["choice"]["kind"] == "measured"
     assert record["deadline"]["levels"] == 4
@@ -135,7 +136,7 @@ def test_a_deadline_puts_what_was_measured_first_and_the_smaller_one_behind_it(c
 
 def test_pictures_from_files_are_restored_with_it_too(command: Command, measured: TunedModel, folder: Path) -> None:
     ended = command("run", "--source", folder, "--sink", "null", "--json")
-    assert what(json.loads(ended.out.splitlines()[-1]))[:4] == ("measured", "nano", "fp32.onnx", "opencv_dnn")
+    assert used(json.loads(ended.out.splitlines()[-1]))[:4] == ("measured", "nano", "fp32.onnx", "opencv_dnn")
 
 
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +155,8 @@ def test_a_camera_comes_back_with_the_usual_choice_where_what_was_measured_fails
 ) -> None:
     failing(monkeypatch)
     record, said = run(command)
-    assert what(record)[:4] == ("stale", "small", "int8.tflite", "litert")
-    assert "is stale (opencv_dnn fails: no memory for its plan): usual choice" in said
+    assert used(record)[:4] == ("stale", "small", "int8.tflite", "litert")
+    assert "is stale (opencv_dnn fails: no memory for its plan), so the default model is used" in said
     assert "no memory for its plan" in record["warnings"][0]["text"]
 
 
@@ -165,7 +166,7 @@ def test_of_files_the_failure_ends_the_run_and_says_what_to_do(
     failing(monkeypatch)
     ended = command("run", "--source", folder, "--sink", "null")
     assert ended.code == BundleError.exit_code
-    assert "no memory for its plan; deblurkit bench --pick measures again" in ended.err
+    assert "no memory for its plan; run `deblurkit bench --pick` to measure again" in ended.err
 
 
 def test_what_a_viewer_switches_to_is_no_longer_called_measured(measured: TunedModel, caplog: pytest.LogCaptureFixture) -> None:
@@ -176,13 +177,13 @@ def test_what_a_viewer_switches_to_is_no_longer_called_measured(measured: TunedM
         thread = threading.Thread(target=session.run, daemon=True)
         thread.start()
         try:
-            assert session.state()["choice"]["kind"] == "measured"
+            assert session.state().choice.kind == "measured"
             session.models.switch(next(c for c in session.models.options if (c.bundle, c.variant) == ("nano", "int8")))
             for _ in range(1500):
-                if (found := session.state()["choice"])["kind"] == "given":
+                if (found := session.state().choice).kind == "given":
                     break
                 stop.wait(0.02)
-            assert found == {"kind": "given", "reason": "switched to on the page"}
+            assert found == DecisionState("given", "switched to on the page")
         finally:
             stop.set()
             thread.join(20)

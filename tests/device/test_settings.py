@@ -65,7 +65,7 @@ def test_the_environment_sets_every_kind_of_value(
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("DEBLURKIT_FRAMES", "many", "DEBLURKIT_FRAMES='many': not a value that frames can have"),
+        ("DEBLURKIT_FRAMES", "many", "DEBLURKIT_FRAMES='many': not a valid value of frames"),
         ("DEBLURKIT_REPLACE", "perhaps", "DEBLURKIT_REPLACE='perhaps'"),
         ("DEBLURKIT_VARIENT", "int8", "DEBLURKIT_VARIENT: no such setting; did you mean 'variant'"),
     ],
@@ -148,7 +148,7 @@ def test_a_region_is_read_as_pixels() -> None:
 def test_a_deadline_for_a_file_is_wrong_usage(command: Command, folder: Path) -> None:
     ended = command("run", "--source", folder, "--sink", "null", "--fps", 30)
     assert ended.code == 2
-    assert "--fps and --max-age are for live pictures" in ended.err
+    assert "--fps and --max-age are for live sources" in ended.err
 
 
 def test_the_example_that_is_installed_holds_every_setting_at_its_default() -> None:

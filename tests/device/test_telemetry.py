@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from device.images.frame import Frame
-from device.telemetry import Telemetry, percentiles_ms
+from device.telemetry import Percentiles, Telemetry, percentiles_ms
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,9 +45,9 @@ def test_frames_per_second_is_counted_from_the_first_frame_not_from_the_loading_
     clock.now_s += 60
     show(telemetry, clock, 101, 0.1)
     snapshot = telemetry.snapshot()
-    assert snapshot["frames"] == 101
-    assert snapshot["fps"] == snapshot["fps_now"] == 10.0
-    assert snapshot["seconds"] == pytest.approx(70.1)
+    assert snapshot.frames == 101
+    assert snapshot.fps == snapshot.fps_now == 10.0
+    assert snapshot.seconds == pytest.approx(70.1)
 
 
 def test_the_present_rate_follows_a_change_that_the_whole_runs_rate_hides(clock: Clock) -> None:
@@ -54,25 +55,25 @@ def test_the_present_rate_follows_a_change_that_the_whole_runs_rate_hides(clock:
     show(telemetry, clock, 100, 0.1)
     show(telemetry, clock, 100, 0.05)
     snapshot = telemetry.snapshot()
-    assert snapshot["fps_now"] == 20.0
-    assert 10 < snapshot["fps"] < 20
+    assert snapshot.fps_now == 20.0
+    assert 10 < snapshot.fps < 20
 
 
 def test_a_rate_below_one_frame_a_second_is_told_and_not_shown_as_zero(clock: Clock) -> None:
     telemetry = Telemetry()
     show(telemetry, clock, 3, 4.0)
-    assert telemetry.snapshot()["fps_now"] == 0.25
+    assert telemetry.snapshot().fps_now == 0.25
     clock.now_s += 3
-    assert telemetry.snapshot()["fps_now"] == 0.25
+    assert telemetry.snapshot().fps_now == 0.25
 
 
 def test_the_present_rate_falls_while_no_frame_comes(clock: Clock) -> None:
     telemetry = Telemetry()
     show(telemetry, clock, 50, 0.05)
     clock.now_s += 10
-    assert telemetry.snapshot()["fps_now"] == 0.1
+    assert telemetry.snapshot().fps_now == 0.1
     clock.now_s += 990
-    assert telemetry.snapshot()["fps_now"] == 0.0
+    assert telemetry.snapshot().fps_now == 0.0
 
 
 @pytest.mark.parametrize("frames", [0, 1])
@@ -80,14 +81,14 @@ def test_with_less_than_two_frames_there_is_no_rate(clock: Clock, frames: int) -
     telemetry = Telemetry()
     show(telemetry, clock, frames, 0.1)
     snapshot = telemetry.snapshot()
-    assert (snapshot["frames"], snapshot["fps"], snapshot["fps_now"]) == (frames, 0.0, 0.0)
+    assert (snapshot.frames, snapshot.fps, snapshot.fps_now) == (frames, 0.0, 0.0)
 
 
 def test_frame_age_is_from_capture_to_shown_in_milliseconds(clock: Clock) -> None:
     telemetry = Telemetry()
     show(telemetry, clock, 90, 0.1, age_s=0.040)
     show(telemetry, clock, 10, 0.1, age_s=0.400)
-    assert telemetry.snapshot()["frame_age_ms"] == {"p50": 40.0, "p95": 400.0}
+    assert telemetry.snapshot().frame_age_ms == Percentiles(40.0, 400.0)
 
 
 def test_a_stage_takes_the_time_of_what_is_inside_it(clock: Clock) -> None:
@@ -96,16 +97,16 @@ def test_a_stage_takes_the_time_of_what_is_inside_it(clock: Clock) -> None:
         with telemetry.stage("infer"):
             clock.now_s += seconds
     telemetry.add("output", 0.5)
-    stages = telemetry.snapshot()["stages_ms"]
-    assert stages["infer"] == {"p50": 20.0, "p95": 29.0}
-    assert stages["output"] == {"p50": 500.0, "p95": 500.0}
+    stages = telemetry.snapshot().stages_ms
+    assert stages["infer"] == Percentiles(20.0, 29.0)
+    assert stages["output"] == Percentiles(500.0, 500.0)
 
 
 def test_without_samples_the_percentiles_are_null() -> None:
-    assert percentiles_ms([]) == {"p50": None, "p95": None}
+    assert percentiles_ms([]) == Percentiles(None, None)
     snapshot = Telemetry().snapshot()
-    assert snapshot["stages_ms"] == {}
-    assert snapshot["frame_age_ms"] == {"p50": None, "p95": None}
+    assert snapshot.stages_ms == {}
+    assert snapshot.frame_age_ms == Percentiles(None, None)
 
 
 def test_memory_of_samples_is_bounded_and_the_latest_count() -> None:
@@ -114,7 +115,7 @@ def test_memory_of_samples_is_bounded_and_the_latest_count() -> None:
         telemetry.add("infer", 9.0)
     for _ in range(2000):
         telemetry.add("infer", 1.0)
-    assert telemetry.snapshot()["stages_ms"]["infer"] == {"p50": 1000.0, "p95": 1000.0}
+    assert telemetry.snapshot().stages_ms["infer"] == Percentiles(1000.0, 1000.0)
 
 
 def test_counts_are_right_when_several_threads_count_while_others_look() -> None:
@@ -146,7 +147,7 @@ def test_a_snapshot_is_plain_data_that_json_takes() -> None:
     telemetry.add("infer", float(np.float64(0.01)))
     telemetry.shown(Frame(0, 0.0, np.zeros((2, 2, 3), np.uint8)))
     snapshot = telemetry.snapshot()
-    assert json.loads(json.dumps(snapshot)) == snapshot
+    assert json.loads(json.dumps(asdict(snapshot))) == asdict(snapshot)
 
 
 def test_peak_memory_grows_with_what_this_process_takes_and_is_not_its_parents() -> None:

@@ -21,7 +21,7 @@ from device.images.scenes import dead_leaves  # noqa: E402
 from export import calibration, to_onnx  # noqa: E402
 from export.calibration import layer_ranges  # noqa: E402
 from export.pictures import always_blurred, pictures_of  # noqa: E402
-from train.data import load_photographs  # noqa: E402
+from train.photographs import load_photographs  # noqa: E402
 from train.quantise import calibrated_ranges  # noqa: E402
 from train.run_folder import read_run, write_run  # noqa: E402
 from train.weights import load_network  # noqa: E402

@@ -1,4 +1,4 @@
-"""The fixtures of cameras, which lie with the rigs."""
+"""The fixtures of fake and network cameras (tests/support)."""
 
 import sys
 from pathlib import Path

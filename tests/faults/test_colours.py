@@ -1,6 +1,6 @@
-"""Red and blue are easily exchanged, and nobody notices on grey walls: one chart through every file source, runtime and sink.
+"""Red and blue are easily exchanged, and nobody notices on grey walls: sends a chart through every file source, runtime and sink.
 
-Cameras have the same chart in their own tests: tests/device/sources/test_network.py, tests/rigs/picamera.
+Tests of cameras use the same chart: tests/device/sources/test_network.py, tests/rigs/picamera.
 """
 
 import json
@@ -25,7 +25,7 @@ COLOURS = np.array(
     [(220, 30, 30), (30, 200, 40), (40, 50, 210), (220, 210, 40), (30, 190, 200), (190, 40, 180), (235, 235, 235), (25, 25, 25)]
 )
 SIDE = 48
-NEAR = 24  # levels; red and blue exchanged are 170 away
+NEAR = 24  # levels; exchanged red and blue differ by 170
 
 
 def chart() -> Pixels:

@@ -1,7 +1,6 @@
-"""What happens to recordings: SIGKILL, torn files, media that are full, read-only, removed, slow or stuck."""
+"""What recordings survive: SIGKILL, truncated files, media that are full, read-only, removed, slow or stuck."""
 
 import errno
-import json
 import os
 import random
 import signal
@@ -32,7 +31,7 @@ Recorder = record.Recorder
 ROOT = Path(__file__).parent.parent.parent
 FPS = 30
 SMALL = RecordSettings(max_gib=1, min_free_gib=0, segment_s=1, mbit=0.2)
-# A stream at 30 frames a second, which says after each frame how many were written.
+# Records 30 frames a second, and prints after each frame how many were written.
 CHILD = """
 import sys, time
 from pathlib import Path
@@ -65,7 +64,7 @@ def own(folder: Path) -> list[Path]:
 
 
 def frames_in(path: Path) -> int:
-    """Decoded by a decoder that may not pass over errors."""
+    """Number of frames, decoded by a decoder that ignores no error."""
     with av.open(str(path), options={"err_detect": "explode"}) as container:
         return sum(1 for _ in container.decode(video=0))
 
@@ -80,17 +79,18 @@ def recorder() -> Iterator[Callable[..., Recorder]]:
 
     yield make
     for one in opened:
-        with suppress(RunError):  # said before, in the test
+        with suppress(RunError):  # the test has seen it
             one.close()
 
 
 def write_until_refused(sink: Recorder, first: int = 0, most: int = 20 * FPS) -> str:
+    """Write frames until one is refused; returns the error message."""
     for i in range(first, first + most):
         try:
             sink.write(restored(i))
         except RunError as error:
             return str(error)
-    raise AssertionError(f"{most} frames were taken")
+    raise AssertionError(f"all {most} frames were written")
 
 
 def test_sigkill_at_any_moment_costs_at_most_a_second_and_the_next_start_goes_on_within_the_caps(tmp_path: Path) -> None:
@@ -114,22 +114,22 @@ def test_sigkill_at_any_moment_costs_at_most_a_second_and_the_next_start_goes_on
         assert written >= last
         *finished, _ = new
         assert all(FPS - 3 <= frames_in(path) <= FPS + 3 for path in finished)
-        kept = sum(playable_frames(path) for path in new)  # as they are, whatever the end of the last one is like
+        kept = sum(playable_frames(path) for path in new)  # as they are, even if the last one is incomplete
         assert written - FPS <= kept <= written + 1
     before = own(folder)
     cap = sum(path.stat().st_size for path in before) // 2
     sink = Recorder(folder, RecordSettings(max_gib=cap / 2**30, min_free_gib=0, segment_s=1, mbit=0.2), float(FPS))
-    assert all(frames_in(path) > 0 for path in own(folder))  # the last one is mended
+    assert all(frames_in(path) > 0 for path in own(folder))  # the last one is repaired
     for i in range(2 * FPS):
         sink.write(restored(i))
     sink.close()
     assert sum(path.stat().st_size for path in own(folder)) <= cap
-    assert own(folder)[0].name > before[0].name  # the oldest went
+    assert own(folder)[0].name > before[0].name  # the oldest was deleted
     assert own(folder)[-1].name > before[-1].name
 
 
 def playable_frames(path: Path) -> int:
-    """As a player does: up to where the file ends, complete or not. An empty file has none."""
+    """Number of frames that a player shows: up to the end of the file, complete or not."""
     if path.stat().st_size == 0:
         return 0
     count = 0
@@ -145,7 +145,7 @@ def playable_frames(path: Path) -> int:
 def test_what_was_synced_at_any_moment_lacks_at_most_a_second_of_what_was_written(
     recorder: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written, synced = 0, [(0, 0)]  # frames taken when a sync began, frames that all synced segments then hold
+    written, synced = 0, [(0, 0)]  # (frames written when a sync began, frames in all synced segments after it)
     on_medium: dict[str, int] = {}
     sync = os.fdatasync
 
@@ -188,7 +188,7 @@ def test_what_a_power_cut_leaves_of_a_segment_is_whole_after_the_next_start(
         path.write_bytes(data[:at] + (bytes(len(data) - at) if tail == "zeros" else b""))
         Recorder(folder, SMALL, float(FPS)).close()
         counts.add(frames_in(path) if path.exists() else 0)
-    # Each half second is a fragment of 15 frames.
+    # A fragment is half a second, 15 frames.
     assert counts <= {0, 15, 30, 45, 60, 75}
     assert len(counts) >= 3
 
@@ -230,7 +230,7 @@ def test_a_medium_filled_by_others_is_named_and_used_again_when_there_is_room(
     said = write_until_refused(sink, 60)
     assert str(place) in said
     assert "No space left" in said or "MiB are free" in said
-    assert sink.facts()["error"] == said
+    assert sink.recording().error == said
     sink.close()
     assert all(frames_in(path) for path in own(place / "rec"))
     again = recorder(place / "rec")
@@ -312,16 +312,24 @@ def test_parents_of_the_folder_are_not_made(recorder: Callable[..., Recorder], t
     assert not (tmp_path / "media").exists()
 
 
-def test_a_medium_that_takes_a_second_for_a_sync_costs_no_frame(
+def test_a_medium_that_is_slow_to_sync_costs_no_frame(
     recorder: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "fdatasync", lambda fd: time.sleep(1))
+    began, go_on, returned = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(fd: int) -> None:
+        began.set()
+        go_on.wait(60)
+        returned.set()
+
+    monkeypatch.setattr("device.sinks.syncer.STUCK_S", 60.0)
+    monkeypatch.setattr(os, "fdatasync", slow)
     sink = recorder(tmp_path / "rec")
-    began = time.monotonic()
     for i in range(4 * FPS):
         sink.write(restored(i))
-    assert time.monotonic() - began < 3  # four seconds of video, eight syncs
-    monkeypatch.undo()
+    assert began.wait(20)
+    assert not returned.is_set()  # four seconds of video were written during one sync
+    go_on.set()
     sink.close()
     assert [frames_in(path) for path in own(tmp_path / "rec")] == [FPS] * 4
 
@@ -329,16 +337,21 @@ def test_a_medium_that_takes_a_second_for_a_sync_costs_no_frame(
 def test_a_medium_that_does_not_answer_is_named_and_does_not_hold_up_the_end(
     recorder: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = threading.Event()
-    monkeypatch.setattr("device.sinks.syncer.STUCK_S", 0.2)
-    monkeypatch.setattr(os, "fdatasync", lambda fd: answer.wait(30))
+    began, answer, returned = threading.Event(), threading.Event(), threading.Event()
+
+    def stuck(fd: int) -> None:
+        began.set()
+        answer.wait(60)
+        returned.set()
+
+    monkeypatch.setattr("device.sinks.syncer.STUCK_S", 0.05)
+    monkeypatch.setattr(os, "fdatasync", stuck)
     sink = recorder(tmp_path / "rec")
     sink.write(restored(0))
-    time.sleep(0.3)
+    assert began.wait(20)
     assert "has not answered for" in write_until_refused(sink, 1)
-    began = time.monotonic()
     sink.close()
-    assert time.monotonic() - began < 5
+    assert not returned.is_set()  # closing did not wait for the medium
     answer.set()
 
 
@@ -351,11 +364,19 @@ def test_a_medium_that_fails_to_sync_is_named(
     monkeypatch.setattr(os, "fdatasync", broken)
     sink = recorder(tmp_path / "rec")
     sink.write(restored(0))
-    time.sleep(0.2)
     assert "did not take what was recorded: Input/output error" in write_until_refused(sink, 1)
 
 
-def test_an_outlet_with_a_full_disk_tries_again_until_there_is_room(disk: Callable[[int], Path]) -> None:
+def feed_until(worker: SinkWorker, numbers: Iterator[int], done: Callable[[], bool]) -> None:
+    """Give the worker frames until `done`; half a minute at most."""
+    end = time.monotonic() + 30
+    while not done() and time.monotonic() < end:
+        worker.slot.put(restored(next(numbers)))
+        time.sleep(1 / FPS)
+    assert done(), worker.state()
+
+
+def test_a_sink_worker_with_a_full_disk_tries_again_until_there_is_room(disk: Callable[[int], Path]) -> None:
     place = disk(2048)
     (place / "others").write_bytes(bytes(2020 * 1024))
     stop = threading.Event()
@@ -366,19 +387,14 @@ def test_an_outlet_with_a_full_disk_tries_again_until_there_is_room(disk: Callab
     worker = SinkWorker(opened(), Telemetry(), stop, live=True, first=False, reopen=opened)
     worker.thread.start()
     try:
-        for i in range(300):
-            worker.slot.put(restored(i))
-            time.sleep(1 / FPS)
-            if i == 20:
-                assert "MiB are free" in worker.facts()["error"]
-                (place / "others").unlink()
-            if i > 20 and worker.frames > 20:
-                break
+        numbers = iter(range(10**6))
+        feed_until(worker, numbers, lambda: "MiB are free" in worker.state().error)
+        (place / "others").unlink()
+        feed_until(worker, numbers, lambda: worker.frames > 20)
     finally:
         worker.slot.close()
         worker.thread.join(10)
         worker.close()
-    assert worker.facts()["failures"] >= 1
-    assert worker.facts()["error"] == ""
-    assert json.dumps(worker.facts())
+    assert worker.state().failures >= 1
+    assert worker.state().error == ""
     assert sum(frames_in(path) for path in own(place / "rec")) == worker.frames

@@ -1,4 +1,4 @@
-"""100,000 frames through the whole loop: capture, model, page with a viewer, recorder. Nothing may grow. By `make soak`."""
+"""100,000 frames through the whole loop: capture, model, page with a viewer, recorder. Nothing may grow. Run by `make soak`."""
 
 import gc
 import os
@@ -14,7 +14,7 @@ from device.session import Session
 from device.settings import CameraSettings, RecordSettings, Settings, WebSettings
 
 FRAMES = 100_000
-BEFORE = 30_000  # frames that fill what is bounded: kept figures, the recorder's folder, allocators
+BEFORE = 30_000  # frames that fill all bounded storage: samples of telemetry, the recorder's folder, allocators
 MOST_MIB = 1.0  # growth over all of them
 
 
@@ -44,8 +44,8 @@ def test_memory_threads_and_descriptors_stay_over_a_hundred_thousand_frames(tmp_
                 pass
 
     with Session(settings, stop) as session:
-        (web,) = (o for o in session.state()["sinks"] if o["description"].startswith("http"))
-        viewer = threading.Thread(target=watch, args=(web["description"],), daemon=True)
+        (web,) = (sink for sink in session.state().sinks if sink.description.startswith("http"))
+        viewer = threading.Thread(target=watch, args=(web.description,), daemon=True)
 
         def look() -> None:
             while not stop.wait(2.0):

@@ -1,4 +1,4 @@
-"""A deadline while the processor gets slower: other work on its core does what heat does. By `make soak`: it takes a minute."""
+"""Rate control while the processor gets slower: other work on its core stands for heat. Run by `make soak`; takes a minute."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def core() -> int:
 
 @pytest.fixture
 def state(core: int) -> Iterator[Callable[[], dict[str, Any]]]:
-    """`deblurkit run --fps 25` on one core, with a camera of 25 frames a second; `state()` is what its page tells."""
+    """`deblurkit run --fps 25` on one core, with a camera of 25 frames a second; `state()` is its /state."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -58,7 +58,7 @@ def until(done: Callable[[], bool]) -> float:
 
 
 @pytest.mark.soak
-def test_a_slower_processor_costs_frames_and_then_the_larger_model_and_both_come_back(
+def test_a_slower_processor_lowers_the_level_of_rate_control_and_it_recovers(
     state: Callable[[], dict[str, Any]], core: int
 ) -> None:
     until(lambda: state()["frames"] > 50)
@@ -76,7 +76,7 @@ def test_a_slower_processor_costs_frames_and_then_the_larger_model_and_both_come
             burner.kill()
             burner.wait()
     up_s = until(lambda: state()["deadline"]["level"] == 0)
-    deadline = state()["deadline"]
-    print(f"\na step down after {down_s:.1f} s, {shown:.1f} of 25 frames a second shown, back after {up_s:.1f} s, {deadline}")
+    control = state()["deadline"]
+    print(f"\na step down after {down_s:.1f} s, {shown:.1f} of 25 frames a second shown, back after {up_s:.1f} s, {control}")
     assert after["repeated"] > before["repeated"]
     assert state()["not_restored"] == 0

@@ -1,4 +1,4 @@
-"""What viewers do to the page of the real command: too many, slow, dead, hostile. The loop must not notice."""
+"""Viewers of the page of the real command that are too many, slow, dead or hostile. The loop must go on undisturbed."""
 
 import http.client
 import os
@@ -21,7 +21,7 @@ VIEWERS = 8  # the default of [web] viewers
 
 
 class Served:
-    """`deblurkit run --source demo --sink web --lan` in a process of its own; its state folder is the test's."""
+    """`deblurkit run --source demo --sink web --lan` in a process of its own; its state folder belongs to the test."""
 
     def __init__(self, state: Path) -> None:
         with socket.socket() as probe:
@@ -75,7 +75,7 @@ class Served:
             time.sleep(0.1)
 
     def goes_on(self) -> None:
-        """Frames come, and are restored."""
+        """Check that frames are still restored."""
         before = self.figure("frames_total")
         self.wait_until(lambda: self.figure("frames_total") > before + 20)
         assert self.get("/healthz")[0] == 200
@@ -109,7 +109,7 @@ def nothing_grows(served: Served) -> Iterator[None]:
         served.wait_until(lambda name=name, value=value: served.figure(name) <= value)
 
 
-def test_of_200_viewers_at_once_as_many_as_allowed_see_the_picture_and_the_others_are_told(served: Served) -> None:
+def test_of_200_viewers_at_once_as_many_as_allowed_see_the_picture_and_the_others_are_refused(served: Served) -> None:
     with ExitStack() as opened:
         crowd = [opened.enter_context(served.connect()) for _ in range(200)]
         request = f"GET /stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {served.token}\r\n\r\n".encode()
@@ -127,7 +127,7 @@ def test_of_200_viewers_at_once_as_many_as_allowed_see_the_picture_and_the_other
     served.wait_until(lambda: served.figure("viewers") == 0)
 
 
-def test_viewers_that_never_read_cost_nobody_a_frame_and_are_let_go(served: Served) -> None:
+def test_viewers_that_never_read_cost_nobody_a_frame_and_are_disconnected(served: Served) -> None:
     with ExitStack() as opened:
         for _ in range(VIEWERS):
             dead = opened.enter_context(socket.socket())
@@ -137,7 +137,7 @@ def test_viewers_that_never_read_cost_nobody_a_frame_and_are_let_go(served: Serv
             dead.sendall(line.encode())
         served.wait_until(lambda: served.figure("viewers") == VIEWERS)
         served.goes_on()
-        served.wait_until(lambda: served.figure("viewers") == 0)  # though their connections are still open
+        served.wait_until(lambda: served.figure("viewers") == 0)  # even though their connections are still open
 
 
 def test_viewers_that_come_and_go_200_times_leave_nothing_behind(served: Served) -> None:
@@ -150,7 +150,7 @@ def test_viewers_that_come_and_go_200_times_leave_nothing_behind(served: Served)
     assert served.figure("rss_bytes") - early < 8 * 2**20
 
 
-def test_a_slow_loris_holds_its_places_for_seconds_only(served: Served) -> None:
+def test_a_slowloris_attack_occupies_connections_for_seconds_only(served: Served) -> None:
     with ExitStack() as opened:
         lorises = [opened.enter_context(served.connect()) for _ in range(50)]
         closed = 0
@@ -189,7 +189,7 @@ def test_no_path_reaches_the_file_system(served: Served, path: str) -> None:
     assert served.token.encode() not in body
 
 
-def test_a_foreign_name_another_site_and_a_wrong_token_get_nothing(served: Served) -> None:
+def test_a_foreign_host_name_another_site_and_a_wrong_token_are_refused(served: Served) -> None:
     for path in ("/", "/state", "/snapshot", "/metrics", "/stream"):
         assert served.get(path, Host="evil.example")[0] == 421
         assert served.get(path, Origin="http://evil.example")[0] == 403
@@ -198,7 +198,7 @@ def test_a_foreign_name_another_site_and_a_wrong_token_get_nothing(served: Serve
 
 
 @pytest.mark.parametrize("path", ["/", "/stream", "/snapshot", "/state", "/metrics", "/healthz", "/switch", "/reload", "/record"])
-def test_random_bytes_at_every_address_are_survived(served: Served, path: str) -> None:
+def test_random_bytes_at_every_address_do_no_harm(served: Served, path: str) -> None:
     draw = random.Random(path)
     for _ in range(60):
         head = f"{draw.choice(['GET', 'POST'])} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {served.token}\r\n"

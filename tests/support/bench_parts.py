@@ -17,16 +17,16 @@ from benchmarks.records import (
     OK,
     SCHEMA,
     WRONG,
-    Agreement,
     CaseQuality,
+    Example,
+    LoadSample,
     Loop,
     Machine,
     Moment,
     Pick,
-    Picture,
+    PictureParity,
     Result,
     Row,
-    Second,
     Sustained,
 )
 from device.images.degrade import sharpen, to_float, to_pixels
@@ -94,8 +94,8 @@ def _rows(small: str) -> Iterator[Row]:
     yield _measured(Row("nothing", "classical", OK), 0.0004, 0.0, 0)
     yield _measured(Row("unsharp mask", "classical", OK), 2.4, 0.41, 1)
     yield _measured(Row("Polyblur", "classical", OK), 48.0, 0.63, 2)
-    yield _measured(Row("Wiener, told", "oracle", OK), 31.0, 2.05, 3)
-    yield _measured(Row("Richardson-Lucy, told", "oracle", OK), 840.0, 1.71, 4)
+    yield _measured(Row("Wiener (non-blind)", "oracle", OK), 31.0, 2.05, 3)
+    yield _measured(Row("Richardson-Lucy (non-blind)", "oracle", OK), 840.0, 1.71, 4)
     seed = 5
     for name, key in ((small, "small"), ("nano", "nano")):
         for runtime, slower in _OF_RUNTIME.items():
@@ -121,7 +121,7 @@ def _rows(small: str) -> Iterator[Row]:
         yield Row(small, "network", MISSING, variant, f"small_{variant}.tflite", "tflite_runtime", 1, line)
     yield Row(small, "network", FAILED, "fp32", "small_fp32.tflite", "litert_compiled", 1, "killed by the kernel: 300 MiB free")
     wrong = "computes another picture: 18.3 dB from small_fp32.tflite on litert, 39.0 needed; use another runtime"
-    agreement = Agreement("small_fp32.tflite on litert", 18.3, 201, 39.0)
+    agreement = PictureParity("small_fp32.tflite on litert", 18.3, 201, 39.0)
     yield Row("nano", "network", WRONG, "int8", "nano_int8.onnx", "opencv_dnn", 4, wrong, agreement=agreement)
 
 
@@ -137,7 +137,7 @@ def _measured(row: Row, p50_ms: float, gain_db: float, seed: int) -> Row:
         stages_ms={"to_tensor": 0.7, "infer": 0.94 * p50_ms, "to_pixels": 1.1} if network else {},
         infer_share=0.94 if network else None,
         peak_rss_mib=120.0 + 3 * seed,
-        agreement=Agreement("small_fp32.tflite on litert", 99.0 if exact else 47.1 - seed % 5, 0 if exact else 5, 39.0)
+        agreement=PictureParity("small_fp32.tflite on litert", 99.0 if exact else 47.1 - seed % 5, 0 if exact else 5, 39.0)
         if network
         else None,
         quality={case: _quality(case, gain_db, i) for i, case in enumerate(CASES)},
@@ -192,11 +192,11 @@ def _sustained(small: str) -> Sustained:
         fps = (29.4 if hot else 36.8) + 0.3 * np.sin(n)
         temperature = min(85.0, 52 + 0.14 * at_s)
         held = ("soft temperature limit",) if hot else ()
-        curve.append(Second(at_s, float(fps), float(1100 / fps), 1900.0 if hot else 2400.0, temperature, held))
+        curve.append(LoadSample(at_s, float(fps), float(1100 / fps), 1900.0 if hot else 2400.0, temperature, held))
     return Sustained(f"{small} int8.tflite, litert, 3 threads", 600.0, 36.8, 29.4, 0.799, 245.0, tuple(curve))
 
 
-def _examples(small: str) -> tuple[Picture, ...]:
+def _examples(small: str) -> tuple[Example, ...]:
     made = []
     for case in ("gauss-2.0", "motion-9"):
         sharp = dead_leaves(192, 192, 3)
@@ -205,5 +205,5 @@ def _examples(small: str) -> tuple[Picture, ...]:
         shown = {"as it came": blurred, f"{small} int8.tflite, litert, 3 threads": restored, "the truth": sharp}
         for label, pixels in shown.items():
             png = base64.b64encode(encode_picture(pixels, ".png")).decode()
-            made.append(Picture(label, case, min(99.0, psnr(pixels, sharp)), png))
+            made.append(Example(label, case, min(99.0, psnr(pixels, sharp)), png))
     return tuple(made)

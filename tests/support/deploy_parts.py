@@ -1,4 +1,4 @@
-"""What the tests of `deblurkit deploy` share: a board as it should be, the wheel of this checkout, a release of it."""
+"""What the tests of `deblurkit deploy` share: the facts of a good board, the wheel of this checkout, a release of it."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ PI = preflight.Facts(
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> payload.Kit:
     """The wheel of this checkout."""
-    return payload.kit(None, tmp_path_factory.mktemp("kit"))
+    return payload.find_kit(None, tmp_path_factory.mktemp("kit"))
 
 
-def gathered(folder: Path, kit: payload.Kit, source: str | None = "demo") -> payload.Release:
+def assembled(folder: Path, kit: payload.Kit, source: str | None = "demo") -> payload.Release:
     """A release without bundles of its own."""
-    return payload.gather(folder, kit, {}, source, False, PI)
+    return payload.assemble(folder, kit=kit, bundles={}, source=source, lan=False, facts=PI)

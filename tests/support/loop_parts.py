@@ -1,4 +1,4 @@
-"""Parts of a loop for its tests: a source, a sink and models that fail, hang and take their time as they are told."""
+"""Parts of a loop for its tests: a source, a sink and models that fail, hang or wait as the test says."""
 
 import threading
 import time
@@ -21,8 +21,8 @@ from device.telemetry import Telemetry
 FOREVER_S = 30.0
 
 
-class Counter:
-    """A source of small frames, as fast as they are read; frame i is grey. Fails at frame `fails_at`, if told so."""
+class FakeSource:
+    """A source of small frames, as fast as they are read; frame i is grey. May fail at frame `fails_at` or hang at `hangs_at`."""
 
     description, fps, origin, status = "counter", 0.0, None, SourceStatus()
 
@@ -49,8 +49,8 @@ class Counter:
         self.released.set()
 
 
-class Kept:
-    """A sink that keeps what it gets; from frame `holds_at` on it waits for `go`. Fails at its write `fails_at`, if told so."""
+class MemorySink:
+    """Remembers what it is given; from frame `holds_at` on it waits for `go`. May fail at its write number `fails_at`."""
 
     description = "kept"
 
@@ -64,7 +64,7 @@ class Kept:
         if restored.frame.index >= self._holds_at:
             self.holding.set()
             self.go.wait(FOREVER_S)
-        if len(self.indices) == self._fails_at:  # of writes: a live source may have dropped the frame of that number
+        if len(self.indices) == self._fails_at:  # counts writes: a live source may have dropped the frame with that index
             raise RunError(f"disk full at {self._fails_at}")
         time.sleep(self._pause_s)
         self.indices.append(restored.frame.index)
@@ -74,18 +74,18 @@ class Kept:
         self.go.set()
 
 
-class Held:
-    """The shipped model, which takes its time: `restore` waits for an event, fails, or hangs at frames of `hangs_at`."""
+class SlowModels:
+    """The shipped model, made slow: `restore` waits for an event, fails, or hangs at the frames of `hangs_at`."""
 
-    def __init__(self, restorer: Restorer) -> None:
-        self._restorer = restorer
+    def __init__(self, models: Restorer) -> None:
+        self._restorer = models
         self.until: threading.Event | None = None
         self.error: Exception | None = None
         self.hangs_at: set[int] = set()
         self.released = threading.Event()
         self.failures: list[str] = []
         self.most_failures = 10**9
-        self.rebuilt = 0
+        self.recovered = 0
         self.asked: list[tuple[int, int]] = []
 
     @property
@@ -102,60 +102,56 @@ class Held:
             raise self.error
         return Restored(frame, self._restorer.restore(frame.image))
 
-    def passed_through(self, frame: Frame) -> Restored:
-        return Restored(frame, frame.image, NOT_RESTORED)
-
-    def failed(self, why: str) -> None:
+    def recover(self, frame: Frame, why: str) -> Restored:
         self.failures.append(why)
         if len(self.failures) >= self.most_failures:
             raise RunError(why)
-
-    def rebuild(self) -> None:
-        self.rebuilt += 1
+        self.recovered += 1
+        return Restored(frame, frame.image, NOT_RESTORED)
 
 
 @pytest.fixture
-def restorer(small: Bundle) -> Iterator[Held]:
+def models(small: Bundle) -> Iterator[SlowModels]:
     with Restorer(small, threads=1) as opened:
-        held = Held(opened)
+        held = SlowModels(opened)
         yield held
-        held.released.set()  # a test that failed leaves no thread to the next one
+        held.released.set()  # a test that failed leaves no thread behind for the next one
 
 
-def ours() -> list[str]:
-    """Names of the loop's threads that are alive."""
+def loop_threads() -> list[str]:
+    """Names of the loop's living threads."""
     return [t.name for t in threading.enumerate() if t.name in ("capture", "restore", "output")]
 
 
 def sink_workers(
-    source: Source, sinks: list[Sink], telemetry: Telemetry, stop: threading.Event, **wanted: Any
+    source: Source, sinks: list[Sink], telemetry: Telemetry, stop: threading.Event, **options: Any
 ) -> list[SinkWorker]:
     """The sink workers of a run, as a session creates them; none reopens its sink."""
-    return [SinkWorker(sink, telemetry, stop, live=source.live, first=i == 0, **wanted) for i, sink in enumerate(sinks)]
+    return [SinkWorker(sink, telemetry, stop, live=source.live, first=i == 0, **options) for i, sink in enumerate(sinks)]
 
 
 def run(
     source: Source,
-    models: Held,
+    models: SlowModels,
     sinks: list[Sink],
     telemetry: Telemetry,
     stop: threading.Event,
     most_frames: int = 0,
-    pace_fps: float = 0.0,
+    play_fps: float = 0.0,
     progress: Callable[[int], None] = lambda frames: None,
-    **wanted: Any,
+    **options: Any,
 ) -> None:
-    made = sink_workers(source, sinks, telemetry, stop, most_frames=most_frames if source.live else 0, progress=progress)
-    run_pipeline(source, models, made, telemetry, stop, most_frames=most_frames, pace_fps=pace_fps, **wanted)
+    workers = sink_workers(source, sinks, telemetry, stop, most_frames=most_frames if source.live else 0, progress=progress)
+    run_pipeline(source, models, workers, telemetry, stop, most_frames=most_frames, play_fps=play_fps, **options)
 
 
-def start(*arguments: Any, **wanted: Any) -> tuple[threading.Thread, list[BaseException]]:
+def start(*arguments: Any, **options: Any) -> tuple[threading.Thread, list[BaseException]]:
     """Run the pipeline in a thread, so that the test can act while it runs."""
     raised: list[BaseException] = []
 
     def body() -> None:
         try:
-            run(*arguments, **wanted)
+            run(*arguments, **options)
         except BaseException as error:
             raised.append(error)
 
@@ -165,7 +161,7 @@ def start(*arguments: Any, **wanted: Any) -> tuple[threading.Thread, list[BaseEx
 
 
 def until(done: Callable[[], object]) -> None:
-    """Wait for something that has to happen; half a minute at most."""
+    """Wait for an event that must happen; half a minute at most."""
     end = time.monotonic() + 30
     while not done() and time.monotonic() < end:
         time.sleep(0.01)
@@ -173,8 +169,8 @@ def until(done: Callable[[], object]) -> None:
 
 
 def until_no_thread() -> None:
-    """Wait for threads that a test has let go."""
+    """Wait until the threads that a test has released have ended."""
     end = time.monotonic() + 10
-    while ours() and time.monotonic() < end:
+    while loop_threads() and time.monotonic() < end:
         time.sleep(0.02)
-    assert not ours()
+    assert not loop_threads()

@@ -9,18 +9,18 @@ from benchmarks.intervals import latency
 from benchmarks.records import (
     OK,
     SCHEMA,
-    Agreement,
     CaseQuality,
     Estimate,
+    Example,
     Latency,
+    LoadSample,
     Loop,
     Machine,
     Moment,
     Pick,
-    Picture,
+    PictureParity,
     Result,
     Row,
-    Second,
     Sustained,
 )
 
@@ -58,7 +58,7 @@ def row(middle_ms: float = 20.0, **changes: Any) -> Row:
         Row(
             "small", "network", OK, "int8", "small_int8.tflite", "litert", 1, "", "b" * 64, "f" * 64, 60_000, times(middle_ms),
             30.0, 40.0, {"to_tensor": 0.3, "infer": 0.9 * middle_ms, "to_pixels": 0.4}, 0.9, 90.0,
-            Agreement("the fp32 file on litert", 52.0, 4, 42.0),
+            PictureParity("the fp32 file on litert", 52.0, 4, 42.0),
             {
                 "gauss-1.6": CaseQuality(26.0, 28.0, 2.0, 1.1, 0.85, 0.05),
                 "sharp-in": CaseQuality(99.0, 48.0, -51.0, -53.0, 0.99, -0.01),
@@ -100,8 +100,8 @@ def result(**changes: Any) -> Result:
         "4 generated scenes of 384x256, 12 cases", machine, (), rows(),
         (Loop("small int8.tflite, litert, 1 thread", 30.0, {"infer": 18.0}, 0.54, 41.0, 55.0, 0.9, 190.0),),
         (Sustained("small int8.tflite, litert, 1 thread", 600.0, 48.0, 45.0, 0.94, None,
-                   (Second(5.0, 48.0, 23.0, 2400.0, 61.0, ()),)),),
-        (Picture("blurred", "gauss-1.6", 26.0, "aGVsbG8="),),
+                   (LoadSample(5.0, 48.0, 23.0, 2400.0, 61.0, ()),)),),
+        (Example("blurred", "gauss-1.6", 26.0, "aGVsbG8="),),
         Pick("small int8.tflite, litert, 1 thread", "small", "int8", "litert", 1, "most gain within 33 ms"),
     )  # fmt: skip
     return replace(made, **changes)

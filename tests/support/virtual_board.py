@@ -1,4 +1,4 @@
-"""The virtual board of `scripts/board`: switched on, asked through its page and over ssh, and its power cut."""
+"""The virtual board of `scripts/board`: power on and off, its page, commands over ssh, and power cuts."""
 
 import http.client
 import json
@@ -19,37 +19,37 @@ KIT = "/home/pi/deblurkit"
 PROGRAM = f"{KIT}/.venv/bin/deblurkit"
 PACKAGES = f"{KIT}/.venv/lib/python3.13/site-packages"
 STATE = "/var/lib/deblurkit"
-PATIENCE_S = 600.0  # several times what anything here took on two cores: other machines are slower, and have other work
+PATIENCE_S = 600.0  # several times the longest wait on two cores: other machines are slower or busy
 _SAMPLE = re.compile(r"^deblurkit_(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the page answered."""
+    """An answer of the page."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
 
-class Board:
-    """One board: a kernel and a disk. Used by one thread; `cut_power` when it is done with."""
+class VirtualBoard:
+    """One board: a kernel and a disk. For one thread; call `cut_power` at the end."""
 
     def __init__(self, rig: Path, kernel: str, name: str) -> None:
-        """`rig` is the folder that `rig.sh` fills. The disk, of this name in it, is as it was before the first start."""
+        """`rig` is the folder that `rig.sh` fills. The disk gets this name there, and is in the state before the first start."""
         self._rig, self._kernel, self._disk = rig, rig / f"kernel-{kernel}", rig / f"{name}.qcow2"
         under = ["-F", "raw", "-b", str((rig / "disk" / "board.ext4").resolve()), str(self._disk)]
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *under], check=True)
         self.console = self._disk.with_suffix(".console")
-        """What the kernel and systemd said, of every start."""
+        """The output of the kernel and systemd, of every start."""
         self.token = ""
-        """Of the page: `until_restoring` fetches it, as `deblurkit service status` would show it."""
+        """Of the page. `until_restoring` reads it from the board."""
         self._process: subprocess.Popen[bytes] | None = None
         self._ssh: subprocess.Popen[bytes] | None = None
         self._page_port = self._ssh_port = 0
 
     def power_on(self) -> None:
-        """Returns at once."""
+        """Start the emulator; returns at once."""
         self._page_port, self._ssh_port = _free_ports(2)
         ports = f"hostfwd=tcp:127.0.0.1:{self._page_port}-:8080,hostfwd=tcp:127.0.0.1:{self._ssh_port}-:22"
         options = [
@@ -64,7 +64,7 @@ class Board:
         self._process = subprocess.Popen([str(BOOT), str(self._kernel), str(self._disk), *console, *options])
 
     def cut_power(self) -> None:
-        """At this very moment. What the disk was not asked to keep is lost."""
+        """Kill the emulator now. Data that was not synced to the disk is lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -72,7 +72,7 @@ class Board:
         self._hang_up()
 
     def power_off(self) -> None:
-        """As a person does it."""
+        """Shut down properly."""
         self.sudo("systemctl", "poweroff", check=False)  # the connection may end before the answer
         assert self._process is not None
         self._process.wait(PATIENCE_S)
@@ -80,11 +80,11 @@ class Board:
         self._hang_up()
 
     def run(self, *words: str, check: bool = True, stdin: bytes = b"", timeout_s: float = PATIENCE_S) -> str:
-        """A command on the board, as the user pi: what it wrote to stdout."""
+        """Run a command on the board as the user pi; returns its stdout."""
         return self.raw(*words, check=check, stdin=stdin, timeout_s=timeout_s).decode()
 
     def raw(self, *words: str, check: bool = True, stdin: bytes = b"", timeout_s: float = PATIENCE_S) -> bytes:
-        """The same in bytes. `check`: it has to end with 0."""
+        """The same, in bytes. With `check` it must end with 0."""
         self._connect()
         line = [*self._ssh_line(), shlex.join(words)]
         done = subprocess.run(line, input=stdin, capture_output=True, timeout=timeout_s, check=False)
@@ -97,15 +97,15 @@ class Board:
         self.run("sh", "-c", f"cat > {shlex.quote(place)}", stdin=file.read_bytes())
 
     def sudo(self, *words: str, check: bool = True) -> str:
-        """A command on the board, as root."""
+        """Run a command on the board as root; returns its stdout."""
         return self.run("sudo", *words, check=check)
 
     def fact(self, name: str) -> str:
-        """What systemd says of the service."""
+        """A property of the service, from systemd."""
         return self.run("systemctl", "show", "deblurkit", "-P", name).strip()
 
     def get(self, path: str, token: bool = True) -> Answer:
-        """What the page answers through the forwarded port. Raises OSError or HTTPException where it does not."""
+        """The page's answer, through the forwarded port. Raises OSError or HTTPException if there is none."""
         asked = http.client.HTTPConnection("127.0.0.1", self._page_port, timeout=30)
         try:
             asked.request("GET", path, headers={"Authorization": f"Bearer {self.token}"} if token else {})
@@ -132,18 +132,18 @@ class Board:
         return json.loads(self.get("/state").body)
 
     def metrics(self) -> dict[str, float]:
-        """Prometheus' figures, by their names without `deblurkit_` and with their labels."""
-        found = _SAMPLE.findall(self.get("/metrics").body.decode())
-        return {f"{name}{{{labels}}}" if labels else name: float(value) for name, labels, value in found}
+        """The metrics, by name without `deblurkit_`, with their labels."""
+        samples = _SAMPLE.findall(self.get("/metrics").body.decode())
+        return {f"{name}{{{labels}}}" if labels else name: float(value) for name, labels, value in samples}
 
     def healthy(self) -> bool:
-        """Whether pictures come, as anybody may ask."""
+        """Whether pictures come; needs no token."""
         return self.get("/healthz", token=False).status == 200
 
     def until(self, wanted: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> float:
-        """Wait for something that has to happen; the seconds that it took. A page that does not answer is waited for, too."""
+        """Wait until this happens; returns the seconds. While the page does not answer, it waits too."""
         began = time.monotonic()
-        while not _answered(wanted):
+        while not _succeeds(wanted):
             assert self._process is not None
             assert self._process.poll() is None, f"the board went off: {self._last_words()}"
             assert time.monotonic() - began < patience_s, f"did not happen: {what}; {self._last_words()}"
@@ -151,13 +151,13 @@ class Board:
         return time.monotonic() - began
 
     def until_restoring(self) -> float:
-        """Wait until restored pictures come; the seconds that it took."""
+        """Wait for restored pictures; returns the seconds."""
         took = self.until(self.healthy, "pictures")
         self.token = self.token or self.sudo("cat", f"{STATE}/token").strip()
         return took + self.until(lambda: self.state()["frames"] > 2, "restored pictures")
 
     def until_more_frames(self, more: int = 5) -> float:
-        """Wait until so many more pictures were restored and shown; the seconds that it took."""
+        """Wait for so many more restored pictures; returns the seconds."""
         first = self.state()["frames"]
         return self.until(lambda: self.state()["frames"] >= first + more, f"{more} more frames")
 
@@ -177,7 +177,7 @@ class Board:
 
     @property
     def way(self) -> list[str]:
-        """Options of ssh that lead to the user pi at 127.0.0.1 while the board is on."""
+        """The ssh options that reach the user pi at 127.0.0.1 while the board is on."""
         options = [
             f"IdentityFile={self._rig / 'disk' / 'key'}",
             "IdentitiesOnly=yes",
@@ -194,7 +194,7 @@ class Board:
         return self._rig / f"ssh-{self._ssh_port}"
 
     def _connect(self) -> None:
-        """One connection for all commands: agreeing on keys takes an emulated processor seconds."""
+        """Use one connection for all commands: the key exchange takes an emulated processor seconds."""
         began = time.monotonic()
         while not self._socket().exists():
             if self._ssh is None or self._ssh.poll() is not None:
@@ -214,7 +214,7 @@ class Board:
         self._socket().unlink(missing_ok=True)
 
 
-def _answered(wanted: Callable[[], object]) -> object:
+def _succeeds(wanted: Callable[[], object]) -> object:
     try:
         return wanted()
     except (OSError, http.client.HTTPException):
@@ -222,27 +222,27 @@ def _answered(wanted: Callable[[], object]) -> object:
 
 
 def _free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
+    sockets = [socket.socket() for _ in range(count)]
     try:
-        for one in held:
+        for one in sockets:
             one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
+        return [one.getsockname()[1] for one in sockets]
     finally:
-        for one in held:
+        for one in sockets:
             one.close()
 
 
 def rig() -> Path | None:
-    """The folder that `rig.sh` made for this run; None without it."""
+    """The folder of this run from `rig.sh`; None without it."""
     return Path(os.environ["BOARD_RIG"]) if os.environ.get("BOARD_RIG") else None
 
 
 @contextmanager
-def switched_on(kernel: str, name: str) -> Iterator[Board]:
-    """A new board of this run, switched on; its power is cut at the end."""
+def switched_on(kernel: str, name: str) -> Iterator[VirtualBoard]:
+    """A new board, switched on; its power is cut at the end."""
     folder = rig()
     assert folder is not None
-    board = Board(folder, kernel, name)
+    board = VirtualBoard(folder, kernel, name)
     board.power_on()
     try:
         yield board
@@ -250,8 +250,8 @@ def switched_on(kernel: str, name: str) -> Iterator[Board]:
         board.cut_power()
 
 
-def protected(board: Board) -> str:
-    """Hashes and permissions of configuration, token, unit, program and shipped bundles."""
+def protected(board: VirtualBoard) -> str:
+    """Hashes and permissions of the configuration, the token, the unit, the program and the shipped bundles."""
     places = ["/etc/deblurkit.toml", "/etc/systemd/system/deblurkit.service", f"{STATE}/token", f"{PACKAGES}/device"]
     found = f"find {' '.join(places)} -type f ! -path '*/__pycache__/*'"
     return board.sudo("sh", "-c", f"{found} -exec sha256sum {{}} + | sort; {found} -printf '%m %p\\n' | sort")

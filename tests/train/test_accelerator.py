@@ -91,16 +91,16 @@ def test_a_cpu_is_named_with_the_backend(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_one_accelerator_is_nothing_to_spread_over_and_two_are(monkeypatch: pytest.MonkeyPatch) -> None:
     for found, expected in ((["CPU:0"], []), (["cpu:0", "gpu:0"], []), (["cpu:0", "gpu:0", "gpu:1"], ["gpu:0", "gpu:1"])):
         monkeypatch.setattr(accelerator.keras.distribution, "list_devices", lambda found=found: found)
-        assert accelerator.several_accelerators() == expected
+        assert accelerator.parallel_accelerators() == expected
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused_before_anything_is_written(
     command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accelerator, "several_accelerators", lambda: ["gpu:0", "gpu:1", "gpu:2"])
+    monkeypatch.setattr(accelerator, "parallel_accelerators", lambda: ["gpu:0", "gpu:1", "gpu:2"])
     ended = command("train", "--data", photographs, "--out", tmp_path / "run", "--batch", 16, "--cpu")
     assert ended.code == 2
-    assert "a batch of 16 patches cannot be shared by 3 devices; choose a multiple with --batch" in ended.err
+    assert "a batch of 16 patches does not divide evenly over 3 devices; choose a multiple with --batch" in ended.err
     assert not (tmp_path / "run").exists()
 
 
@@ -111,7 +111,7 @@ def test_four_devices_train_as_one_does(backend: str, tmp_path: Path) -> None:
     environment = os.environ | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
     checkpoints = []
     for count in (1, 4):  # one first: it leaves the teacher
-        words = [sys.executable, Path(__file__).with_name("spread_training.py"), count, tmp_path]
+        words = [sys.executable, Path(__file__).with_name("data_parallel_training.py"), count, tmp_path]
         done = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True, check=False, timeout=200)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout.splitlines()[-1]) == {"devices": [count]}

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,8 +14,8 @@ import pytest
 from device.images.frame import Pixels
 from device.images.picture import write_picture
 from device.images.scenes import dead_leaves
-from train.check import SMALLEST, SOFT_PX, edge_blur_px, jpeg_channels
-from train.data import package_photographs
+from train.photograph_facts import SOFT_PX, edge_blur_px, jpeg_channels
+from train.photographs import package_photographs
 
 
 def check(*words: object) -> subprocess.CompletedProcess[str]:
@@ -69,7 +71,7 @@ def test_the_terminal_names_the_file_and_what_to_do(folder: Path) -> None:
     done = check(folder)
     assert done.returncode == 0, done.stderr
     assert "soft.png" in done.stdout
-    assert "take them out" in done.stdout
+    assert "remove them" in done.stdout
     assert "to train on" in done.stdout
 
 
@@ -99,9 +101,21 @@ def test_photographs_are_told_from_the_same_blurred() -> None:
     assert sum(s is None or s > SOFT_PX for s in soft) == len(soft)
 
 
-def test_the_patches_it_assumes_are_those_of_the_presets() -> None:
-    presets = pytest.importorskip("train.presets", exc_type=ImportError)
-    assert {name: preset.recipe.patch or 1 for name, preset in presets.PRESETS.items()} == SMALLEST
+@pytest.mark.parametrize(("preset", "smallest_px"), [("nano", 128), ("dense", 1)])
+def test_the_smallest_usable_picture_is_the_patch_of_the_preset(
+    command: Callable[..., Any], folder: Path, preset: str, smallest_px: int
+) -> None:
+    ended = command("train", "--check", folder, "--preset", preset, "--json")
+    assert json.loads(ended.out.splitlines()[-1])["smallest_px"] == smallest_px
+
+
+def test_the_command_needs_no_keras(folder: Path) -> None:
+    blocked = (
+        "import sys; sys.modules.update(keras=None, tensorflow=None); import deblurkit; sys.exit(deblurkit.main(sys.argv[1:]))"
+    )
+    words = [sys.executable, "-c", blocked, "train", "--check", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_channels_of_a_jpeg_are_read_from_its_header() -> None:

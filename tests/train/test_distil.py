@@ -20,7 +20,7 @@ from device.errors import BundleError, UsageError  # noqa: E402
 from device.images.degrade import BLURS, to_luma  # noqa: E402
 from train.accelerator import Devices  # noqa: E402
 from train.architectures import NAFNet, UNet, architecture_config  # noqa: E402
-from train.distil import Teacher, require_fitting, teacher_sha256  # noqa: E402
+from train.distil import Teacher, require_compatible, teacher_sha256  # noqa: E402
 from train.networks import build_network  # noqa: E402
 from train.presets import Recipe  # noqa: E402
 from train.run_folder import SCHEMA, DataRecord, RunRecord, read_run, write_run  # noqa: E402
@@ -34,11 +34,11 @@ import sys
 from train import fit
 import deblurkit
 
-describe = fit._describe
+describe = fit._write_progress
 def once(*arguments):
     describe(*arguments)
     sys.exit(9)
-fit._describe = once
+fit._write_progress = once
 deblurkit.main(sys.argv[1:])
 """
 
@@ -68,7 +68,7 @@ def finished(folder: Path, architecture: UNet | NAFNet, seed: int = 0) -> Path:
 def test_a_teacher_shows_the_student_its_picture_in_the_students_colour(of: UNet, to: UNet, tmp_path: Path) -> None:
     folder = finished(tmp_path / "teacher", of)
     drawn = tuple(np.random.default_rng(i).random((2, 16, 16, 3), np.float32) for i in range(2))
-    blurred, both = Teacher(folder, teacher_sha256(folder), to).show(drawn, Devices())
+    blurred, both = Teacher(folder, teacher_sha256(folder), to).add_targets(drawn, Devices())
     sharp, taught = np.split(both, 2, axis=-1)
     expected = load_network(folder).predict_on_batch(to_luma(drawn[0]) if of is LUMA else drawn[0])
     if to is LUMA:
@@ -109,7 +109,7 @@ def test_a_teacher_that_has_changed_since_stops_the_run(tmp_path: Path) -> None:
     folder = finished(tmp_path / "teacher", RGB)
     sha256 = teacher_sha256(folder)
     (folder / "model.weights.h5").write_bytes((finished(tmp_path / "other", RGB, 1) / "model.weights.h5").read_bytes())
-    with pytest.raises(BundleError, match="the teacher's weights have changed since this run began"):
+    with pytest.raises(BundleError, match="the teacher's weights have changed since this run started"):
         Teacher(folder, sha256, LUMA)
 
 
@@ -125,7 +125,7 @@ def test_a_missing_or_unfinished_teacher_is_named_before_anything_is_written(
     (folder / "run.json").write_text(json.dumps(content | {"finished": False}))
     ended = command(*words, "--teacher", folder)
     assert ended.code == 4
-    assert f"the run has not finished; go on with `deblurkit train --out {folder} --resume`" in ended.err
+    assert f"the run has not finished; finish it with `deblurkit train --out {folder} --resume`" in ended.err
     assert not (tmp_path / "run").exists()
 
 
@@ -137,8 +137,8 @@ def test_a_weight_without_a_teacher_is_refused(command: Command, photographs: Pa
 
 def test_a_teacher_that_does_not_fit_the_student_is_refused(tmp_path: Path) -> None:
     luma, deep = finished(tmp_path / "luma", LUMA), finished(tmp_path / "deep", replace(RGB, stem=16))
-    with pytest.raises(UsageError, match="it restores brightness only, the student colours too"):
-        require_fitting(luma, RGB, (32,))
-    with pytest.raises(UsageError, match="it needs patches of a multiple of 32 pixels, not 48"):
-        require_fitting(deep, RGB, (32, 48))
-    require_fitting(deep, LUMA, (32, 64))
+    with pytest.raises(UsageError, match="it restores luma only and the student also colours"):
+        require_compatible(luma, RGB, (32,))
+    with pytest.raises(UsageError, match="it needs patches of a multiple of 32 pixels, not of 48"):
+        require_compatible(deep, RGB, (32, 48))
+    require_compatible(deep, LUMA, (32, 64))

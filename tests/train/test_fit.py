@@ -201,8 +201,8 @@ def test_a_truncated_checkpoint_is_a_clear_error(command: Command, copied: Path)
     checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
     ended = command("train", "--out", copied, "--resume", "--cpu", "--quiet")
     assert ended.code == 3
-    assert "checkpoint.npz: cannot be resumed from" in ended.err
-    assert "delete it to begin again" in ended.err
+    assert "checkpoint.npz: cannot resume from it" in ended.err
+    assert "delete it to start the run again" in ended.err
 
 
 def test_resuming_without_a_run_says_what_is_missing(command: Command, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_resuming_on_other_pictures_is_refused(command: Command, copied: Path, p
     write_run(copied, replace(record, data=replace(record.data, folders=(str(fewer),))))
     ended = command("train", "--out", copied, "--resume", "--cpu", "--quiet")
     assert ended.code == 2
-    assert "its pictures have changed since it began (7 now)" in ended.err
+    assert "its pictures have changed since it started (7 now)" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_an_output_folder_that_is_not_empty_is_left_alone(command: Command, phot
     (tmp_path / "run" / "thesis.txt").write_text("mine")
     ended = command("train", "--data", photographs, "--out", tmp_path / "run", *TINY)
     assert ended.code == 2
-    assert "exists and is not empty; choose another --out, or go on with --resume" in ended.err
+    assert "exists and is not empty; choose another --out, or continue its run with --resume" in ended.err
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["thesis.txt"]
 
 

@@ -7,7 +7,7 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
-from train.losses import LOSSES, frequency_error, picture_loss, taught_loss  # noqa: E402
+from train.losses import LOSSES, distillation_loss, frequency_error, picture_loss  # noqa: E402
 from train.presets import Recipe  # noqa: E402
 
 
@@ -38,13 +38,13 @@ def test_the_weight_of_the_frequencies_is_the_recipes() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_taught_loss_is_that_against_the_sharp_picture_and_the_weighted_one_against_the_teachers(channels: int) -> None:
+def test_a_distillation_loss_is_that_against_the_sharp_picture_and_the_weighted_one_against_the_teachers(channels: int) -> None:
     sharp, taught, restored = (pictures(seed, channels) for seed in (0, 1, 2))
     recipe = Recipe(loss="log_mse", teacher_weight=0.25, fft_weight=0.1)
     loss = picture_loss(recipe)
     expected = np.asarray(loss(sharp, restored)) + 0.25 * np.asarray(loss(taught, restored))
     both = np.concatenate([sharp, taught], axis=-1)
-    np.testing.assert_allclose(np.asarray(taught_loss(recipe)(both, restored)), expected, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(distillation_loss(recipe)(both, restored)), expected, rtol=1e-5)
 
 
 def test_the_last_share_of_the_epochs_minimises_the_last_loss() -> None:

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.keras
 
 from device.images.degrade import LUMA  # noqa: E402
 from train.architectures import UNet  # noqa: E402
-from train.net2net import grow, may_grow  # noqa: E402
+from train.net2net import can_grow, grow  # noqa: E402
 from train.networks import build_network  # noqa: E402
 from train.presets import PRESETS  # noqa: E402
 
@@ -28,7 +28,7 @@ SMALL = UNet(widths=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1,))
     ids=["luma", "blocks", "a level"],
 )
 def test_it_begins_as_the_smaller_one_on_grey_pictures(larger: UNet) -> None:
-    assert may_grow(SMALL, larger)
+    assert can_grow(SMALL, larger)
     rng = np.random.default_rng(0)
     small, large = build_network(SMALL, clip=False), build_network(larger, clip=False)
     small.set_weights([w + rng.normal(0, 0.05, w.shape) for w in small.get_weights()])
@@ -67,5 +67,5 @@ def test_everything_that_is_new_learns() -> None:
     ids=["width", "fewer blocks", "stem", "block", "skips", "dense"],
 )
 def test_another_network_is_not_a_larger_one(other: UNet) -> None:
-    assert not may_grow(SMALL, other)
-    assert not may_grow(replace(SMALL, colour="luma"), SMALL)
+    assert not can_grow(SMALL, other)
+    assert not can_grow(replace(SMALL, colour="luma"), SMALL)

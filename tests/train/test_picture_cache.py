@@ -11,8 +11,9 @@ from device.errors import DataError
 from device.images.degrade import BLURS
 from device.images.picture import read_picture, write_picture
 from device.images.scenes import dead_leaves
-from train.data import Patches, fixed_pairs, load_pairs, load_photographs, prefetched
-from train.picture_cache import FilePicture, PixelCache, available_bytes, default_cache_bytes
+from train.batches import Patches, fixed_pairs, prefetched
+from train.photographs import FilePhotograph, load_pairs, load_photographs
+from train.picture_cache import PixelCache, available_bytes, default_cache_bytes
 
 COUNT, HEIGHT, WIDTH = 6, 300, 340  # larger than a crop, so that a crop is a part of its picture
 ONE = 3 * HEIGHT * WIDTH  # bytes of a decoded picture
@@ -30,7 +31,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root / "blurred", root / "sharp"
 
 
-def load(kind: str, folders: tuple[Path, Path], limit_bytes: int) -> tuple[list[FilePicture], PixelCache]:
+def load(kind: str, folders: tuple[Path, Path], limit_bytes: int) -> tuple[list[FilePhotograph], PixelCache]:
     cache = PixelCache(limit_bytes)
     if kind == "pairs":
         return load_pairs(*folders, 32, cache), cache
@@ -64,7 +65,7 @@ def test_decoded_pictures_never_exceed_the_limit(folders: tuple[Path, Path]) -> 
     pictures, cache = load("photographs", folders, limit)
     batches = Patches(pictures, BLURS["gaussian"], patch=64, batch=8, steps_per_epoch=20, seed=3)
     for _ in prefetched(batches, 0, 20):
-        assert sum(p.nbytes for p in cache._held.values()) <= limit
+        assert sum(p.nbytes for p in cache._pictures.values()) <= limit
     assert cache.peak_bytes == 2 * ONE
     assert cache.decoded > 2 * COUNT  # the others were decoded again
     assert cache.evicted > 0
@@ -73,7 +74,7 @@ def test_decoded_pictures_never_exceed_the_limit(folders: tuple[Path, Path]) -> 
 def test_with_room_for_all_each_picture_is_decoded_once(folders: tuple[Path, Path]) -> None:
     pictures, cache = load("pairs", folders, 2 * COUNT * ONE)
     list(prefetched(Patches(pictures, BLURS["camera"], patch=64, batch=8, steps_per_epoch=20, seed=3), 0, 10))
-    assert (cache.decoded, cache.evicted, cache.held_bytes) == (2 * COUNT, 0, 2 * COUNT * ONE)
+    assert (cache.decoded, cache.evicted, cache.cached_bytes) == (2 * COUNT, 0, 2 * COUNT * ONE)
 
 
 @pytest.mark.parametrize("kind", ["photographs", "pairs"])
@@ -103,7 +104,7 @@ def test_a_picture_beyond_the_limit_is_read_and_drives_no_other_out(folders: tup
     cache.read(folders[1] / "0.png")
     write_picture(tmp_path / "large.png", dead_leaves(400, 400, 0))
     assert cache.read(tmp_path / "large.png").shape == (400, 400, 3)
-    assert cache.held_bytes == ONE
+    assert cache.cached_bytes == ONE
     cache.read(folders[1] / "0.png")
     assert cache.decoded == 2
 
@@ -119,7 +120,7 @@ def test_threads_share_a_cache_within_its_limit(folders: tuple[Path, Path]) -> N
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(read, range(8)))
     assert cache.peak_bytes <= 2 * ONE
-    assert cache.held_bytes == sum(p.nbytes for p in cache._held.values())
+    assert cache.cached_bytes == sum(p.nbytes for p in cache._pictures.values())
 
 
 def test_a_picture_that_changes_its_size_during_training_is_refused(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_a_picture_that_changes_its_size_during_training_is_refused(tmp_path: Pa
         write_picture(tmp_path / f"{i}.png", dead_leaves(72, 90, i))
     pictures = load_photographs(tmp_path, 32, PixelCache(0))
     write_picture(tmp_path / "1.png", dead_leaves(80, 90, 1))
-    with pytest.raises(DataError, match=r"1\.png: 90x80 now, 90x72 when the training began"):
+    with pytest.raises(DataError, match=r"1\.png: 90x80 now, 90x72 when the training started"):
         _ = pictures[1].sharp
 
 

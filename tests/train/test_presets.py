@@ -1,159 +1,13 @@
-"""The networks."""
+"""Presets and their recipes. Needs no Keras."""
 
-import json
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+import subprocess
+import sys
 
-import numpy as np
 import pytest
 
-keras = pytest.importorskip("keras")
-pytest.importorskip("tensorflow")
-pytestmark = pytest.mark.keras
-
-from device.errors import BundleError, UsageError  # noqa: E402
-from device.images.degrade import BLURS, KINDS  # noqa: E402
-from train.architectures import Dense, UNet, architecture_config, architecture_from  # noqa: E402
-from train.networks import build_network  # noqa: E402
-from train.networks.describe import macs_per_pixel, summary  # noqa: E402
-from train.presets import PRESETS, Recipe, find_preset  # noqa: E402
-from train.run_folder import read_run  # noqa: E402
-
-COLOUR, DENSE = UNet(), PRESETS["dense"].architecture
-
-
-def pictures(height: int, width: int, count: int = 1) -> np.ndarray:
-    return np.random.default_rng(height + width).random((count, height, width, 3), np.float32)
-
-
-# autoencoders with skips
-
-
-def test_the_multiply_accumulates_of_small_are_those_counted_by_hand() -> None:
-    # Level 0 has a quarter of the picture's pixels, level 1 a sixteenth, level 2 a sixty-fourth, level 3 a 256th.
-    stem, head = 9 * 4 * 16 / 4, 9 * 16 * 4 / 4
-    residual = [2 * 9 * 16 * 16 / 4, 2 * 9 * 32 * 32 / 16, 2 * 9 * 64 * 64 / 64, 2 * 9 * 64 * 64 / 256]
-    down = 9 * 16 * 32 / 16 + 9 * 32 * 64 / 64 + 9 * 64 * 64 / 256
-    up = 64 * 4 * 64 / 256 + 64 * 4 * 32 / 64 + 32 * 4 * 16 / 16
-    assert macs_per_pixel(PRESETS["small"].architecture) == stem + down + 2 * sum(residual) + up + head == 8816
-
-
-def test_an_untrained_network_passes_the_picture_through_exactly() -> None:
-    blurred = pictures(64, 96, 2)
-    for clip in (True, False):
-        restored = build_network(COLOUR, clip=clip).predict_on_batch(blurred)
-        np.testing.assert_array_equal(restored, blurred)
-
-
-def test_it_takes_any_size_that_is_a_multiple_of_its_pad_multiple() -> None:
-    network = build_network(COLOUR)
-    assert COLOUR.pad_multiple == 8
-    for height, width in ((8, 8), (24, 40), (8, 64), (104, 16)):
-        assert network(pictures(height, width)).shape == (1, height, width, 3)
-
-
-def test_an_unclipped_network_may_leave_the_range_and_a_clipped_one_may_not() -> None:
-    free, kept = (build_network(COLOUR, 16, 16, clip=clip) for clip in (False, True))
-    for network in (free, kept):
-        network.get_layer("head").bias.assign(np.linspace(-2, 2, 12))
-    blurred = pictures(16, 16)
-    loose, tight = (np.asarray(network(blurred)) for network in (free, kept))
-    assert loose.min() < 0
-    assert loose.max() > 1
-    np.testing.assert_array_equal(tight, loose.clip(0, 1))
-
-
-def test_it_hands_out_float32_under_a_mixed_policy() -> None:
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        network = build_network(COLOUR, 16, 16)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert network.get_layer("down0").compute_dtype == "bfloat16"
-    assert network.output.dtype == "float32"
-    np.testing.assert_array_equal(np.asarray(network(pictures(16, 16))), pictures(16, 16))
-
-
-@pytest.mark.parametrize("change", [{"block": "plain"}, {"block": "depthwise"}, {"skips": "concat"}])
-def test_every_kind_of_block_and_skip_makes_pictures_of_the_same_size(change: dict) -> None:
-    network = build_network(replace(COLOUR, **change))
-    np.testing.assert_array_equal(np.asarray(network(pictures(24, 40))), pictures(24, 40))  # untrained, it passes them through
-    kinds = {type(layer).__name__ for layer in network.layers}
-    assert ("Concatenate" in kinds, "DepthwiseConv2D" in kinds) == (
-        change.get("skips") == "concat",
-        change.get("block") == "depthwise",
-    )
-
-
-def test_a_wider_network_is_described_by_its_configuration_alone() -> None:
-    wide = UNet(widths=(16, 32), encoder_blocks=(1, 1), decoder_blocks=(2,))
-    assert wide.pad_multiple == 4
-    assert build_network(wide)(pictures(12, 20)).shape == (1, 12, 20, 3)
-    assert macs_per_pixel(wide) < macs_per_pixel(UNet(widths=(32, 64), encoder_blocks=(1, 1), decoder_blocks=(2,)))
-
-
-# dense
-
-
-@pytest.fixture(scope="module")
-def autoencoder() -> keras.Model:
-    return build_network(DENSE)
-
-
-def test_dense_has_the_parameters_of_the_tutorial(autoencoder: keras.Model) -> None:
-    assert autoencoder.count_params() == 34_951_683
-
-
-def test_dense_is_an_autoencoder_of_an_encoder_and_a_decoder(autoencoder: keras.Model) -> None:
-    assert autoencoder.name == "autoencoder"
-    encoder, decoder = autoencoder.get_layer("encoder"), autoencoder.get_layer("decoder")
-    assert encoder.input_shape == (None, 128, 128, 3)
-    assert encoder.output_shape == decoder.input_shape == (None, 256)
-    assert decoder.output_shape == autoencoder.output_shape == (None, 128, 128, 3)
-
-
-def test_dense_is_the_tutorials_network_layer_by_layer(autoencoder: keras.Model) -> None:
-    def described(layer: keras.layers.Layer) -> tuple:
-        config = layer.get_config()
-        wanted = ("filters", "units", "kernel_size", "strides", "padding", "activation")
-        shape = layer.output.shape[1:]
-        return (type(layer).__name__, tuple(shape), *(config[key] for key in wanted if key in config))
-
-    encoder, decoder = autoencoder.get_layer("encoder"), autoencoder.get_layer("decoder")
-    three = (3, 3)
-    assert [described(layer) for layer in encoder.layers] == [
-        ("InputLayer", (128, 128, 3)),
-        ("Conv2D", (64, 64, 64), 64, three, (2, 2), "same", "relu"),
-        ("Conv2D", (32, 32, 128), 128, three, (2, 2), "same", "relu"),
-        ("Conv2D", (16, 16, 256), 256, three, (2, 2), "same", "relu"),
-        ("Flatten", (65536,)),
-        ("Dense", (256,), 256, "linear"),
-    ]
-    assert [described(layer) for layer in decoder.layers] == [
-        ("InputLayer", (256,)),
-        ("Dense", (65536,), 65536, "linear"),
-        ("Reshape", (16, 16, 256)),
-        ("Conv2DTranspose", (32, 32, 256), 256, three, (2, 2), "same", "relu"),
-        ("Conv2DTranspose", (64, 64, 128), 128, three, (2, 2), "same", "relu"),
-        ("Conv2DTranspose", (128, 128, 64), 64, three, (2, 2), "same", "relu"),
-        ("Conv2DTranspose", (128, 128, 3), 3, three, (1, 1), "same", "sigmoid"),
-    ]
-    assert encoder.layers[-1].name == "latent_vector"
-
-
-def test_the_multiply_accumulates_of_dense_are_those_counted_by_hand() -> None:
-    down = 64**2 * 9 * 3 * 64 + 32**2 * 9 * 64 * 128 + 16**2 * 9 * 128 * 256
-    latent = 2 * 65536 * 256
-    up = 16**2 * 9 * 256 * 256 + 32**2 * 9 * 256 * 128 + 64**2 * 9 * 128 * 64 + 128**2 * 9 * 64 * 3
-    assert macs_per_pixel(DENSE) == (down + latent + up) / 128**2 == 59504
-
-
-def test_dense_takes_its_own_size_only() -> None:
-    assert DENSE.fixed_hw == (128, 128)
-    with pytest.raises(UsageError, match="dense works on 128x128 pictures only, not 128x256"):
-        build_network(DENSE, 256, 128)
+from device.errors import UsageError
+from device.images.degrade import BLURS, KINDS
+from train.presets import PRESETS, Recipe, find_preset
 
 
 def test_dense_is_trained_as_the_tutorial_trains_it() -> None:
@@ -161,39 +15,6 @@ def test_dense_is_trained_as_the_tutorial_trains_it() -> None:
     assert (recipe.optimizer, recipe.learning_rate, recipe.loss, recipe.schedule) == ("adam", 1e-3, "mse", "plateau")
     assert (recipe.batch, recipe.epochs, recipe.patch, recipe.ema, recipe.precision) == (32, 100, 0, 0.0, "float32")
     assert (dict(zip(KINDS, blur.odds, strict=True))["literature"], blur.noise, blur.jpeg_share) == (1.0, (0.0, 0.0), 0.0)
-
-
-# recipes
-
-
-def test_larger_patches_come_in_batches_of_about_as_many_pixels() -> None:
-    assert Recipe(patch=96, batch=16, grow=(192, 384)).stages == ((96, 16), (192, 4), (384, 1))
-    assert Recipe(patch=0).stages == ()
-
-
-@pytest.mark.parametrize(
-    "words", [["--grow", 32], ["--grow", 128, 112], ["--patch", 64, "--grow", 70], ["--preset", "dense", "--grow", 256]]
-)
-def test_sides_that_do_not_grow_or_do_not_fit_are_refused(
-    command: Callable[..., Any], words: list[object], tmp_path: Path
-) -> None:
-    ended = command("train", "--out", tmp_path / "run", "--cpu", *words)
-    assert ended.code == 2
-    assert "--grow" in ended.err
-    assert not (tmp_path / "run").exists()
-
-
-# names and configurations
-
-
-@pytest.mark.parametrize(("name", "budget"), [("nano", 2000), ("small", 9000), ("base", 40000), ("teacher", 65000)])
-def test_every_preset_keeps_its_budget_and_passes_pictures_through_untrained(name: str, budget: int) -> None:
-    architecture = PRESETS[name].architecture
-    assert macs_per_pixel(architecture) <= budget
-    channels = 1 if architecture.colour == "luma" else 3
-    side = 3 * architecture.pad_multiple
-    picture = np.random.default_rng(0).random((1, side, 2 * side, channels), np.float32)
-    np.testing.assert_array_equal(np.asarray(build_network(architecture)(picture)), picture)
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest_name() -> None:
@@ -208,39 +29,12 @@ def test_a_preset_is_found_by_its_name(name: str) -> None:
     assert find_preset(name).name == name
 
 
-@pytest.mark.parametrize(
-    "architecture",
-    [COLOUR, DENSE, PRESETS["nano"].architecture, UNet(widths=(16, 48)), Dense(side=64, filters=(8, 16), latent=32)],
-)
-def test_an_architecture_survives_the_way_through_json(architecture: UNet | Dense) -> None:
-    config = json.loads(json.dumps(architecture_config(architecture)))
-    assert architecture_from(config, "run.json") == architecture
+def test_larger_patches_come_in_batches_of_about_as_many_pixels() -> None:
+    assert Recipe(patch=96, batch=16, grow=(192, 384)).stages == ((96, 16), (192, 4), (384, 1))
+    assert Recipe(patch=0).stages == ()
 
 
-def test_a_configuration_with_an_unknown_key_names_the_place_and_the_nearest_key() -> None:
-    with pytest.raises(UsageError, match=r"run.json: unknown key 'width'; did you mean 'widths'\?"):
-        architecture_from({"kind": "unet", "width": [16, 32, 64]}, "run.json")
-
-
-@pytest.mark.parametrize("config", [{"kind": "unett"}, {"widths": [16]}])
-def test_a_configuration_of_an_unknown_kind_is_refused(config: dict) -> None:
-    with pytest.raises(UsageError, match=r"run.json: unknown architecture kind .*Known: dense, nafnet, unet"):
-        architecture_from(config, "run.json")
-
-
-def test_an_unknown_architecture_in_a_run_is_a_bad_run_not_a_wrong_usage(tmp_path: Path) -> None:
-    content = {
-        "schema": 1, "preset": "small", "architecture": {"kind": "unet", "depth": 3}, "recipe": {}, "blur": {}, "seed": 0,
-        "data": {"kind": "package", "folders": [], "train": [], "validation": [], "val_share": 0.2},
-        "parameters": 1, "macs_per_pixel": 1.0, "command": "", "versions": {}, "device": "cpu:0",
-    }  # fmt: skip
-    (tmp_path / "run.json").write_text(json.dumps(content))
-    with pytest.raises(BundleError, match="unknown key 'depth'"):
-        _ = read_run(tmp_path).parse_architecture()
-
-
-def test_the_summary_of_dense_shows_encoder_decoder_and_autoencoder() -> None:
-    text = summary(DENSE)
-    for word in ("encoder", "decoder", "autoencoder", "latent_vector", "34,951,683"):
-        assert word in text
-    assert "picture_residual" in summary(COLOUR)
+def test_presets_and_run_json_need_no_keras() -> None:
+    code = "import sys; sys.modules.update(keras=None, tensorflow=None); import train.presets, train.run_folder"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

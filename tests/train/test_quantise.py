@@ -68,7 +68,7 @@ def test_the_gradient_passes_through_the_rounding_and_reaches_the_range() -> Non
 
 def test_the_rounded_network_is_near_the_plain_one_and_not_equal(pictures: np.ndarray) -> None:
     plain = stirred()
-    twin = quantise.rounded(plain)
+    twin = quantise.fake_quantised(plain)
     quantise.calibrate(twin, pictures)
     exact, eight_bits = (np.concatenate([np.asarray(n(p[None])) for p in pictures]) for n in (plain, twin))
     assert 30 < psnr(exact, eight_bits, 1.0) < 70
@@ -79,7 +79,7 @@ def test_the_tflite_file_computes_what_the_rounded_network_computes(tmp_path: Pa
     from export.to_tflite import tflite_specs, to_tflite_int8, with_pixels
 
     plain = stirred()
-    twin = quantise.rounded(plain)
+    twin = quantise.fake_quantised(plain)
     quantise.calibrate(twin, pictures)
     for point in (layer for layer in twin.layers if isinstance(layer, Rounding)):
         point.log_step.assign(point.log_step - 0.2)  # as if learned: narrower than calibration would have it
@@ -138,10 +138,10 @@ def test_what_cannot_be_fine_tuned_for_8_bits_is_refused(tmp_path: Path, photogr
     for words, message in (
         (["--quantise"], "--init"),
         (["--quantise", "--branches", "--init", "small"], "train with --branches first"),
-        (["--quantise", "--preset", "dense", "--init", "small"], "other layers than convolutions"),
+        (["--quantise", "--preset", "dense", "--init", "small"], "layers other than convolutions"),
     ):
         ended = command("train", *words, "--data", photographs, "--out", tmp_path / "run", "--cpu")
         assert ended.code == 2
         assert message in ended.err
     assert not (tmp_path / "run").exists()
-    assert not quantise.takes_ranges(build_network(PRESETS["dense"].architecture))
+    assert not quantise.can_quantise(build_network(PRESETS["dense"].architecture))

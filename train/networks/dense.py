@@ -1,4 +1,4 @@
-"""Builds the tutorial's autoencoder of `train.architectures.Dense`."""
+"""Builds the tutorial's autoencoder, `train.architectures.Dense`."""
 
 import keras
 from keras import layers
@@ -30,7 +30,7 @@ def build_decoder(dense: Dense, batch: int | None = None) -> keras.Model:
 
 
 def build_dense(dense: Dense, height: int | None, width: int | None, batch: int | None) -> keras.Model:
-    """See `train.networks.build_network`: decoder(encoder(picture)). The sigmoid already keeps 0..1, so nothing is clipped."""
+    """See `build_network`. decoder(encoder(picture)); its sigmoid keeps the output within 0..1, so it needs no clip layer."""
     if (height or dense.side, width or dense.side) != (dense.side, dense.side):
         raise UsageError(f"dense works on {dense.side}x{dense.side} pictures only, not {width}x{height}")
     encoder, decoder = build_encoder(dense, batch), build_decoder(dense, batch)

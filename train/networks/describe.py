@@ -1,4 +1,4 @@
-"""What a network costs and consists of."""
+"""The cost of a network and the table of its layers."""
 
 import keras
 from keras import layers, ops
@@ -9,7 +9,7 @@ from train.networks.dense import build_decoder, build_encoder
 
 
 def macs_per_pixel(architecture: Architecture) -> float:
-    """Multiply-accumulates per input pixel, counted over the layers of a concrete network."""
+    """Multiply-accumulate operations (MACs) per input pixel, counted over the layers of a network of fixed size."""
     height, width = architecture.fixed_hw or (8 * architecture.pad_multiple,) * 2
     return sum(_layer_macs(layer) for layer in _leaves(build_network(architecture, height, width, batch=1))) / (height * width)
 
@@ -19,7 +19,7 @@ def _leaves(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def _layer_macs(layer: keras.layers.Layer) -> int:
-    if isinstance(layer, layers.Conv2DTranspose):  # every input value meets the whole kernel
+    if isinstance(layer, layers.Conv2DTranspose):  # every input value is multiplied with the whole kernel
         _, height, width, _ = layer.input.shape
     elif isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
         _, height, width, _ = layer.output.shape
@@ -31,7 +31,7 @@ def _layer_macs(layer: keras.layers.Layer) -> int:
 
 
 def summary(architecture: Architecture) -> str:
-    """Keras' layer tables of the network; for `dense` of encoder, decoder and autoencoder."""
+    """The layer table of the network as Keras prints it; for `dense` those of encoder, decoder and autoencoder."""
     models = [build_encoder(architecture), build_decoder(architecture)] if isinstance(architecture, Dense) else []
     lines: list[str] = []
     for model in [*models, build_network(architecture)]:

@@ -1,4 +1,4 @@
-"""Builds NAFNet (Chen et al., "Simple Baselines for Image Restoration", 2022) of `train.architectures.NAFNet`."""
+"""Builds NAFNet, `train.architectures.NAFNet`."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def build_nafnet(nafnet: NAFNet, height: int | None, width: int | None, batch: i
         x = layers.Add(name=f"up{level}_skip")([ops.depth_to_space(x, 2), skips[level]])
         for block in range(nafnet.decoder_blocks[level]):
             x = _block(x, channels, f"up{level}_block{block}")
-    # The head begins at zero: an untrained network passes the picture through.
+    # The head is initialised with zeros: an untrained network passes the picture through.
     x = layers.Conv2D(channels_in, 3, padding="same", kernel_initializer="zeros", name="head")(x)
     restored = layers.Add(name="picture_residual", dtype="float32")([picture, x])
     if clip:
@@ -37,7 +37,7 @@ def build_nafnet(nafnet: NAFNet, height: int | None, width: int | None, batch: i
 
 
 class Scale(layers.Layer):
-    """x times one learned number a channel, which begins at zero, so that a new block changes nothing."""
+    """x times one learned factor per channel, initially zero, so that a new block changes nothing."""
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         self.factor = self.add_weight(shape=(shape[-1],), initializer="zeros", name="factor")
@@ -47,7 +47,7 @@ class Scale(layers.Layer):
 
 
 def _block(x: Any, channels: int, name: str) -> Any:
-    """Mixing over space and channels, then over channels alone; each adds to its input."""
+    """Mixes over space and channels, then over channels only; each adds to its input."""
     y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm1")(x)
     y = layers.Conv2D(2 * channels, 1, name=f"{name}_conv1")(y)
     y = _gate(layers.DepthwiseConv2D(3, padding="same", name=f"{name}_depthwise")(y))

@@ -44,10 +44,10 @@ class DepthToSpace(layers.Layer):
 
 
 class Clip(layers.Layer):
-    """Keeps the picture within 0..1, inside the graph, so that an 8-bit output spends all its codes there."""
+    """Limits the picture to 0..1 inside the graph, so that an 8-bit output uses all its codes for this range."""
 
     def call(self, x: Any) -> Any:
-        return ops.minimum(ops.relu(x), 1.0)  # TFLite fuses the first into the addition before it
+        return ops.minimum(ops.relu(x), 1.0)  # TFLite fuses the ReLU into the addition before it
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return shape

@@ -1,4 +1,4 @@
-"""Builds the U-Net of `train.architectures.UNet`."""
+"""Builds the U-Net, `train.architectures.UNet`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ def build_unet(unet: UNet, height: int | None, width: int | None, batch: int | N
             x = layers.Add(name=f"up{level}_skip")([x, skips[level]])
         for block in range(unet.decoder_blocks[level]):
             x = _block(unet.block, x, channels, f"up{level}_block{block}")
-    # The head begins at zero: an untrained network passes the picture through.
+    # The head is initialised with zeros: an untrained network passes the picture through.
     x = _conv(channels_in * unet.stem**2, 3, "head", kernel_initializer="zeros")(x)
     x = DepthToSpace(unet.stem, name="head_depth_to_space", dtype="float32")(x)
     restored = layers.Add(name="picture_residual", dtype="float32")([picture, x])

@@ -1,7 +1,8 @@
-"""What happens on the board. These files are sent over ssh and run there by the system's Python, under sudo.
+"""The part of `deblurkit deploy` that runs on the board.
 
-So they need the standard library only, of Python 3.11 on, and nothing of the kit but each other. `main.py` begins it; `MODULES`
-has them in an order in which each finds what it imports.
+These files are sent over ssh and run by the system's Python, under sudo. So they use only the standard library of Python 3.11 and
+later, and of the kit only each other. `main.py` is the entry point. `MODULES` lists them in an order in which each one finds its
+imports.
 """
 
 MODULES = ("paths", "channel", "receive", "environment", "activate", "main")

@@ -1,7 +1,7 @@
-"""The connection to who deploys, as it is seen from the board.
+"""The board's end of the connection to the workstation.
 
-In come a line of JSON (the request), the bytes of the files that it names, then a byte a second for as long as
-somebody waits at the other end. Out goes one JSON object a line.
+Received: one line of JSON (the request), the bytes of the files that it names, then one byte a second for as long as the
+workstation waits (the heartbeat). Sent: one JSON object a line.
 """
 
 import json
@@ -18,88 +18,88 @@ from typing import Any
 
 from device.deploy.board.paths import Refused, tail
 
-SILENCE_S = 60.0  # a byte comes every second: so long without one, and the cable is out
-_CHUNK = 1 << 16
+SILENCE_S = 60.0  # a heartbeat comes every second: without one for this long, the cable is unplugged
+_CHUNK_BYTES = 1 << 16
 
 
-class Lost(Exception):
-    """Nobody is at the other end any more."""
+class ConnectionLost(Exception):
+    """The workstation is gone."""
 
 
-class Line:
-    """A thread reads it, so that silence and its end are noticed at any time."""
+class Channel:
+    """Reads the request, files and heartbeats. A thread does it, so that silence and the end are noticed at any time."""
 
     def __init__(self, stream: BufferedReader) -> None:
         self.request: dict[str, Any] = json.loads(stream.readline())
         self._stream, self._rest = stream, b""
         self._chunks: queue.Queue[bytes] = queue.Queue(maxsize=16)
         self._heard_s, self._gone = time.monotonic(), False
-        threading.Thread(target=self._pump, name="line", daemon=True).start()
+        threading.Thread(target=self._read_all, name="channel", daemon=True).start()
 
-    def _pump(self) -> None:
-        while chunk := self._stream.read1(_CHUNK):
+    def _read_all(self) -> None:
+        while chunk := self._stream.read1(_CHUNK_BYTES):
             self._chunks.put(chunk)
         self._chunks.put(b"")
 
-    def pieces(self, size: int) -> Iterator[bytes]:
-        """So many bytes, as they come. Raises Lost where they end before, or nothing comes for a minute."""
+    def receive(self, size: int) -> Iterator[bytes]:
+        """The next `size` bytes, in chunks. Raises ConnectionLost if they end early, or if nothing comes for a minute."""
         while size:
             if not self._rest:
                 with suppress(queue.Empty):
                     self._rest = self._chunks.get(timeout=SILENCE_S)
             if not self._rest:
-                raise Lost
-            piece, self._rest = self._rest[:size], self._rest[size:]
-            size -= len(piece)
+                raise ConnectionLost
+            chunk, self._rest = self._rest[:size], self._rest[size:]
+            size -= len(chunk)
             self._heard_s = time.monotonic()
-            yield piece
+            yield chunk
 
-    def require(self) -> None:
-        """Raise Lost where the other end has gone, or has been silent for a minute."""
+    def check_alive(self) -> None:
+        """Raise ConnectionLost if the workstation has gone, or has been silent for a minute."""
         with suppress(queue.Empty):
             while True:
                 self._gone |= not self._chunks.get_nowait()
                 self._heard_s = time.monotonic()
         if self._gone or time.monotonic() - self._heard_s > SILENCE_S:
-            raise Lost
+            raise ConnectionLost
 
-    def confirm(self) -> None:
-        """Wait for a sign that somebody is there now: what was heard a while ago may be older than a cut. Raises Lost."""
-        self.require()
+    def wait_for_heartbeat(self) -> None:
+        """Wait for a new heartbeat: those received so far may be older than a cut of the connection. Raises ConnectionLost."""
+        self.check_alive()
         try:
             self._gone = not self._chunks.get(timeout=SILENCE_S)
         except queue.Empty:
             self._gone = True
         if self._gone:
-            raise Lost
+            raise ConnectionLost
 
-    def say(self, text: str = "", **facts: Any) -> None:
-        """Tell the other end; that nobody hears it is for `require` to say."""
+    def send(self, message: str = "", **facts: Any) -> None:
+        """Send a message, facts, or both. A lost connection is not an error here: `check_alive` reports it."""
         try:
-            print(json.dumps({"said": text, **facts} if text else facts), flush=True)
+            print(json.dumps({"message": message, **facts} if message else facts), flush=True)
         except OSError:
             self._gone = True
 
-    def run(self, *what: object, refuse: bool = True, code: int = 1) -> str:
-        """Run a command to its end; what it said. It is ended where nobody waits for it any more.
+    def run(self, *arguments: object, check: bool = True, code: int = 1) -> str:
+        """Run a command to its end and return its output. Kills it if the connection is lost.
 
-        Raises Refused where it fails, with the exit code `code` for the other end, and Lost.
+        Raises Refused with exit code `code` if it fails (unless `check` is off), and ConnectionLost.
         """
-        words = [str(word) for word in what]
+        words = [str(argument) for argument in arguments]
         with subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             start_new_session=True, cwd="/",
         ) as child:  # fmt: skip
             while True:
                 try:
-                    said, _ = child.communicate(timeout=0.5)
+                    output, _ = child.communicate(timeout=0.5)
                     break
                 except subprocess.TimeoutExpired:
                     try:
-                        self.require()
-                    except Lost:
+                        self.check_alive()
+                    except ConnectionLost:
                         os.killpg(child.pid, signal.SIGKILL)
                         raise
-        if refuse and child.returncode != 0:
-            raise Refused(f"`{' '.join(words[:5])} …` on the board ended with {child.returncode}:\n{tail(said)}", code)
-        return said
+        if check and child.returncode != 0:
+            raise Refused(f"`{' '.join(words[:5])} …` on the board ended with {child.returncode}:\n{tail(output)}", code)
+        return output

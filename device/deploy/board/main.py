@@ -1,4 +1,4 @@
-"""What can be asked of a board: to take a release in, to go back to the one before, to say how it is."""
+"""The requests that a board answers: deploy a release, roll back to the one before, check what runs."""
 
 import fcntl
 import json
@@ -13,82 +13,92 @@ from io import BufferedReader
 from typing import Any
 
 from device.deploy.board import environment, receive
-from device.deploy.board.activate import last_lines, program, status_of, switch, told, well, words
-from device.deploy.board.channel import SILENCE_S, Line, Lost
-from device.deploy.board.paths import CONFIG, CURRENT, HOME, PREVIOUS, SIGNERS, Refused, linked
+from device.deploy.board.activate import (
+    activate,
+    describe,
+    installed_program,
+    is_healthy,
+    last_log_lines,
+    report,
+    service_status,
+)
+from device.deploy.board.channel import SILENCE_S, Channel, ConnectionLost
+from device.deploy.board.paths import CONFIG, CURRENT, HOME, PREVIOUS, SIGNERS, Refused, linked_release
 
 
 def main(stream: BufferedReader) -> int:
-    """Do what is asked for; returns the exit code.
+    """Answer the request in the stream; returns the exit code.
 
-    Until the switch a lost connection ends it. From then on it goes on alone: a board is never left between two releases.
+    Until the switch a lost connection ends the work. From then on it continues alone: a board is never left between two releases.
     """
     os.umask(0o022)  # the service's own user must be able to read all of it
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    line = Line(stream)
+    channel = Channel(stream)
     try:
-        line.say(result=_ACTIONS[line.request["action"]](line))
-    except Refused as why:
-        line.say(refused=str(why), code=why.code, **why.facts)
-        return why.code
-    except Lost:
-        line.say(refused="the connection was lost; what ran before still runs", code=1)  # should anybody hear it
+        channel.send(result=_ACTIONS[channel.request["action"]](channel))
+    except Refused as reason:
+        channel.send(refused=str(reason), code=reason.code, **reason.facts)
+        return reason.code
+    except ConnectionLost:
+        channel.send(refused="the connection was lost; what ran before still runs", code=1)  # in case somebody still listens
         return 1
     except OSError as error:
-        line.say(refused=f"{error.filename or HOME} on the board: {error.strerror}; nothing was switched; see `df -h`", code=1)
+        failed = f"{error.filename or HOME} on the board: {error.strerror}; the running release was not changed; see `df -h`"
+        channel.send(refused=failed, code=1)
         return 1
     return 0
 
 
-def check(line: Line) -> dict[str, Any]:
-    """How what runs is doing; nothing is changed."""
-    _check_lan(line.request.get("lan", False))
-    status = status_of(program())
-    if not well(status):
-        raise Refused(f"it is there, but does not run well: {words(status)}; deploy --again puts it there anew", log=last_lines())
-    return {**told(status), "release": linked(CURRENT)}
+def check(channel: Channel) -> dict[str, Any]:
+    """The state of what runs. Changes nothing. Raises Refused if it is not healthy."""
+    _check_lan(channel.request.get("lan", False))
+    status = service_status(installed_program())
+    if not is_healthy(status):
+        message = f"this release is installed but not healthy: {describe(status)}; deploy --again installs it again"
+        raise Refused(message, log=last_log_lines())
+    return {**report(status), "release": linked_release(CURRENT)}
 
 
-def deploy(line: Line) -> dict[str, Any]:
-    """Take in the release that comes over the line, and switch to it."""
-    name = receive.plain(line.request["id"])
-    with locked():
-        for left in (HOME / "releases").glob(".part-*"):
-            line.say(f"removes {left.name}, left by a deploy that was cut")
-            shutil.rmtree(left, ignore_errors=True)
+def deploy(channel: Channel) -> dict[str, Any]:
+    """Receive a release, verify it, install it and switch to it."""
+    name = receive.safe_name(channel.request["id"])
+    with exclusive():
+        for left_over in (HOME / "releases").glob(".part-*"):
+            channel.send(f"removing {left_over.name}, left over from an interrupted deploy")
+            shutil.rmtree(left_over, ignore_errors=True)
         part = HOME / "releases" / f".part-{name}"
         try:
-            receive.receive(line, part, line.request["files"])
-            line.say(receive.check(part))
+            receive.receive(channel, part, channel.request["files"])
+            channel.send(receive.verify(part))
             release = json.loads((part / "release.json").read_bytes())
             if release["id"] != name:
-                raise Refused(f"{name} was announced and {release['id']} came; deploy again")
+                raise Refused(f"announced was {name}, received was {release['id']}; deploy again")
             _check_lan(release["lan"])
-            environment.make(line, part, release)
-            line.confirm()
-            if receive.pin(part):
-                line.say(f"keeps its key in {SIGNERS}: from now on this board takes only what is signed with it")
-            final = environment.settle(part)
+            environment.build(channel, part, release)
+            channel.wait_for_heartbeat()
+            if receive.keep_key(part):
+                channel.send(f"its key is now in {SIGNERS}: from now on this board accepts only releases signed with it")
+            final = environment.finish(part)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        return switch(line, final, new=True)
+        return activate(channel, final, new=True)
 
 
-def rollback(line: Line) -> dict[str, Any]:
+def rollback(channel: Channel) -> dict[str, Any]:
     """Switch to the release before."""
-    with locked():
-        name = linked(PREVIOUS)
+    with exclusive():
+        name = linked_release(PREVIOUS)
         if name is None or not (HOME / "releases" / name).is_dir():
-            raise Refused("there is no release before this one to go back to; deploy the one that you want")
-        return switch(line, HOME / "releases" / name, new=False)
+            raise Refused("there is no earlier release to go back to; deploy the one that you want")
+        return activate(channel, HOME / "releases" / name, new=False)
 
 
 _ACTIONS = {"check": check, "deploy": deploy, "rollback": rollback}
 
 
 @contextmanager
-def locked() -> Iterator[None]:
-    """One deploy at a time. Raises Refused beside another."""
+def exclusive() -> Iterator[None]:
+    """Allow one deploy at a time. Raises Refused if another one is running."""
     (HOME / "releases").mkdir(parents=True, exist_ok=True)
     with open(HOME / "lock", "a+") as file:
         try:
@@ -96,7 +106,7 @@ def locked() -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise Refused(
-                f"another deploy is at work on this board ({file.read().strip()}); wait for its end. If its connection was "
+                f"another deploy is running on this board ({file.read().strip()}); wait until it ends. If its connection was "
                 f"cut, it gives up within {SILENCE_S:.0f} s"
             ) from None
         file.truncate(0)
@@ -106,8 +116,8 @@ def locked() -> Iterator[None]:
 
 
 def _check_lan(lan: bool) -> None:
-    """Raise Refused where --lan is asked for and the configuration says otherwise: it is a person's."""
+    """Raise Refused if --lan contradicts the configuration, which belongs to the user."""
     if lan and CONFIG.exists():
-        with suppress(tomllib.TOMLDecodeError, UnicodeDecodeError):  # for the service to say
+        with suppress(tomllib.TOMLDecodeError, UnicodeDecodeError):  # the service reports those
             if not tomllib.loads(CONFIG.read_text()).get("web", {}).get("lan", False):
-                raise Refused(f"{CONFIG} says lan = false and is never written over; change it there, and leave --lan out")
+                raise Refused(f"{CONFIG} says lan = false and is never overwritten; change it there, and leave out --lan")

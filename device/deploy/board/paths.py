@@ -1,4 +1,4 @@
-"""Where things lie on a board, how they change there in one step, and how the system's commands are asked."""
+"""Files and links of a release on the board, each changed in one step; and how the system's commands are run."""
 
 import os
 import subprocess
@@ -12,52 +12,52 @@ SIGNERS = Path("/etc/deblurkit/allowed_signers")
 UNIT = Path("/etc/systemd/system/deblurkit.service")
 DROP_IN = Path("/etc/systemd/system/deblurkit.service.d/deploy.conf")
 CURRENT, PREVIOUS = "current", "previous"
-LINES = 15  # of a log or of a command's output, that are shown
-_COMMAND_S = 300.0  # longer than `service install` waits for systemd
+SHOWN_LINES = 15  # of a log or of a command's output
+_COMMAND_TIMEOUT_S = 300.0  # longer than `service install` waits for systemd
 
 
 class Refused(Exception):
-    """The release is not taken, or it did not run."""
+    """The board does not accept the release, or the release did not run."""
 
     def __init__(self, message: str, code: int = 1, **facts: Any) -> None:
         super().__init__(message)
         self.code, self.facts = code, facts
 
 
-def content(file: Path) -> bytes | None:
-    """What is in the file, None where there is none."""
+def read_if_exists(file: Path) -> bytes | None:
+    """The content of a file; None if it does not exist."""
     with suppress(FileNotFoundError):
         return file.read_bytes()
     return None
 
 
-def write(file: Path, data: bytes | None) -> None:
-    """Write aside, sync, rename; None removes the file."""
+def write_or_remove(file: Path, data: bytes | None) -> None:
+    """Write to a temporary file, sync, rename; None removes the file."""
     if data is None:
         file.unlink(missing_ok=True)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.part")
-    with open(aside, "wb") as out:
+    temporary = file.with_name(f".{file.name}.part")
+    with open(temporary, "wb") as out:
         out.write(data)
         out.flush()
         os.fsync(out.fileno())
-    aside.rename(file)
+    temporary.rename(file)
 
 
-def link(name: str, release: str | None) -> None:
-    """Let `current` or `previous` lead to this release, in one step; None removes it."""
-    aside = HOME / f".{name}.part"
-    aside.unlink(missing_ok=True)
+def set_link(name: str, release: str | None) -> None:
+    """Point `current` or `previous` at this release, in one step; None removes the link."""
+    temporary = HOME / f".{name}.part"
+    temporary.unlink(missing_ok=True)
     if release is None:
         (HOME / name).unlink(missing_ok=True)
     else:
-        aside.symlink_to(f"releases/{release}")
-        aside.rename(HOME / name)
+        temporary.symlink_to(f"releases/{release}")
+        temporary.rename(HOME / name)
 
 
-def linked(name: str) -> str | None:
-    """The release that `current` or `previous` leads to."""
+def linked_release(name: str) -> str | None:
+    """The release that `current` or `previous` points at; None without the link."""
     with suppress(OSError):
         return Path(os.readlink(HOME / name)).name
     return None
@@ -65,16 +65,16 @@ def linked(name: str) -> str | None:
 
 def releases() -> list[Path]:
     """All releases, oldest first, by the time at the end of their names."""
-    there = (p for p in (HOME / "releases").iterdir() if not p.name.startswith("."))
-    return sorted(there, key=lambda p: p.name.rpartition("-")[2])
+    complete = (path for path in (HOME / "releases").iterdir() if not path.name.startswith("."))
+    return sorted(complete, key=lambda path: path.name.rpartition("-")[2])
 
 
-def system(*what: object) -> "subprocess.CompletedProcess[str]":
-    """A command of the system, run to its end whoever listens; one that cannot be begun ended with 127."""
-    words = [str(word) for word in what]
+def run_command(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run a command of the system to its end, even if the connection is lost. Status 127 if it cannot start or takes too long."""
+    words = [str(argument) for argument in arguments]
     try:
         return subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_COMMAND_S,
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_COMMAND_TIMEOUT_S,
             check=False, cwd="/",
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -82,5 +82,5 @@ def system(*what: object) -> "subprocess.CompletedProcess[str]":
 
 
 def tail(text: str) -> str:
-    """The last lines."""
-    return "\n".join(text.strip().splitlines()[-LINES:])
+    """The last lines of a text."""
+    return "\n".join(text.strip().splitlines()[-SHOWN_LINES:])

@@ -1,7 +1,7 @@
-"""The web page: the live picture before and after, the loop's figures, and the few things that a viewer may ask.
+"""The web page: the live picture before and after, the figures of the loop, and a few controls for viewers.
 
-Read `page.html` for what is seen, `stream.py` for how the pictures get there, `auth.py` for who gets them,
-`server.py` and `request.py` for the sockets.
+`page.html` is what a viewer sees, `stream.py` sends the pictures, `auth.py` decides who may see them, `routes.py` answers
+requests, `server.py` and `request.py` handle the sockets.
 """
 
 from device.controls import Controls
@@ -17,9 +17,9 @@ from device.telemetry import Telemetry
 
 
 class Web:
-    """Serves the page. Encodes nothing while nobody watches, and never keeps the loop waiting.
+    """A sink that serves the page. It encodes only while somebody watches, and never holds up the loop.
 
-    On the loopback interface, or with `lan` on all of them and with a token. Raises RunError where the port is taken.
+    Listens on the loopback interface; with `lan` on all interfaces, and asks for a token. Raises RunError if the port is in use.
     """
 
     def __init__(self, controls: Controls, telemetry: Telemetry, settings: WebSettings) -> None:
@@ -31,19 +31,18 @@ class Web:
         self.url = f"http://{host}:{self._server.port}"
         """Without the token."""
         self.description = f"{self.url} (token in {state_folder() / 'token'})" if settings.lan else self.url
-        """For logs and states, which others may read: without the token."""
+        """For logs and the state, which others may read: without the token."""
         self._entrance = f"{self.url}/?token={token}" if settings.lan else self.url
 
-    @property
     def invitation(self) -> str:
-        """What to open, with the token; in the network also as a QR code. For a terminal, never for a log."""
+        """The address to open, with the token; for the local network also as a QR code. For a terminal, never for a log."""
         return f"{self._entrance}\n{qr_code(self._entrance)}" if self._entrance != self.url else self.url
 
     def write(self, restored: Restored) -> None:
-        """Show a frame: wakes whoever waits for one."""
+        """Show a frame: wakes all who wait for one."""
         self._latest.put(restored)
 
     def close(self) -> None:
-        """Let viewers go and free the port; closing twice is safe."""
+        """Disconnect the viewers and free the port; closing twice is safe."""
         self._latest.close()
         self._server.close()

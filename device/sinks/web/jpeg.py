@@ -1,4 +1,4 @@
-"""Pictures as JPEG: a camera's planes go into the file as they are where simplejpeg is installed, else through R G B."""
+"""Encodes pictures as JPEG: the planes of a YUV picture directly if simplejpeg is installed, else through RGB."""
 
 import logging
 from functools import cache
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def to_jpeg(image: Image, quality: int) -> bytes:
     """The picture as a JPEG file; `quality` is libjpeg's, 1 to 100.
 
-    At 640x480 and quality 85, two pictures of a generated scene cost 1.5 ms from planes and 3.6 ms through R G B
+    At 640x480 and quality 85, two pictures of a generated scene cost 1.5 ms from planes and 3.6 ms through RGB
     (one x86-64 core, `scripts/stream_cost.py`).
     """
     if isinstance(image, Yuv) and _takes_planes(image) and (encoder := _planes_encoder()) is not None:
@@ -28,16 +28,16 @@ def to_jpeg(image: Image, quality: int) -> bytes:
 
 
 def _takes_planes(image: Yuv) -> bool:
-    """A JPEG's matrix is BT.601; and of odd sizes simplejpeg 1.9 puts memory beside the planes into the file."""
+    """Whether simplejpeg encodes it correctly. JPEG uses BT.601; with odd sizes simplejpeg 1.9 reads memory beside the planes."""
     return image.matrix == "bt601" and image.shape[0] % 2 == image.shape[1] % 2 == 0
 
 
 @cache
 def _planes_encoder() -> Any:
-    """The module simplejpeg, which picamera2 brings along; None where it is not installed."""
+    """The module simplejpeg, a dependency of picamera2; None if it is not installed."""
     try:
         import simplejpeg  # type: ignore[import-untyped,import-not-found]
     except ImportError:
-        log.info("simplejpeg is not installed: the page's pictures go through R G B (pip install simplejpeg)")
+        log.info("simplejpeg is not installed: the page's pictures are encoded more slowly, through RGB (pip install simplejpeg)")
         return None
     return simplejpeg

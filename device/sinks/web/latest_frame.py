@@ -1,4 +1,4 @@
-"""The newest frame, for any number of viewers: each waits for it in a thread of its own, it is encoded once for all."""
+"""The latest frame, for any number of viewers: each waits for it in a thread of its own; it is encoded once for all."""
 
 import threading
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ class EncodedFrame:
     """One frame as JPEG files."""
 
     number: int
-    """Counts what was written to the sink, a repeated frame once."""
+    """Counts the frames written to the sink; a repeated frame counts once."""
     frame: Frame
     mark: str
     files: tuple[bytes, ...]
-    """Of one view; for both: restored, then blurred. One file stands for both where the frame was not restored."""
+    """One file for one view; for both: restored, then blurred. A frame that was not restored has one file for both."""
 
 
 class LatestFrame:
-    """Holds the newest frame. Encodes nothing that nobody asks for, and no frame twice at the same quality."""
+    """Holds the latest frame. Encodes only on request, and no frame twice at the same quality."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -34,11 +34,11 @@ class LatestFrame:
         self._number = 0
         self._changed = threading.Condition()
         self._encoding = threading.Lock()
-        self._files: dict[tuple[str, int], tuple[int, bytes]] = {}
+        self._files: dict[tuple[str, int], tuple[int, bytes]] = {}  # (view, quality) -> frame number, JPEG file
         self.closed = False
 
     def put(self, restored: Restored) -> None:
-        """Show a frame: wakes whoever waits for one. The same object again is no news."""
+        """Show a frame: wakes all who wait for one. The same object again is ignored."""
         with self._changed:
             if restored is not self._latest:
                 self._latest = restored
@@ -46,13 +46,13 @@ class LatestFrame:
                 self._changed.notify_all()
 
     def wait(self, after: int, timeout_s: float) -> bool:
-        """Wait for a frame with another number than `after`; False when none came in time, and once closed."""
+        """Wait for a frame with a number other than `after`. Returns False after the timeout and once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed or self._number != after, timeout_s)
             return self._number != after and not self.closed
 
     def encoded(self, view: str, quality: int) -> EncodedFrame | None:
-        """The newest frame; `view` is "restored", "blurred" or "both". None before the first and when closed."""
+        """The latest frame; `view` is "restored", "blurred" or "both". None before the first frame and once closed."""
         with self._encoding:
             with self._changed:
                 latest, number = self._latest, self._number
@@ -62,8 +62,8 @@ class LatestFrame:
             files = tuple(self._file(latest, number, "restored" if one == BOTH else one, quality) for one in views)
             return EncodedFrame(number, latest.frame, latest.mark, files)
 
-    def beside(self, quality: int) -> bytes | None:
-        """One JPEG file with the blurred picture on the left and the restored one on the right; None as in `encoded`."""
+    def side_by_side(self, quality: int) -> bytes | None:
+        """One JPEG file with the blurred picture on the left and the restored one on the right; None as for `encoded`."""
         with self._encoding:
             latest = self._latest
             if latest is None or self.closed:
@@ -80,9 +80,9 @@ class LatestFrame:
         return done[1]
 
     def close(self) -> None:
-        """Let everybody go who waits. Nothing is encoded any more once this returns."""
+        """Wake all who wait. Once this returns, nothing is encoded any more."""
         self.closed = True
-        with self._encoding:  # a thread that the process's end finds in OpenCV would abort it; after this none is, or gets there
+        with self._encoding:  # a thread inside OpenCV at the end of the process would abort it: wait until none is
             pass
         with self._changed:
             self._changed.notify_all()

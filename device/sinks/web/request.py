@@ -1,6 +1,6 @@
-"""One HTTP/1.1 request from a socket, within hard limits, and the bytes of a reply.
+"""Reads HTTP/1.1 requests from a socket, within hard limits, and builds the bytes of a reply.
 
-http.server of the standard library has no limit on the time that a whole request takes, nor on the size of its head.
+http.server of the standard library limits neither the time of a whole request nor the size of its head.
 """
 
 import re
@@ -13,8 +13,8 @@ from urllib.parse import parse_qs
 MOST_HEAD = 16 * 1024  # bytes of the request line and all headers
 MOST_HEADERS = 64
 MOST_BODY = 4 * 1024  # bytes
-REQUEST_S = 5.0  # for a whole head, and again for a whole body, from their first byte to their last
-IDLE_S = 15.0  # that a connection may wait for its next request
+REQUEST_S = 5.0  # for a whole head, and again for a whole body, from its first byte to its last
+IDLE_S = 15.0  # how long a connection may wait for its next request
 
 _LINE = re.compile(rb"([A-Z]{1,16}) (/[\x21-\x7e]{0,2047}) HTTP/1\.([01])")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\x80-\xff\t]*)")
@@ -22,7 +22,7 @@ _LENGTH = re.compile(r"[0-9]{1,9}")
 
 
 class Refused(Exception):
-    """The request is answered with this status and this sentence, and the connection ends."""
+    """The request is refused: the reply has this status and this sentence, and the connection ends."""
 
     def __init__(self, status: HTTPStatus, text: str) -> None:
         super().__init__(text)
@@ -30,18 +30,18 @@ class Refused(Exception):
 
 
 class Gone(Exception):
-    """There is nobody to answer: the connection ended, or nothing came."""
+    """Nobody waits for a reply: the connection has ended, or no request arrived."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked."""
+    """A parsed request."""
 
     method: str
     path: str
     query: dict[str, str]
     headers: dict[str, str]
-    """Names in small letters."""
+    """Names in lower case."""
     body: bytes = b""
     keep: bool = True
     """Whether the connection may serve another request."""
@@ -49,13 +49,13 @@ class Request:
 
 @dataclass
 class Reader:
-    """Reads requests from one connection; what came after the end of one is the beginning of the next."""
+    """Reads requests from one connection. Bytes after the end of one request are the start of the next."""
 
     connection: socket.socket
     _buffer: bytearray = field(default_factory=bytearray)
 
     def request(self, idle_s: float) -> Request:
-        """The next request. Raises Gone when none begins within `idle_s`, Refused for one that is not answered."""
+        """The next request. Raises Gone if none begins within `idle_s`, Refused for one that breaks a rule or a limit."""
         if not self._buffer:
             self._more(time.monotonic() + idle_s)
         head = self._head(time.monotonic() + REQUEST_S)
@@ -77,13 +77,13 @@ class Reader:
                 break
             self._more(deadline, HTTPStatus.REQUEST_TIMEOUT)
         if not 0 <= end <= MOST_HEAD:
-            raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a request's head may have {MOST_HEAD} bytes")
+            raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head of a request may have at most {MOST_HEAD} bytes")
         head = bytes(self._buffer[:end])
         del self._buffer[: end + 4]
         return head
 
     def _more(self, deadline: float, late: HTTPStatus | None = None) -> None:
-        """Receive something. At the deadline: Refused with the status `late`, or Gone where that is None."""
+        """Receive some bytes. At the deadline, raise Refused with the status `late`, or Gone if that is None."""
         left = deadline - time.monotonic()
         try:
             if left <= 0:
@@ -107,15 +107,15 @@ def _parsed(head: bytes) -> Request:
     if line is None:
         raise Refused(HTTPStatus.BAD_REQUEST, "not an HTTP/1.1 request; for https put a reverse proxy in front")
     if len(lines) > MOST_HEADERS:
-        raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a request may have {MOST_HEADERS} headers")
+        raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a request may have at most {MOST_HEADERS} headers")
     headers: dict[str, str] = {}
     for header in lines:
         parts = _HEADER.fullmatch(header)
         if parts is None:
-            raise Refused(HTTPStatus.BAD_REQUEST, "a header that is none")
+            raise Refused(HTTPStatus.BAD_REQUEST, "malformed header")
         name, value = parts[1].decode().lower(), parts[2].decode("latin-1").strip()
         if name in headers and name in ("host", "origin", "content-length", "authorization", "transfer-encoding"):
-            raise Refused(HTTPStatus.BAD_REQUEST, f"the header {name} came twice")
+            raise Refused(HTTPStatus.BAD_REQUEST, f"the header {name} appears twice")
         headers[name] = f"{headers[name]}; {value}" if name == "cookie" and name in headers else value
     path, _, query = line[2].decode().partition("?")
     try:
@@ -129,22 +129,22 @@ def _parsed(head: bytes) -> Request:
 
 def _body_length(request: Request) -> int:
     if "transfer-encoding" in request.headers:
-        raise Refused(HTTPStatus.NOT_IMPLEMENTED, "a body needs its Content-Length; other encodings are not taken")
+        raise Refused(HTTPStatus.NOT_IMPLEMENTED, "a body needs a Content-Length; transfer encodings are not supported")
     text = request.headers.get("content-length")
     if text is None:
         if request.method == "POST":
-            raise Refused(HTTPStatus.LENGTH_REQUIRED, "a POST needs its Content-Length")
+            raise Refused(HTTPStatus.LENGTH_REQUIRED, "a POST needs a Content-Length")
         return 0
     if not _LENGTH.fullmatch(text):
-        raise Refused(HTTPStatus.BAD_REQUEST, "a Content-Length that is no number")
+        raise Refused(HTTPStatus.BAD_REQUEST, "malformed Content-Length")
     if int(text) > MOST_BODY:
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {MOST_BODY} bytes")
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have at most {MOST_BODY} bytes")
     return int(text)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered."""
+    """A reply."""
 
     status: HTTPStatus
     kind: str
@@ -152,7 +152,7 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
     def head(self, headers: tuple[tuple[str, str], ...], *, keep: bool) -> bytes:
-        """Status line and headers, those given and the reply's own."""
+        """Status line, these headers and the reply's own headers."""
         lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}", f"Content-Type: {self.kind}"]
         lines += [f"{name}: {value}" for name, value in (*headers, *self.headers)]
         lines += [f"Content-Length: {len(self.body)}", f"Connection: {'keep-alive' if keep else 'close'}"]
@@ -160,5 +160,5 @@ class Reply:
 
 
 def text(status: HTTPStatus, sentence: str, *headers: tuple[str, str]) -> Reply:
-    """A line for a person."""
+    """A reply of one sentence for a person."""
     return Reply(status, "text/plain; charset=utf-8", f"{sentence}\n".encode(), headers)

@@ -1,4 +1,4 @@
-"""What the page's addresses answer: pictures, figures, and the few things that a viewer may ask."""
+"""What each address of the page answers: pictures, figures, and requests to the loop."""
 
 import hashlib
 import json
@@ -8,35 +8,35 @@ import time
 from base64 import b64encode
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-from device.controls import Controls, ModelOption
+from device.controls import Controls
 from device.errors import DeblurkitError
 from device.sinks.web.auth import Auth, without_token
 from device.sinks.web.latest_frame import BOTH, VIEWS, LatestFrame
-from device.sinks.web.metrics import KIND, metrics
+from device.sinks.web.metrics import CONTENT_TYPE, metrics
 from device.sinks.web.request import Refused, Reply, Request, text
 from device.sinks.web.server import Connection
 from device.sinks.web.stream import stream
+from device.state import ModelOption, PageState, State, Viewers
 from device.telemetry import Telemetry
 
 PAGE = Path(__file__).with_name("page.html")
 _SNAPSHOT_QUALITY = 95
-_FIRST_FRAME_S = 3.0  # that a snapshot waits for the first frame
-_STATE_S = 0.2  # a state that is younger serves the next viewer too
-_ASKED = {"/switch": "bundle, variant, runtime", "/reload": "nothing", "/record": "on"}
-_READ = ("/", "/stream", "/snapshot", "/state", "/metrics", "/healthz")
+_FIRST_FRAME_S = 3.0  # how long a snapshot waits for the first frame
+_STATE_S = 0.2  # a state younger than this also serves the next viewer
+_POST = {"/switch": "bundle, variant, runtime", "/reload": "nothing", "/record": "on"}  # path -> keys of its JSON object
+_GET = ("/", "/stream", "/snapshot", "/state", "/metrics", "/healthz")
 
 
 class Routes:
-    """Answers requests. Nothing in it reads a file after its making."""
+    """Answers requests. After construction it reads no file."""
 
     def __init__(self, latest: LatestFrame, controls: Controls, telemetry: Telemetry, most_viewers: int, auth: Auth) -> None:
         self._latest, self._controls, self._telemetry, self._auth = latest, controls, telemetry, auth
-        self._most = most_viewers
+        self._most_viewers = most_viewers
         self._viewers = 0
         self._lock = threading.Lock()
-        self._state: tuple[float, dict[str, Any]] | None = None
+        self._state: tuple[float, State] | None = None
         self._page = PAGE.read_bytes()
         self.headers = _headers(self._page)
         """Sent with every reply."""
@@ -44,18 +44,18 @@ class Routes:
     def answer(self, viewer: Connection, request: Request) -> Reply | None:
         """The reply; None for a stream, which has then ended. Raises Refused."""
         self._auth.check(request, viewer.local_address)
-        if request.path in _ASKED:
+        if request.path in _POST:
             allowed: tuple[str, ...] = ("POST",)
-        elif request.path in _READ:
+        elif request.path in _GET:
             allowed = ("GET", "HEAD")
         else:
-            return text(HTTPStatus.NOT_FOUND, f"here are {' '.join(_READ)}")
+            return text(HTTPStatus.NOT_FOUND, f"no such address; there are {' '.join(_GET)}")
         if request.method not in allowed:
             return text(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed[0]}", ("Allow", ", ".join(allowed)))
-        known = self._auth.knows(request, viewer.address)
+        authorised = self._auth.has_token(request, viewer.address)
         if request.path == "/healthz":
-            return self._healthz(details=known)
-        if not known:
+            return self._healthz(details=authorised)
+        if not authorised:
             return without_token()
         match request.path:
             case "/":
@@ -63,34 +63,34 @@ class Routes:
                     return self._auth.enter(request)
                 return Reply(HTTPStatus.OK, "text/html; charset=utf-8", self._page)
             case "/state":
-                now = ("X-Now", f"{time.monotonic():.4f}")  # tells the page's clock from the frames' one
-                return Reply(HTTPStatus.OK, "application/json", json.dumps(self.state()).encode(), (now,))
+                now = ("X-Now", f"{time.monotonic():.4f}")  # lets the page compare its own clock with the frames' clock
+                return Reply(HTTPStatus.OK, "application/json", json.dumps(self.state().to_dict()).encode(), (now,))
             case "/metrics":
-                return Reply(HTTPStatus.OK, KIND, metrics(self.state()).encode())
+                return Reply(HTTPStatus.OK, CONTENT_TYPE, metrics(self.state()).encode())
             case "/snapshot":
                 return self._snapshot(_view(request))
             case "/stream":
                 return self._stream(viewer, request)
-        return self._ask(request)
+        return self._control(request)
 
-    def state(self) -> dict[str, Any]:
-        """The loop's state with `viewers`, at most 0.2 s old."""
+    def state(self) -> PageState:
+        """The state of the loop with its viewers, at most 0.2 s old."""
         with self._lock:
             now = time.monotonic()
             if self._state is None or now - self._state[0] > _STATE_S:
                 self._state = (now, self._controls.state())
-            return {**self._state[1], "viewers": {"now": self._viewers, "most": self._most}}
+            return PageState(**vars(self._state[1]), viewers=Viewers(self._viewers, self._most_viewers))
 
     def _healthz(self, *, details: bool) -> Reply:
         state = self.state()
-        if state["healthy"]:
+        if state.healthy:
             return text(HTTPStatus.OK, "ok")
-        return text(HTTPStatus.SERVICE_UNAVAILABLE, state["health"] if details else "not healthy")
+        return text(HTTPStatus.SERVICE_UNAVAILABLE, state.health if details else "not healthy")
 
     def _snapshot(self, view: str) -> Reply:
         if self._latest.wait(0, _FIRST_FRAME_S):
             if view == BOTH:
-                data = self._latest.beside(_SNAPSHOT_QUALITY)
+                data = self._latest.side_by_side(_SNAPSHOT_QUALITY)
             else:
                 encoded = self._latest.encoded(view, _SNAPSHOT_QUALITY)
                 data = encoded.files[0] if encoded else None
@@ -103,10 +103,11 @@ class Routes:
         if request.method == "HEAD":
             return text(HTTPStatus.METHOD_NOT_ALLOWED, "/stream takes GET", ("Allow", "GET"))
         with self._lock:
-            taken = self._viewers >= self._most
-            self._viewers += not taken
-        if taken:
-            return text(HTTPStatus.SERVICE_UNAVAILABLE, f"all {self._most} viewers' places are taken", ("Retry-After", "2"))
+            full = self._viewers >= self._most_viewers
+            self._viewers += not full
+        if full:
+            reason = f"all {self._most_viewers} places for viewers are taken; try again later"
+            return text(HTTPStatus.SERVICE_UNAVAILABLE, reason, ("Retry-After", "2"))
         try:
             stream(viewer, self._latest, view, self._telemetry, self.headers)
         finally:
@@ -114,26 +115,25 @@ class Routes:
                 self._viewers -= 1
         return None
 
-    def _ask(self, request: Request) -> Reply:
-        """Do what a viewer asks; the state tells what came of it."""
+    def _control(self, request: Request) -> Reply:
+        """Pass a viewer's request to the loop; the state shows its result."""
         try:
-            asked = json.loads(request.body or b"{}")
-            if not isinstance(asked, dict):
+            body = json.loads(request.body or b"{}")
+            if not isinstance(body, dict):
                 raise TypeError
             match request.path:
                 case "/switch":
-                    option = ModelOption(*(str(asked[name]) for name in ("bundle", "variant", "runtime")))
-                    self._controls.switch(option)
+                    self._controls.switch(ModelOption(*(str(body[name]) for name in ("bundle", "variant", "runtime"))))
                 case "/reload":
                     self._controls.reload()
                 case "/record":
-                    if not isinstance(asked["on"], bool):
+                    if not isinstance(body["on"], bool):
                         raise TypeError
-                    self._controls.record(asked["on"])
+                    self._controls.record(body["on"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if isinstance(error, DeblurkitError):
                 return text(HTTPStatus.CONFLICT, str(error))
-            return text(HTTPStatus.BAD_REQUEST, f"{request.path} takes a JSON object with {_ASKED[request.path]}")
+            return text(HTTPStatus.BAD_REQUEST, f"{request.path} takes a JSON object with {_POST[request.path]}")
         with self._lock:
             self._state = None
         return Reply(HTTPStatus.ACCEPTED, "application/json", b"{}")
@@ -147,7 +147,7 @@ def _view(request: Request) -> str:
 
 
 def _headers(page: bytes) -> tuple[tuple[str, str], ...]:
-    """Of every reply. The page's own script and style are allowed by their hashes, and nothing else is."""
+    """Headers of every reply. Only the page's own script and style are allowed, by their hashes."""
 
     def hashes(tag: bytes) -> str:
         found = re.findall(rb"<%b>(.*?)</%b>" % (tag, tag), page, re.DOTALL)

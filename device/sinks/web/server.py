@@ -1,4 +1,4 @@
-"""Sockets: who may connect, how many at a time, and for how long. Knows nothing of pictures."""
+"""Sockets: accepts connections and limits their number and their time. Knows nothing about pictures."""
 
 import contextlib
 import logging
@@ -14,10 +14,10 @@ from device.sinks.web.request import IDLE_S, REQUEST_S, Gone, Reader, Refused, R
 
 log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 64
-MOST_FROM_OTHERS = 48  # the rest is for this machine: its kiosk and its health check
-MOST_PER_ADDRESS = 16  # a browser opens about six; not for this machine, whose reverse proxy speaks for many
-SEND_S = 10.0  # that a reply, or one frame, may take to go out
-_CROWDED = MOST_CONNECTIONS * 3 // 4  # from here on no connection is kept for another request
+MOST_FROM_OTHERS = 48  # the rest is reserved for this machine: its kiosk and its health check
+MOST_PER_ADDRESS = 16  # a browser opens about six; this machine is exempt, its reverse proxy connects for many
+SEND_S = 10.0  # how long sending a reply, or one frame, may take
+_CROWDED = MOST_CONNECTIONS * 3 // 4  # from here on no connection is kept alive
 _CLOSE_S = 1.0
 
 Answer = Callable[["Connection", Request], Reply | None]
@@ -31,16 +31,16 @@ class Connection:
 
     @property
     def local_address(self) -> str:
-        """This machine's own address that was connected to."""
+        """The address of this machine that the other side connected to."""
         return str(self.socket.getsockname()[0])
 
     def send(self, data: bytes) -> None:
-        """Send all of it. Raises OSError when the other side has gone or takes longer than SEND_S."""
+        """Send all of `data`. Raises OSError if the other side is gone or takes longer than SEND_S."""
         self.socket.settimeout(SEND_S)
         self.socket.sendall(data)
 
     def gone(self) -> bool:
-        """Whether the other side has hung up; takes nothing from the connection."""
+        """Whether the other side has closed the connection; reads nothing from it."""
         try:
             return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
@@ -50,10 +50,10 @@ class Connection:
 
 
 class Server:
-    """Accepts connections, each served by a thread of its own, until closed.
+    """Accepts connections until closed, and serves each in a thread of its own.
 
-    `answer` gives the reply to a request, or None when it has sent everything itself; the connection then ends.
-    `headers` go with every reply. Raises RunError when the port cannot be had.
+    `answer` returns the reply to a request, or None if it has sent everything itself; then the connection ends. `headers` are
+    sent with every reply. Raises RunError if it cannot listen on the port.
     """
 
     def __init__(self, host: str, port: int, answer: Answer, headers: tuple[tuple[str, str], ...]) -> None:
@@ -76,31 +76,33 @@ class Server:
             try:
                 connection, (address, _) = self._listening.accept()
             except OSError as error:
-                if not self._closed:  # no descriptor left, or the other side went before it was let in
+                if not self._closed:  # no descriptor is left, or the other side left before it was accepted
                     log.debug("a connection could not be accepted: %s", error)
                     time.sleep(0.05)
                 continue
             if (why := self._too_many(address)) or not self._admit(connection, address):
-                with contextlib.suppress(OSError):  # the accepting thread waits for nobody
+                with contextlib.suppress(OSError):  # the accepting thread must not block
                     connection.setblocking(False)
-                    reply = text(HTTPStatus.SERVICE_UNAVAILABLE, why or "no thread left; come later", ("Retry-After", "5"))
+                    reply = text(
+                        HTTPStatus.SERVICE_UNAVAILABLE, why or "no thread is left; try again later", ("Retry-After", "5")
+                    )
                     connection.send(reply.head(self._headers, keep=False) + reply.body)
                 connection.close()
 
     def _too_many(self, address: str) -> str:
-        """Why no further connection is taken from the address; empty where it is."""
+        """Why no further connection from the address is accepted; empty if it is."""
         with self._lock:
             counts = Counter(self._open.values())
         here = sum(number for known, number in counts.items() if _of_this_machine(known))
         everything = sum(counts.values())
         if everything >= MOST_CONNECTIONS:
-            return f"all {MOST_CONNECTIONS} connections are taken; come later"
+            return f"all {MOST_CONNECTIONS} connections are in use; try again later"
         if _of_this_machine(address):
             return ""
         if everything - here >= MOST_FROM_OTHERS:
-            return f"all {MOST_FROM_OTHERS} connections are taken; come later"
+            return f"all {MOST_FROM_OTHERS} connections are in use; try again later"
         if counts[address] >= MOST_PER_ADDRESS:
-            return f"{MOST_PER_ADDRESS} connections from one address are the most"
+            return f"at most {MOST_PER_ADDRESS} connections from one address"
         return ""
 
     def _admit(self, connection: socket.socket, address: str) -> bool:
@@ -118,11 +120,13 @@ class Server:
 
     def _serve(self, connection: socket.socket, address: str) -> None:
         try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a frame's end waits for no acknowledgement
+            connection.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+            )  # do not hold back the end of a frame for an acknowledgement
             self._converse(Connection(connection, address), Reader(connection))
         except (OSError, Gone):
             pass
-        except Exception:  # whatever it was, it is this viewer's alone
+        except Exception:  # a failure ends this viewer's connection only
             log.exception("a viewer's request failed")
         finally:
             connection.close()
@@ -147,7 +151,7 @@ class Server:
                 raise
             except Exception:
                 log.exception("%s %s failed", request.method, request.path)
-                answered = text(HTTPStatus.INTERNAL_SERVER_ERROR, "this failed; the log says why")
+                answered = text(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the log says why")
             if answered is None:
                 return
             keep = request.keep and len(self._open) < _CROWDED
@@ -156,10 +160,10 @@ class Server:
             idle_s = IDLE_S
 
     def close(self) -> None:
-        """Free the port and let everybody go; closing twice is safe."""
+        """Free the port and end all connections; closing twice is safe."""
         self._closed = True
         with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)  # wakes `accept`, which closing does not
+            self._listening.shutdown(socket.SHUT_RDWR)  # wakes `accept`; closing alone does not
         self._listening.close()
         self._thread.join(_CLOSE_S)
         with self._lock:
@@ -177,7 +181,7 @@ def _of_this_machine(address: str) -> bool:
 
 
 def _linger(connection: socket.socket) -> None:
-    """Read what is still coming, for half a second at most: closing at once would take the answer away from its reader."""
+    """Read what still arrives, for at most half a second: closing at once could discard the reply before it is read."""
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_WR)
         connection.settimeout(0.1)

@@ -1,4 +1,4 @@
-"""The page in the local network: its address, its token, and both as a picture for a phone's camera."""
+"""The page in the local network: its address, its token, and both as a QR code for a phone's camera."""
 
 import fcntl
 import logging
@@ -16,32 +16,36 @@ _SIOCGIFADDR = 0x8915  # linux/sockios.h: the IPv4 address of an interface
 
 
 def kept_token(folder: Path) -> str:
-    """The token of this machine, made once and readable by its user alone; where it cannot be kept, one for this run."""
+    """The token of this machine: created once, readable by its user only. If it cannot be stored, a token for this run only."""
     path = folder / "token"
-    aside = folder / f".token.{os.getpid()}.{secrets.token_hex(4)}.part"
+    temporary = folder / f".token.{os.getpid()}.{secrets.token_hex(4)}.part"
     try:
         if (known := _read(path)) is not None:
             return known
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         token = secrets.token_urlsafe(32)
-        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(f"{token}\n")
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(aside, path)
-        except FileExistsError:  # of another process, a moment ago; or it holds no token
+            os.link(temporary, path)
+        except FileExistsError:  # another process has just created it, or the file contains no token
             if (known := _read(path)) is not None:
                 return known
-            os.replace(aside, path)
-            log.warning("%s: held no token; a new one was made, old addresses of the page are void", path)
+            os.replace(temporary, path)
+            log.warning("%s: contained no valid token; created a new one, so old addresses of the page no longer work", path)
         return token
     except OSError as error:
-        log.warning("%s: %s; the page's token is a new one at each start, give STATE_DIRECTORY a folder", path, error.strerror)
+        log.warning(
+            "%s: %s; the page has a new token at each start; set STATE_DIRECTORY to a writable folder to keep it",
+            path,
+            error.strerror,
+        )
         return secrets.token_urlsafe(32)
     finally:
         with suppress(OSError):
-            aside.unlink()
+            temporary.unlink()
 
 
 def _read(path: Path) -> str | None:
@@ -51,14 +55,14 @@ def _read(path: Path) -> str | None:
         return None
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
-        log.warning("%s: others could read it; they cannot any more. Delete it for a new token", path)
+        log.warning("%s: other users could read it; access is restricted now. Delete it to get a new token", path)
     return text if _TOKEN.fullmatch(text) else None
 
 
 def own_name() -> str:
-    """What others in the network find this machine by: the address of the interface to the world, else another, else a name."""
+    """How others in the network reach this machine: the address of its default interface, else of another, else its name."""
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # an address of documentations (RFC 5737); nothing is sent
+        probe.connect(("192.0.2.1", 9))  # an address for documentation (RFC 5737); nothing is sent
         return str(probe.getsockname()[0])
     for _, interface in socket.if_nameindex():
         with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -70,11 +74,11 @@ def own_name() -> str:
 
 
 def qr_code(address: str) -> str:
-    """The address as a QR code of block characters, for a terminal; empty where segno is not installed."""
+    """The address as a QR code of block characters, for a terminal; empty if segno is not installed."""
     try:
         import segno
     except ImportError:
-        log.info("segno is not installed: no QR code of the page's address (pip install segno)")
+        log.info("segno is not installed: there is no QR code of the page's address (pip install segno)")
         return ""
     import io
 

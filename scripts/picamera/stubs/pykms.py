@@ -1,4 +1,4 @@
-"""Stands in for kms++, which Debian does not have: picamera2 imports it for previews on a display, and none is shown."""
+"""A stub for kms++, which Debian does not have. picamera2 imports it for previews on a display; the rig shows none."""
 
 
 class PixelFormat:

@@ -16,7 +16,7 @@ from result_parts import result, row, rows, times
 from benchmarks.boards import plausible
 from benchmarks.boards.contributed import add, best, collect, local_names, main, short_command, stem
 from benchmarks.boards.page import page
-from benchmarks.records import Agreement, Estimate, Result, Row, as_json, from_json
+from benchmarks.records import Estimate, PictureParity, Result, Row, as_json, from_json
 from device.errors import DataError, UsageError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -128,7 +128,7 @@ def test_a_result_that_is_not_to_be_taken_is_refused_with_the_reason(changes: di
         ({"peak_rss_mib": -1.0}, "peak_rss_mib is -1.0"),
         ({"infer_share": 1.4}, "infer_share is 1.40"),
         ({"agreement": None}, "not compared with the reference"),
-        ({"agreement": Agreement("fp32", 20.0, 90, 42.0)}, "agrees with the reference to 20.0 dB only"),
+        ({"agreement": PictureParity("fp32", 20.0, 90, 42.0)}, "agrees with the reference to 20.0 dB only"),
         ({"gain_db": 55.0}, "gain_db is 55.0"),
         ({"quality": {"gauss-1.6": replace(rows()[0].quality["gauss-1.6"], psnr_db=120.0)}}, "out of range"),
         ({"kind": "magic"}, "kind 'magic'"),

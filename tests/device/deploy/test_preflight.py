@@ -1,5 +1,5 @@
-"""`deblurkit deploy` on the workstation's side: what is asked of a board, what travels. test_deploy_board.py has the other end,
-tests/rigs/service/test_deploy.py a booted one."""
+"""`deblurkit deploy` on the workstation: what a board must have, what is sent. test_board_side.py has the board's side,
+tests/rigs/service/test_deploy.py a booted board."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_parts import NOW_S, PI, gathered
+from deploy_parts import NOW_S, PI, assembled
 
 from device.deploy import payload, preflight, wheels
 from device.errors import RunError, UsageError
@@ -23,12 +23,12 @@ Command = Callable[..., Any]
 # What a board must have
 
 
-def test_a_board_as_it_should_be_is_taken() -> None:
-    assert preflight.missing(PI, NOW_S) == []
+def test_a_good_board_has_no_problems() -> None:
+    assert preflight.problems(PI, NOW_S) == []
 
 
 @pytest.mark.parametrize(
-    ("seen", "said"),
+    ("seen", "expected"),
     [
         ({"machine": "armv7l", "bits": 32}, "armv7l with programs of 32 bits; expected a 64-bit system"),
         ({"bits": 32}, "aarch64 with programs of 32 bits; expected a 64-bit system"),  # Raspberry Pi OS, 32-bit, on a Pi 4
@@ -37,31 +37,31 @@ def test_a_board_as_it_should_be_is_taken() -> None:
         ({"python": (3, 9, 2)}, "Python 3.9.2; expected Python 3.11, 3.12 or 3.13"),
         ({"python": (3, 14, 0)}, "Python 3.14.0; expected"),
         ({"python": (0, 0, 0), "venv": False}, "no /usr/bin/python3; expected"),
-        ({"venv": False}, "Python without venv; expected it: sudo apt install python3-venv"),
+        ({"venv": False}, "Python without venv; install it: sudo apt install python3-venv"),
         ({"systemd": False}, "not started by systemd"),
         ({"clock_s": 0.0}, "its clock says 1970-01-01 00:00 UTC, here it is 2027-01-15 08:00 UTC"),
         ({"clock_s": NOW_S + 90_000}, "sudo timedatectl set-ntp true"),
-        ({"root": ""}, "pi is not root and cannot use sudo without a password; expected either"),
+        ({"root": ""}, "pi is not root and cannot use sudo without a password; to allow it, run on the board: echo"),
     ],
 )
-def test_what_keeps_the_kit_from_a_board_is_said_with_what_to_do(seen: dict[str, Any], said: str) -> None:
-    (problem,) = preflight.missing(replace(PI, **seen), NOW_S)
-    assert said in problem
+def test_every_problem_names_what_to_do_about_it(seen: dict[str, Any], expected: str) -> None:
+    (problem,) = preflight.problems(replace(PI, **seen), NOW_S)
+    assert expected in problem
 
 
-def test_room_is_wanted_for_the_environment_and_for_what_is_sent() -> None:
-    assert preflight.room(replace(PI, free_mib=preflight.NEEDED_MIB), 0.0) == []
-    (problem,) = preflight.room(replace(PI, free_mib=preflight.NEEDED_MIB), 130.0)
+def test_the_disk_needs_space_for_the_environment_and_for_what_is_sent() -> None:
+    assert preflight.space_problems(replace(PI, free_mib=preflight.NEEDED_MIB), 0.0) == []
+    (problem,) = preflight.space_problems(replace(PI, free_mib=preflight.NEEDED_MIB), 130.0)
     assert f"{preflight.NEEDED_MIB} MiB free for /opt/deblurkit; expected {preflight.NEEDED_MIB + 130} MiB" in problem
 
 
-def test_all_that_lacks_is_said_at_once() -> None:
-    assert len(preflight.missing(replace(PI, root="", venv=False, clock_s=0.0), NOW_S)) == 3
+def test_all_problems_are_reported_at_once() -> None:
+    assert len(preflight.problems(replace(PI, root="", venv=False, clock_s=0.0), NOW_S)) == 3
 
 
-def test_the_script_tells_of_this_machine_what_is_true() -> None:
+def test_the_script_reports_the_facts_of_this_machine() -> None:
     done = subprocess.run(["sh", "-s"], input=preflight.SCRIPT, capture_output=True, text=True, check=True)
-    facts = preflight.read("Welcome!\n" + done.stdout)
+    facts = preflight.parse("Welcome!\n" + done.stdout)
     assert (facts.machine, facts.bits) == (os.uname().machine, 64)
     assert facts.user
     assert facts.free_mib > 0
@@ -69,37 +69,39 @@ def test_the_script_tells_of_this_machine_what_is_true() -> None:
     assert done.stderr == ""
 
 
-def test_an_answer_that_is_no_shell_s_is_an_error() -> None:
-    with pytest.raises(RunError, match="did not answer as a shell does"):
-        preflight.read("This account is restricted.\n")
+def test_an_answer_that_is_not_from_a_shell_is_an_error() -> None:
+    with pytest.raises(RunError, match="the board's shell did not run the script"):
+        preflight.parse("This account is restricted.\n")
 
 
-def test_the_release_that_the_service_runs_is_told_from_one_that_only_lies_there() -> None:
-    there = replace(PI, release={"id": "0.1.0-aa-1"}, unit='"/opt/deblurkit/releases/0.1.0-aa-1/venv/bin/deblurkit" run')
-    assert there.runs == "0.1.0-aa-1"
-    assert replace(there, unit='"/home/pi/deblurkit/.venv/bin/deblurkit" run').runs == ""
+def test_a_release_that_the_service_does_not_run_is_not_the_running_one() -> None:
+    running = replace(PI, release={"id": "0.1.0-aa-1"}, unit='"/opt/deblurkit/releases/0.1.0-aa-1/venv/bin/deblurkit" run')
+    assert running.running_release == "0.1.0-aa-1"
+    assert replace(running, unit='"/home/pi/deblurkit/.venv/bin/deblurkit" run').running_release == ""
 
 
-# What travels
+# What is sent
 
 
-def test_the_wheel_carries_the_pins_of_both_systems(kit: payload.Kit, tmp_path: Path) -> None:
+def test_the_wheel_has_the_pins_of_both_systems(kit: payload.Kit, tmp_path: Path) -> None:
     for codename, file in (("bookworm", "bookworm.txt"), ("trixie", "constraints.txt")):
-        release = payload.gather(tmp_path / codename, kit, {}, None, False, replace(PI, codename=codename))
+        release = payload.assemble(
+            tmp_path / codename, kit=kit, bundles={}, source=None, lan=False, facts=replace(PI, codename=codename)
+        )
         assert (release.folder / "constraints.txt").read_bytes() == (payload.CHECKOUT / "constraints" / file).read_bytes()
 
 
-def test_the_same_is_known_by_its_content_and_anything_else_is_another_release(kit: payload.Kit, tmp_path: Path) -> None:
-    one, same, other = (gathered(tmp_path / str(n), kit, source) for n, source in enumerate(("demo", "demo", "auto")))
+def test_the_same_content_is_recognised_and_any_other_is_another_release(kit: payload.Kit, tmp_path: Path) -> None:
+    one, same, other = (assembled(tmp_path / str(n), kit, source) for n, source in enumerate(("demo", "demo", "auto")))
     assert one.record["content"] == same.record["content"] != other.record["content"]
     assert one.name.startswith(f"{kit.version}-{one.record['content'][:8]}-")
 
 
-def test_the_same_checkout_makes_the_same_wheel(kit: payload.Kit, tmp_path: Path) -> None:
-    assert payload.kit(None, tmp_path).path.read_bytes() == kit.path.read_bytes()
+def test_the_same_checkout_builds_the_same_wheel(kit: payload.Kit, tmp_path: Path) -> None:
+    assert payload.find_kit(None, tmp_path).path.read_bytes() == kit.path.read_bytes()
 
 
-def test_what_is_no_wheel_of_deblurkit_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_wheel_of_deblurkit_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.whl").write_text("no archive")
     with zipfile.ZipFile(tmp_path / "other.whl", "w") as wheel:
         wheel.writestr("other-1.dist-info/METADATA", "Name: other\nVersion: 1\n")
@@ -108,13 +110,13 @@ def test_what_is_no_wheel_of_deblurkit_is_refused(tmp_path: Path) -> None:
             payload.read_kit(tmp_path / name)
 
 
-def test_without_a_checkout_it_says_how_to_give_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_checkout_the_error_says_how_to_pass_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payload, "CHECKOUT", tmp_path)
-    with pytest.raises(UsageError, match="give one: --kit deblurkit-"):
-        payload.kit(None, tmp_path)
+    with pytest.raises(UsageError, match="pass one: --kit deblurkit-"):
+        payload.find_kit(None, tmp_path)
 
 
-def test_markers_are_judged_for_the_board_s_python_and_processor() -> None:
+def test_markers_are_evaluated_for_the_board_s_python_and_processor() -> None:
     lines = [
         "av==19.0.2 ; python_full_version >= '3.12'",
         "av==18.1.0 ; python_full_version < '3.12'",
@@ -122,9 +124,9 @@ def test_markers_are_judged_for_the_board_s_python_and_processor() -> None:
         "segno>=1.6; extra == 'live'",
         "keras>=3; extra == 'train'",
     ]
-    assert wheels.judged(lines, PI) == ["av==18.1.0", "segno>=1.6"]
+    assert wheels.applicable(lines, PI) == ["av==18.1.0", "segno>=1.6"]
     newer = replace(PI, python=(3, 13, 5), machine="x86_64")
-    assert wheels.judged(lines, newer) == ["av==19.0.2", "tensorflow-cpu>=2.20", "segno>=1.6"]
+    assert wheels.applicable(lines, newer) == ["av==19.0.2", "tensorflow-cpu>=2.20", "segno>=1.6"]
 
 
 def test_a_setting_reaches_the_service_as_it_was_typed() -> None:
@@ -132,17 +134,17 @@ def test_a_setting_reaches_the_service_as_it_was_typed() -> None:
     assert text.splitlines()[1:] == ["[Service]", 'Environment="DEBLURKIT_SOURCE=http://camera/100%%/a \\"b\\"\\\\c.mjpg"']
 
 
-def test_an_address_with_a_password_is_not_written_where_all_can_read_it() -> None:
+def test_an_address_with_a_password_is_not_written_where_everybody_can_read_it() -> None:
     with pytest.raises(UsageError, match=r"write it into /etc/deblurkit\.toml"):
         payload.check_source("rtsp://user:secret@camera/stream")
     payload.check_source("rtsp://camera/a@b")
 
 
-def test_a_given_bundle_travels_whole_and_a_shipped_one_by_its_name(kit: payload.Kit, small_copy: Path, tmp_path: Path) -> None:
+def test_a_bundle_s_folder_is_sent_whole_and_a_shipped_bundle_by_name(kit: payload.Kit, small_copy: Path, tmp_path: Path) -> None:
     manifest = json.loads((small_copy / "manifest.json").read_text())
     (small_copy / "manifest.json").write_text(json.dumps({**manifest, "weights": None}))
-    bundles = payload.opened([str(small_copy), "nano"])
-    release = payload.gather(tmp_path / "release", kit, bundles, None, False, PI)
+    bundles = payload.open_bundles([str(small_copy), "nano"])
+    release = payload.assemble(tmp_path / "release", kit=kit, bundles=bundles, source=None, lan=False, facts=PI)
     assert release.record["bundles"] == ["bundles/1", "nano"]
     sent = {name for name, _ in release.files()}
     assert {f"bundles/1/{a['file']}" for a in manifest["artifacts"]} <= sent
@@ -153,21 +155,21 @@ def test_a_given_bundle_travels_whole_and_a_shipped_one_by_its_name(kit: payload
 # The command
 
 
-def test_options_that_do_not_go_together_are_refused(command: Command) -> None:
+def test_options_that_contradict_each_other_are_refused(command: Command) -> None:
     ended = command("deploy", "pi@board", "--rollback", "--bundle", "nano")
     assert ended.code == 2
-    assert "--rollback: goes back to what was there before" in ended.err
+    assert "--rollback: goes back to the release before" in ended.err
 
 
-def test_a_bad_bundle_is_refused_before_anything_is_asked_of_a_board(command: Command, small_copy: Path) -> None:
+def test_a_bad_bundle_is_refused_before_the_board_is_contacted(command: Command, small_copy: Path) -> None:
     next(small_copy.glob("*.tflite")).write_bytes(b"altered")
     ended = command("deploy", "pi@board", "--bundle", small_copy)
     assert ended.code == 4
     assert "copy the bundle again" in ended.err
 
 
-def test_a_board_that_cannot_be_reached_ends_it_with_the_line_to_try(command: Command) -> None:
+def test_for_an_unreachable_board_the_error_has_the_line_to_try(command: Command) -> None:
     ended = command("deploy", "-o", "ProxyCommand=false", "pi@board")
     assert ended.code == 1
-    assert "pi@board: ssh does not get there" in ended.err
+    assert "pi@board: ssh cannot connect" in ended.err
     assert "ssh pi@board" in ended.err

@@ -11,12 +11,12 @@ import pytest
 from loop_parts import until
 
 from device.bundle.open import SHIPPED
-from device.controls import ModelOption
 from device.errors import BundleError, RunError, UsageError
 from device.images.frame import NOT_RESTORED, Frame, Image, Pixels
 from device.images.yuv import Yuv, from_rgb
 from device.loop.models import Models, ModelSpec
 from device.restore.restorer import Restorer
+from device.state import ModelOption
 from device.telemetry import Telemetry
 
 
@@ -32,12 +32,12 @@ def telemetry() -> Telemetry:
 
 @pytest.fixture
 def models(telemetry: Telemetry) -> Iterator[Models]:
-    with Models([ModelSpec("small"), ModelSpec("nano")], 1, telemetry, forgiving=True) as opened:
+    with Models([ModelSpec("small"), ModelSpec("nano")], 1, telemetry, recovers=True) as opened:
         yield opened
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """The next calls of a restorer raise, as a runtime does that has lost its way."""
+    """The next calls of a restorer raise an error, as a broken runtime does."""
     left = [times]
     real = Restorer.restore
 
@@ -50,7 +50,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     monkeypatch.setattr(Restorer, "restore", restore)
 
 
-def test_each_place_in_the_line_restores_with_its_own_model(models: Models, frame: Frame) -> None:
+def test_each_index_restores_with_its_own_model(models: Models, frame: Frame) -> None:
     first, second = models.restore(frame, 0), models.restore(frame, 1)
     assert [r.bundle.name for r in models.restorers] == ["small", "nano"]
     assert first.mark == second.mark == ""
@@ -58,7 +58,7 @@ def test_each_place_in_the_line_restores_with_its_own_model(models: Models, fram
     assert np.array_equal(models.restore(frame, 9).pixels, second.pixels)  # there is no smaller one
 
 
-def test_a_frame_that_the_model_fails_on_passes_through_marked_and_the_next_is_restored(
+def test_a_frame_on_which_the_model_fails_is_passed_through_with_a_mark_and_the_next_is_restored(
     models: Models, frame: Frame, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = models.restorers
@@ -81,14 +81,14 @@ def test_a_model_that_fails_again_and_again_ends_the_run(models: Models, frame: 
         models.restore(frame)
 
 
-def test_of_files_no_failure_is_passed_over(frame: Frame, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_on_a_file_is_raised(frame: Frame, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
     with Models([ModelSpec("nano")], 1, telemetry) as strict:
         failing(monkeypatch, 1)
         with pytest.raises(MemoryError):
             strict.restore(frame)
 
 
-def test_choices_are_what_is_installed_and_shipped(models: Models) -> None:
+def test_the_options_are_the_shipped_bundles_on_installed_runtimes(models: Models) -> None:
     assert ModelOption("nano", "int8", "litert") in models.options
     assert ModelOption("small", "fp32", "litert") in models.options
     assert len(set(models.options)) == len(models.options)
@@ -106,21 +106,21 @@ def test_a_switch_takes_effect_between_frames_and_keeps_the_smaller_models(model
 @pytest.mark.parametrize(
     "option", [ModelOption("../etc", "int8", "litert"), ModelOption("small", "int9", "litert"), ModelOption("small", "int8", "x")]
 )
-def test_what_is_not_among_the_choices_is_refused(models: Models, option: ModelOption) -> None:
-    with pytest.raises(UsageError, match="not among the choices"):
+def test_an_option_that_is_not_offered_is_refused(models: Models, option: ModelOption) -> None:
+    with pytest.raises(UsageError, match="not available in this run"):
         models.switch(option)
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A bundle of one's own, to be spoiled."""
+    """A copy of a bundle, for the test to damage."""
     folder = tmp_path / "own"
     shutil.copytree(SHIPPED / "nano", folder, ignore=shutil.ignore_patterns("*.h5"))
     return folder
 
 
 def test_a_bundle_is_opened_again_when_asked(own: Path, frame: Frame, telemetry: Telemetry) -> None:
-    with Models([ModelSpec(str(own))], 1, telemetry, forgiving=True) as models:
+    with Models([ModelSpec(str(own))], 1, telemetry, recovers=True) as models:
         before = models.restorer()
         models.reload()
         until(lambda: models.message)
@@ -132,7 +132,7 @@ def test_a_bundle_is_opened_again_when_asked(own: Path, frame: Frame, telemetry:
 @pytest.mark.parametrize("how", ["missing", "truncated", "altered", "no manifest", "garbage"])
 def test_a_bad_new_bundle_leaves_the_last_good_one_running(own: Path, how: str, frame: Frame, telemetry: Telemetry) -> None:
     file = own / "nano_int8.tflite"
-    with Models([ModelSpec(str(own))], 1, telemetry, forgiving=True) as models:
+    with Models([ModelSpec(str(own))], 1, telemetry, recovers=True) as models:
         good = models.restore(frame).pixels
         data = file.read_bytes()
         if how == "missing":
@@ -153,7 +153,7 @@ def test_a_bad_new_bundle_leaves_the_last_good_one_running(own: Path, how: str, 
 
 def test_a_bundle_of_another_model_under_its_name_is_noticed_by_what_it_restores(own: Path, telemetry: Telemetry) -> None:
     text = (own / "manifest.json").read_text()
-    with Models([ModelSpec(str(own))], 1, telemetry, forgiving=True) as models:
+    with Models([ModelSpec(str(own))], 1, telemetry, recovers=True) as models:
         (own / "manifest.json").write_text(text.replace('"scenes_psnr_db": 2', '"scenes_psnr_db": 3'))  # 10 dB better than it is
         models.reload()
         until(lambda: models.message)

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from loop_parts import Counter, Held, Kept, ours, run, start, until_no_thread
+from loop_parts import FakeSource, MemorySink, SlowModels, loop_threads, run, start, until_no_thread
 
 from device.errors import BundleError, CameraLost, DataError, RunError
 from device.images.frame import Frame, Restored
@@ -18,70 +18,70 @@ pytestmark = pytest.mark.timeout(60)  # what hangs here is a deadlock
 # What arrives
 
 
-def test_files_lose_no_frame_and_keep_their_order_even_with_a_slow_sink(restorer: Held) -> None:
-    sink, telemetry = Kept(pause_s=0.01), Telemetry()
-    run(Counter(30, live=False), restorer, [sink], telemetry, threading.Event())
+def test_files_lose_no_frame_and_keep_their_order_even_with_a_slow_sink(models: SlowModels) -> None:
+    sink, telemetry = MemorySink(pause_s=0.01), Telemetry()
+    run(FakeSource(30, live=False), models, [sink], telemetry, threading.Event())
     assert sink.indices == list(range(30))
     assert (telemetry.frames, telemetry.dropped) == (30, 0)
-    assert not ours()
+    assert not loop_threads()
 
 
-def test_every_sink_gets_every_frame(restorer: Held) -> None:
-    sinks = [Kept(), Kept(pause_s=0.01), Kept()]
-    run(Counter(8, live=False), restorer, list(sinks), Telemetry(), threading.Event())
+def test_every_sink_gets_every_frame(models: SlowModels) -> None:
+    sinks = [MemorySink(), MemorySink(pause_s=0.01), MemorySink()]
+    run(FakeSource(8, live=False), models, list(sinks), Telemetry(), threading.Event())
     assert [sink.indices for sink in sinks] == [list(range(8))] * 3
 
 
-def test_a_live_source_with_a_slow_model_drops_old_frames_and_counts_them(restorer: Held) -> None:
-    source, sink, telemetry = Counter(50, live=True), Kept(), Telemetry()
-    restorer.until = source.ended
-    run(source, restorer, [sink], telemetry, threading.Event())
+def test_a_live_source_with_a_slow_model_drops_old_frames_and_counts_them(models: SlowModels) -> None:
+    source, sink, telemetry = FakeSource(50, live=True), MemorySink(), Telemetry()
+    models.until = source.ended
+    run(source, models, [sink], telemetry, threading.Event())
     assert sink.indices == sorted(sink.indices)
     assert sink.indices[-1] == 49  # the newest is what is kept
     assert telemetry.dropped >= 48
     assert telemetry.dropped + telemetry.frames == 50 == telemetry.dropped + len(sink.indices)
 
 
-def test_a_live_source_with_a_slow_sink_loses_no_frame_uncounted(restorer: Held) -> None:
-    source, sink, telemetry = Counter(50, live=True, pause_s=0.01), Kept(holds_at=0), Telemetry()
+def test_a_live_source_with_a_slow_sink_loses_no_frame_uncounted(models: SlowModels) -> None:
+    source, sink, telemetry = FakeSource(50, live=True, pause_s=0.01), MemorySink(holds_at=0), Telemetry()
     sink.go = source.ended
-    run(source, restorer, [sink], telemetry, threading.Event())
+    run(source, models, [sink], telemetry, threading.Event())
     assert sink.indices == sorted(sink.indices)
     assert telemetry.dropped > 0
     assert telemetry.dropped + len(sink.indices) == 50
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_most_frames_is_exact_however_slow_the_sink(restorer: Held, live: bool) -> None:
-    source, sink, telemetry = Counter(10**9, live), Kept(pause_s=0.02), Telemetry()
-    run(source, restorer, [sink], telemetry, threading.Event(), 7)
+def test_most_frames_is_exact_however_slow_the_sink(models: SlowModels, live: bool) -> None:
+    source, sink, telemetry = FakeSource(10**9, live), MemorySink(pause_s=0.02), Telemetry()
+    run(source, models, [sink], telemetry, threading.Event(), 7)
     assert len(sink.indices) == telemetry.frames == 7
     if not live:
         assert source.reads == 7  # a frame that nobody asked for is not read: it may be the broken one
-    assert not ours()
+    assert not loop_threads()
 
 
-def test_the_real_demo_runs_and_leaves_no_thread_behind(restorer: Held) -> None:
+def test_the_real_demo_runs_and_leaves_no_thread_behind(models: SlowModels) -> None:
     before = set(threading.enumerate())
     source, telemetry, stop = Demo(width=64, height=48, fps=60.0), Telemetry(), threading.Event()
-    run(source, restorer, [Null()], telemetry, stop, 10)
+    run(source, models, [Null()], telemetry, stop, 10)
     assert telemetry.frames == 10
     assert set(threading.enumerate()) <= before
     assert not stop.is_set()  # the caller's event is the caller's
-    assert {"capture", "output"} <= set(telemetry.snapshot()["stages_ms"])
+    assert {"capture", "output"} <= set(telemetry.snapshot().stages_ms)
 
 
-def test_a_file_is_played_at_its_own_rate_when_asked(restorer: Held) -> None:
-    source, sink = Counter(6, live=False), Kept()
+def test_a_file_is_played_at_its_own_rate_when_asked(models: SlowModels) -> None:
+    source, sink = FakeSource(6, live=False), MemorySink()
     began = time.monotonic()
-    run(source, restorer, [sink], Telemetry(), threading.Event(), 0, 20.0)
+    run(source, models, [sink], Telemetry(), threading.Event(), 0, 20.0)
     assert time.monotonic() - began >= 5 / 20
     assert sink.indices == list(range(6))
 
 
-def test_progress_tells_the_frames_that_are_done(restorer: Held) -> None:
+def test_progress_tells_the_frames_that_are_done(models: SlowModels) -> None:
     told: list[int] = []
-    run(Counter(4, live=False), restorer, [Kept()], Telemetry(), threading.Event(), progress=told.append)
+    run(FakeSource(4, live=False), models, [MemorySink()], Telemetry(), threading.Event(), progress=told.append)
     assert told == [1, 2, 3, 4]
 
 
@@ -89,33 +89,33 @@ def test_progress_tells_the_frames_that_are_done(restorer: Held) -> None:
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_an_error_of_the_source_ends_the_run_and_is_raised(restorer: Held, live: bool) -> None:
-    sink = Kept()
+def test_an_error_of_the_source_ends_the_run_and_is_raised(models: SlowModels, live: bool) -> None:
+    sink = MemorySink()
     with pytest.raises(CameraLost, match="unplugged at 5"):
-        run(Counter(9, live, fails_at=5), restorer, [sink], Telemetry(), threading.Event())
+        run(FakeSource(9, live, fails_at=5), models, [sink], Telemetry(), threading.Event())
     assert live or sink.indices == [0, 1, 2, 3, 4]  # what came before is written
-    assert not ours()
+    assert not loop_threads()
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_an_error_of_a_sink_ends_the_run_and_is_raised(restorer: Held, live: bool) -> None:
-    sink = Kept(fails_at=0)
+def test_an_error_of_a_sink_ends_the_run_and_is_raised(models: SlowModels, live: bool) -> None:
+    sink = MemorySink(fails_at=0)
     with pytest.raises(RunError, match="disk full at 0"):
-        run(Counter(10**9, live), restorer, [sink], Telemetry(), threading.Event())
-    assert not ours()
+        run(FakeSource(10**9, live), models, [sink], Telemetry(), threading.Event())
+    assert not loop_threads()
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_an_error_of_the_model_ends_the_run_and_is_raised(restorer: Held, live: bool) -> None:
-    restorer.error = BundleError("the model fails")
+def test_an_error_of_the_model_ends_the_run_and_is_raised(models: SlowModels, live: bool) -> None:
+    models.error = BundleError("the model fails")
     with pytest.raises(BundleError, match="the model fails"):
-        run(Counter(10**9, live), restorer, [Kept()], Telemetry(), threading.Event())
-    assert not ours()
+        run(FakeSource(10**9, live), models, [MemorySink()], Telemetry(), threading.Event())
+    assert not loop_threads()
 
 
-def test_a_sink_that_fails_while_the_camera_hangs_still_ends_the_run(restorer: Held) -> None:
-    source, sink = Counter(10**9, live=True, hangs_at=1), Kept(holds_at=0, fails_at=0)
-    thread, raised = start(source, restorer, [sink], Telemetry(), threading.Event())
+def test_a_sink_that_fails_while_the_camera_hangs_still_ends_the_run(models: SlowModels) -> None:
+    source, sink = FakeSource(10**9, live=True, hangs_at=1), MemorySink(holds_at=0, fails_at=0)
+    thread, raised = start(source, models, [sink], Telemetry(), threading.Event())
     assert source.hanging.wait(20)
     assert sink.holding.wait(20)
     sink.go.set()
@@ -125,36 +125,36 @@ def test_a_sink_that_fails_while_the_camera_hangs_still_ends_the_run(restorer: H
     until_no_thread()
 
 
-def test_a_sink_that_fails_while_a_frame_waits_for_it_ends_the_run(restorer: Held) -> None:
-    source, sink = Counter(10**9, live=False), Kept(holds_at=0, fails_at=0)
-    thread, raised = start(source, restorer, [sink], Telemetry(), threading.Event())
+def test_a_sink_that_fails_while_a_frame_waits_for_it_ends_the_run(models: SlowModels) -> None:
+    source, sink = FakeSource(10**9, live=False), MemorySink(holds_at=0, fails_at=0)
+    thread, raised = start(source, models, [sink], Telemetry(), threading.Event())
     assert sink.holding.wait(20)
     time.sleep(0.3)  # frame 1 is restored and waits to be handed over, frame 2 waits for the model
     sink.go.set()
     thread.join(20)
     assert [type(error) for error in raised] == [RunError]
-    assert not ours()
+    assert not loop_threads()
 
 
-def test_an_error_that_is_no_exception_of_ours_is_raised_too(restorer: Held) -> None:
-    class Odd(Kept):
+def test_an_error_that_is_no_exception_of_ours_is_raised_too(models: SlowModels) -> None:
+    class Odd(MemorySink):
         def write(self, restored: Restored) -> None:
             raise SystemExit("odd")
 
     with pytest.raises(SystemExit, match="odd"):
-        run(Counter(3, live=False), restorer, [Odd()], Telemetry(), threading.Event())
+        run(FakeSource(3, live=False), models, [Odd()], Telemetry(), threading.Event())
 
 
-def test_the_frame_of_an_unreadable_file_is_named_and_the_ones_before_it_are_kept(restorer: Held) -> None:
-    class Torn(Counter):
+def test_the_frame_of_an_unreadable_file_is_named_and_the_ones_before_it_are_kept(models: SlowModels) -> None:
+    class Torn(FakeSource):
         def read(self) -> Frame | None:
             if self.reads == 3:
                 raise DataError("frame-3.png: torn")
             return super().read()
 
-    sink = Kept(pause_s=0.01)
+    sink = MemorySink(pause_s=0.01)
     with pytest.raises(DataError, match=r"frame-3\.png"):
-        run(Torn(9, live=False), restorer, [sink], Telemetry(), threading.Event())
+        run(Torn(9, live=False), models, [sink], Telemetry(), threading.Event())
     assert sink.indices == [0, 1, 2]
 
 
@@ -164,10 +164,10 @@ def test_the_frame_of_an_unreadable_file_is_named_and_the_ones_before_it_are_kep
 @pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("after", [0, 3])
 def test_stop_ends_the_run_even_when_read_never_returns(
-    restorer: Held, live: bool, after: int, caplog: pytest.LogCaptureFixture
+    models: SlowModels, live: bool, after: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source, stop = Counter(10**9, live, hangs_at=after), threading.Event()
-    thread, raised = start(source, restorer, [Null()], Telemetry(), stop)
+    source, stop = FakeSource(10**9, live, hangs_at=after), threading.Event()
+    thread, raised = start(source, models, [Null()], Telemetry(), stop)
     assert source.hanging.wait(20)
     stop.set()
     stopped = time.monotonic()
@@ -180,9 +180,11 @@ def test_stop_ends_the_run_even_when_read_never_returns(
     until_no_thread()
 
 
-def test_stop_ends_a_live_run_even_when_source_and_sink_never_return(restorer: Held, caplog: pytest.LogCaptureFixture) -> None:
-    source, sink, stop = Counter(10**9, live=True, hangs_at=2), Kept(holds_at=0), threading.Event()
-    thread, raised = start(source, restorer, [sink], Telemetry(), stop)
+def test_stop_ends_a_live_run_even_when_source_and_sink_never_return(
+    models: SlowModels, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, sink, stop = FakeSource(10**9, live=True, hangs_at=2), MemorySink(holds_at=0), threading.Event()
+    thread, raised = start(source, models, [sink], Telemetry(), stop)
     assert source.hanging.wait(20)
     assert sink.holding.wait(20)
     stop.set()
@@ -196,9 +198,9 @@ def test_stop_ends_a_live_run_even_when_source_and_sink_never_return(restorer: H
     until_no_thread()
 
 
-def test_stop_of_a_file_run_waits_for_the_picture_that_is_being_written(restorer: Held) -> None:
-    source, sink, stop = Counter(10**9, live=False), Kept(holds_at=2), threading.Event()
-    thread, raised = start(source, restorer, [sink], Telemetry(), stop)
+def test_stop_of_a_file_run_waits_for_the_picture_that_is_being_written(models: SlowModels) -> None:
+    source, sink, stop = FakeSource(10**9, live=False), MemorySink(holds_at=2), threading.Event()
+    thread, raised = start(source, models, [sink], Telemetry(), stop)
     assert sink.holding.wait(20)
     stop.set()
     time.sleep(0.5)
@@ -207,34 +209,34 @@ def test_stop_of_a_file_run_waits_for_the_picture_that_is_being_written(restorer
     thread.join(20)
     assert not raised
     assert sink.indices[:3] == [0, 1, 2]
-    assert not ours()
+    assert not loop_threads()
 
 
-def test_stop_while_a_file_waits_for_the_model_leaves_no_thread(restorer: Held) -> None:
-    source, stop = Counter(10**9, live=False), threading.Event()
-    restorer.until = threading.Event()
-    thread, raised = start(source, restorer, [Kept()], Telemetry(), stop)
+def test_stop_while_a_file_waits_for_the_model_leaves_no_thread(models: SlowModels) -> None:
+    source, stop = FakeSource(10**9, live=False), threading.Event()
+    models.until = threading.Event()
+    thread, raised = start(source, models, [MemorySink()], Telemetry(), stop)
     time.sleep(0.3)  # frame 0 is in the model, frame 1 waits to be taken
     stop.set()
-    restorer.until.set()
+    models.until.set()
     thread.join(20)
     assert not raised
-    assert not ours()
+    assert not loop_threads()
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_a_run_that_is_stopped_before_it_starts_does_nothing(restorer: Held, live: bool) -> None:
-    source, sink, stop = Counter(10**9, live), Kept(), threading.Event()
+def test_a_run_that_is_stopped_before_it_starts_does_nothing(models: SlowModels, live: bool) -> None:
+    source, sink, stop = FakeSource(10**9, live), MemorySink(), threading.Event()
     stop.set()
-    run(source, restorer, [sink], Telemetry(), stop)
+    run(source, models, [sink], Telemetry(), stop)
     assert (source.reads, sink.indices) == (0, [])
-    assert not ours()
+    assert not loop_threads()
 
 
-def test_stopping_at_any_moment_ends_the_run_in_order(restorer: Held) -> None:
+def test_stopping_at_any_moment_ends_the_run_in_order(models: SlowModels) -> None:
     for turn in range(40):
-        source, sink, stop, telemetry = Counter(10**9, live=turn % 2 == 0), Kept(), threading.Event(), Telemetry()
-        thread, raised = start(source, restorer, [sink], telemetry, stop)
+        source, sink, stop, telemetry = FakeSource(10**9, live=turn % 2 == 0), MemorySink(), threading.Event(), Telemetry()
+        thread, raised = start(source, models, [sink], telemetry, stop)
         time.sleep(turn * 0.0007)
         stop.set()
         thread.join(20)
@@ -242,4 +244,4 @@ def test_stopping_at_any_moment_ends_the_run_in_order(restorer: Held) -> None:
         assert not raised
         assert sink.indices == sorted(set(sink.indices))
         assert telemetry.frames == len(sink.indices)
-        assert not ours()
+        assert not loop_threads()

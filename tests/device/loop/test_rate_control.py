@@ -123,5 +123,5 @@ def test_a_camera_slower_than_the_rate_that_is_asked_for_gives_the_time_at_hand(
 def test_frames_are_left_out_evenly() -> None:
     rate_control = RateControl(1, 30.0, 0.0, 30.0)
     assert [rate_control.wants(i) for i in range(4)] == [True] * 4
-    rate_control.level = 1
+    rate_control._hysteresis.level = 1
     assert [rate_control.wants(i) for i in range(4)] == [True, False, True, False]

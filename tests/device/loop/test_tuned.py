@@ -107,21 +107,21 @@ def test_values_that_cannot_be_are_damage(tmp_path: Path, measured: TunedModel, 
 
 
 def test_on_the_same_board_with_the_same_packages_it_holds(measured: TunedModel, own: TunedModel) -> None:
-    assert tuned.fit(measured) == tuned.fit(own) == ""
+    assert tuned.stale_reason(measured) == tuned.stale_reason(own) == ""
 
 
 def test_each_thing_that_has_changed_is_named(measured: TunedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     found = tuned.versions("litert")
-    assert tuned.fit(replace(measured, hardware_hash="0" * 16)) == "it was made on other hardware"
+    assert tuned.stale_reason(replace(measured, hardware_hash="0" * 16)) == "it was made on other hardware"
     older = replace(measured, versions={**found, "ai-edge-litert": "0.9"})
-    assert tuned.fit(older) == f"ai-edge-litert was 0.9, is {found['ai-edge-litert']}"
-    assert tuned.fit(replace(measured, versions={**found, "deblurkit": "0.0.1"})).startswith("deblurkit was 0.0.1, is ")
-    assert tuned.fit(replace(measured, runtime="tensorrt")) == "this version has no runtime tensorrt"
-    assert tuned.fit(replace(measured, sha256="0" * 64)) == "small_int8.tflite of small was changed"
-    assert tuned.fit(replace(measured, bundle_hash="0" * 64)) == "the bundle small was changed"
-    assert tuned.fit(replace(measured, bundle="gone")).startswith("gone: neither a bundle's folder nor a shipped bundle")
+    assert tuned.stale_reason(older) == f"ai-edge-litert was 0.9, is {found['ai-edge-litert']}"
+    assert tuned.stale_reason(replace(measured, versions={**found, "deblurkit": "0.0.1"})).startswith("deblurkit was 0.0.1, is ")
+    assert tuned.stale_reason(replace(measured, runtime="tensorrt")) == "this version has no runtime tensorrt"
+    assert tuned.stale_reason(replace(measured, sha256="0" * 64)) == "small_int8.tflite of small has changed"
+    assert tuned.stale_reason(replace(measured, bundle_hash="0" * 64)) == "the bundle small has changed"
+    assert tuned.stale_reason(replace(measured, bundle="gone")).startswith("gone: neither a bundle's folder nor a shipped bundle")
     monkeypatch.setattr(tuned, "installed", lambda name: False)
-    assert tuned.fit(measured) == "litert is not installed any more"
+    assert tuned.stale_reason(measured) == "litert is no longer installed"
 
 
 @pytest.mark.parametrize("how", ["manifest", "file altered", "file gone", "gone"])
@@ -135,32 +135,32 @@ def test_a_bundle_that_was_changed_is_noticed(own: TunedModel, how: str) -> None
         (folder / own.file).unlink()
     else:
         shutil.rmtree(folder)
-    assert tuned.fit(own)
+    assert tuned.stale_reason(own)
     settings = Settings(source="demo")
-    tuned.write(tuned.place(), own)
+    tuned.write(tuned.folder(), own)
     decision = tuned.decide(settings)
     assert (decision.kind, decision.models) == ("stale", (ModelSpec("small"),))
-    assert "usual choice; deblurkit bench --pick measures again" in decision.reason
+    assert "so the default model is used; run `deblurkit bench --pick` to measure again" in decision.reason
 
 
 def test_a_run_says_what_it_takes(measured: TunedModel, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    tuned.decide(Settings()).say()
-    tuned.write(tuned.place(), measured)
-    tuned.decide(Settings()).say()
-    tuned.write(tuned.place(), replace(measured, hardware_hash="0"))
-    tuned.decide(Settings()).say()
+    tuned.decide(Settings()).log()
+    tuned.write(tuned.folder(), measured)
+    tuned.decide(Settings()).log()
+    tuned.write(tuned.folder(), replace(measured, hardware_hash="0"))
+    tuned.decide(Settings()).log()
     assert [(r.levelname, r.message) for r in caplog.records] == [
-        ("INFO", "no measurement of this board; deblurkit bench --pick makes one"),
+        ("INFO", "this board was never measured; run `deblurkit bench --pick` to find its best model"),
         (
             "INFO",
-            "using the measurement of this board of 2026-11-25: small int8.tflite on litert, 1 thread "
-            "(29.6 ms at 640x480, +1.60 dB); deblurkit bench --pick measures again",
+            "using the best model measured on this board on 2026-11-25: small int8.tflite on litert, 1 thread "
+            "(29.6 ms at 640x480, +1.60 dB); run `deblurkit bench --pick` to measure again",
         ),
         (
             "WARNING",
-            "the measurement of this board is stale (it was made on other hardware): usual choice; "
-            "deblurkit bench --pick measures again",
+            "the measurement of this board is stale (it was made on other hardware), so the default model is used; "
+            "run `deblurkit bench --pick` to measure again",
         ),
     ]
 
@@ -169,7 +169,7 @@ def test_a_run_says_what_it_takes(measured: TunedModel, caplog: pytest.LogCaptur
     "given", [{"bundle": ("nano",)}, {"variant": "fp32"}, {"runtime": "litert"}, {"bundle": ("nano",), "variant": "fp16"}]
 )
 def test_what_is_given_is_taken_and_the_measurement_left_alone(measured: TunedModel, given: dict) -> None:
-    tuned.write(tuned.place(), measured)
+    tuned.write(tuned.folder(), measured)
     decision = tuned.decide(Settings(**given))
     usual = Settings(**given)
     assert decision.kind == "given"
@@ -179,7 +179,7 @@ def test_what_is_given_is_taken_and_the_measurement_left_alone(measured: TunedMo
 
 
 def test_threads_may_be_given_beside_it(measured: TunedModel) -> None:
-    tuned.write(tuned.place(), replace(measured, threads=2))
+    tuned.write(tuned.folder(), replace(measured, threads=2))
     assert tuned.decide(Settings()).threads == 2
     decision = tuned.decide(Settings(threads=3))
     assert (decision.kind, decision.threads) == ("measured", 3)
@@ -188,9 +188,9 @@ def test_threads_may_be_given_beside_it(measured: TunedModel) -> None:
 
 @pytest.mark.parametrize("wish", [{"fps": 30.0}, {"max_age": 80.0}])
 def test_a_deadline_brings_the_smaller_bundle_along_behind_it(measured: TunedModel, wish: dict) -> None:
-    tuned.write(tuned.place(), replace(measured, variant="fp32", file="small_fp32.tflite", sha256=sha("small_fp32.tflite")))
+    tuned.write(tuned.folder(), replace(measured, variant="fp32", file="small_fp32.tflite", sha256=sha("small_fp32.tflite")))
     assert tuned.decide(Settings(**wish)).models == (ModelSpec("small", "fp32", "litert"), ModelSpec("nano"))
-    tuned.write(tuned.place(), measured_of("nano", SHIPPED / "nano", "nano_int8.tflite"))
+    tuned.write(tuned.folder(), measured_of("nano", SHIPPED / "nano", "nano_int8.tflite"))
     assert tuned.decide(Settings(**wish)).models == (ModelSpec("nano", "int8", "litert"),)
 
 
@@ -202,7 +202,7 @@ def test_the_very_file_is_opened_where_a_runtime_reads_two_of_that_variant(
     measured: TunedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuned, "formats", lambda name: ("onnx", "tflite"))
-    tuned.write(tuned.place(), measured)
+    tuned.write(tuned.folder(), measured)
     (model,) = tuned.decide(Settings()).models
     assert Path(model.bundle) == SHIPPED / "small" / "small_int8.tflite"
 
@@ -213,38 +213,38 @@ def test_root_measures_for_the_service_where_it_is_installed(tmp_path: Path, mon
     monkeypatch.delenv("STATE_DIRECTORY")
     monkeypatch.setattr("device.service.status.STATE", service)
 
-    def place_of(number: int) -> Path:
+    def folder_of(number: int) -> Path:
         monkeypatch.setattr("device.loop.tuned.os.geteuid", lambda: number)
         monkeypatch.setenv("XDG_STATE_HOME", str(user[number]))
-        return tuned.place()
+        return tuned.folder()
 
-    assert (place_of(0), place_of(1000)) == (user[0] / "deblurkit", user[1000] / "deblurkit")
+    assert (folder_of(0), folder_of(1000)) == (user[0] / "deblurkit", user[1000] / "deblurkit")
     service.mkdir()
-    assert (place_of(0), place_of(1000)) == (service, user[1000] / "deblurkit")
+    assert (folder_of(0), folder_of(1000)) == (service, user[1000] / "deblurkit")
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "given"))  # the service itself, and whoever says it
-    assert place_of(0) == tmp_path / "given"
+    assert folder_of(0) == tmp_path / "given"
 
 
 def test_of_a_bundle_changed_under_a_run_the_measurement_is_stale(own: TunedModel, small_copy: Path) -> None:
-    tuned.write(tuned.place(), own)
+    tuned.write(tuned.folder(), own)
     decision = tuned.decide(Settings())
-    assert tuned.still(decision) == decision
+    assert tuned.check_again(decision) == decision
     (small_copy / MANIFEST).write_text((small_copy / MANIFEST).read_text() + "\n")
-    after = tuned.still(decision)
+    after = tuned.check_again(decision)
     assert (after.kind, after.models) == ("stale", decision.models)
-    assert "was changed" in after.reason
+    assert "has changed" in after.reason
 
 
 def test_the_doctor_tells_of_it(measured: TunedModel) -> None:
     assert [(f.state, bool(f.mend)) for f in measurement()] == [("missing", True)]
-    tuned.write(tuned.place(), measured)
+    tuned.write(tuned.folder(), measured)
     (finding,) = measurement()
     assert (finding.state, finding.mend) == ("ok", "")
     assert finding.found == "small int8.tflite on litert, 1 thread (29.6 ms at 640x480, +1.60 dB), of 2026-11-25"
-    tuned.write(tuned.place(), replace(measured, runtime="tensorrt"))
+    tuned.write(tuned.folder(), replace(measured, runtime="tensorrt"))
     (finding,) = measurement()
     assert (finding.state, finding.found) == ("poor", "stale: this version has no runtime tensorrt")
-    (tuned.place() / "choice.json").write_text("{")
+    (tuned.folder() / "choice.json").write_text("{")
     (finding,) = measurement()
     assert finding.state == "poor"
     assert "not valid JSON" in finding.found

@@ -77,7 +77,7 @@ def test_the_choice_is_told_and_stages_are_timed(small: Bundle) -> None:
     with Restorer(small, "int8", threads=1, telemetry=telemetry) as restorer:
         assert (restorer.artifact.variant, restorer.threads, restorer.bundle) == ("int8", 1, small)
         restorer.restore(blurred(64, 64))
-    assert set(telemetry.snapshot()["stages_ms"]) == {"to_tensor", "infer", "to_pixels"}
+    assert set(telemetry.snapshot().stages_ms) == {"to_tensor", "infer", "to_pixels"}
 
 
 def test_opencv_takes_the_fp32_file_unless_told_otherwise(small: Bundle) -> None:

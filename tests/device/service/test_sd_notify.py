@@ -1,4 +1,4 @@
-"""What systemd hears, by a socket like its own."""
+"""Messages to systemd, over a socket like its own."""
 
 import os
 import socket
@@ -21,17 +21,17 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         yield link
 
 
-def test_ready_status_and_stop_are_told(manager: socket.socket) -> None:
+def test_ready_status_and_stopping_are_sent(manager: socket.socket) -> None:
     notifier = Notifier()
-    notifier.ready("30 frames a second\nand well")
-    assert manager.recv(999) == b"READY=1\nSTATUS=30 frames a second and well"
+    notifier.ready("30 frames a second\nand healthy")
+    assert manager.recv(999) == b"READY=1\nSTATUS=30 frames a second and healthy"
     notifier.status("still well")
     assert manager.recv(999) == b"STATUS=still well"
     notifier.stopping()
     assert manager.recv(999) == b"STOPPING=1"
 
 
-def test_the_watchdog_is_fed_as_often_as_needed_and_not_for_every_frame(
+def test_the_watchdog_is_fed_often_enough_and_not_for_every_frame(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "10000000")
@@ -53,19 +53,19 @@ def test_the_watchdog_is_fed_as_often_as_needed_and_not_for_every_frame(
     assert fed == 4
 
 
-def test_a_watchdog_that_is_another_process_s_is_left_alone(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watchdog_of_another_process_is_ignored(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "10000000")
     monkeypatch.setenv("WATCHDOG_PID", "1")
     assert Notifier().watchdog_s == 0
 
 
-def test_processes_begun_later_do_not_speak_for_this_one(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_processes_cannot_send_messages_for_this_one(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "10000000")
     Notifier()
     assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & set(os.environ)
 
 
-def test_without_a_supervisor_nothing_is_said_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_supervisor_nothing_is_sent_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notifier = Notifier()
     notifier.ready()
@@ -74,12 +74,12 @@ def test_without_a_supervisor_nothing_is_said_and_nothing_fails(monkeypatch: pyt
     assert notifier.watchdog_s == 0
 
 
-def test_a_supervisor_that_has_gone_or_does_not_listen_never_holds_the_loop(
+def test_a_supervisor_that_is_gone_or_does_not_listen_never_blocks_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
     Notifier().ready()
-    assert "cannot be told READY=1" in caplog.text
+    assert "cannot send READY=1" in caplog.text
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
         link.bind(str(tmp_path / "deaf"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "deaf"))

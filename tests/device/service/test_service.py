@@ -1,4 +1,4 @@
-"""`deblurkit service` as it is typed, into folders; tests/rigs/service does the same with a running systemd."""
+"""`deblurkit service` as a command, into folders; tests/rigs/service does the same with a running systemd."""
 
 import json
 import os
@@ -23,14 +23,14 @@ from device.settings import Settings, read_settings
 
 Command = Callable[..., Any]
 TEMPLATES = Path(device.__file__).parent
-HIGHEST_EXPOSURE = 1.6  # what `systemd-analyze security` makes of the unit; docs/service.md says where it comes from
+HIGHEST_EXPOSURE = 1.6  # of `systemd-analyze security` for the unit; docs/service.md explains it
 UNIT, CONFIG = "etc/systemd/system/deblurkit.service", "etc/deblurkit.toml"
 WANTED = "etc/systemd/system/multi-user.target.wants/deblurkit.service"
 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The program of an environment whose path has spaces and a percent sign, in nobody's home."""
+    """The program of an environment whose path has spaces and a percent sign, outside of any home."""
     program = tmp_path / "my kit 100%" / "bin" / "deblurkit"
     program.parent.mkdir(parents=True)
     program.write_text("#!/bin/sh\n")
@@ -46,7 +46,7 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "image"
 
 
-def test_installing_into_an_image_leaves_unit_configuration_and_the_start_at_boot(
+def test_installing_into_an_image_writes_unit_configuration_and_the_start_at_boot(
     command: Command, installed: Path, image: Path
 ) -> None:
     ended = command("service", "install", "--root", image, "--json")
@@ -55,10 +55,10 @@ def test_installing_into_an_image_leaves_unit_configuration_and_the_start_at_boo
     text = (image / UNIT).read_text()
     escaped = str(installed).replace("%", "%%")
     assert f'ExecStart="{escaped}" run --config ${{CREDENTIALS_DIRECTORY}}/deblurkit.toml\n' in text
-    assert "@" not in re.sub(r"SystemCallFilter=.*", "", text), "every place of the template is filled"
+    assert "@" not in re.sub(r"SystemCallFilter=.*", "", text), "every placeholder of the template is replaced"
     assert os.readlink(image / WANTED) == f"/{UNIT}"
     assert (image / CONFIG).read_bytes() == (TEMPLATES / "deblurkit.toml").read_bytes()
-    assert stat.S_IMODE((image / CONFIG).stat().st_mode) == 0o600, "addresses of cameras hold passwords"
+    assert stat.S_IMODE((image / CONFIG).stat().st_mode) == 0o600, "camera addresses contain passwords"
     assert stat.S_IMODE((image / UNIT).stat().st_mode) == 0o644
     assert sorted(p.name for p in image.rglob("*") if not p.is_dir()) == [
         "deblurkit.service",
@@ -78,7 +78,7 @@ def test_installing_again_replaces_the_unit_and_never_the_configuration(command:
     assert (image / CONFIG).read_text() == 'source = "demo"\n'
 
 
-def test_another_configuration_beside_an_existing_one_is_refused(
+def test_another_configuration_does_not_replace_an_existing_one(
     command: Command, installed: Path, image: Path, tmp_path: Path
 ) -> None:
     command("service", "install", "--root", image)
@@ -86,15 +86,13 @@ def test_another_configuration_beside_an_existing_one_is_refused(
     mine.write_text('source = "demo"\n')
     ended = command("service", "install", "--root", image, "--config", mine)
     assert ended.code == 2
-    assert "never written over; edit it, or move it away first" in ended.err
+    assert "never overwritten; edit it, or move it away first" in ended.err
     shown = command("service", "install", "--root", image, "--lan")
     assert shown.code == 2
     assert "says lan = false" in shown.err
 
 
-def test_lan_and_a_configuration_of_one_s_own_reach_the_service(
-    command: Command, installed: Path, image: Path, tmp_path: Path
-) -> None:
+def test_lan_and_a_custom_configuration_reach_the_service(command: Command, installed: Path, image: Path, tmp_path: Path) -> None:
     assert command("service", "install", "--root", image, "--lan").code == 0
     assert read_settings(Namespace(config=image / CONFIG)).web.lan is True
     other = tmp_path / "other"
@@ -106,7 +104,7 @@ def test_lan_and_a_configuration_of_one_s_own_reach_the_service(
 
 
 @pytest.mark.parametrize("text", ['sorce = "demo"\n', "source = \n", "[camera]\nsize = 640\n", "\x00\xff"])
-def test_a_configuration_that_cannot_run_is_not_installed(
+def test_an_invalid_configuration_is_not_installed(
     command: Command, installed: Path, image: Path, tmp_path: Path, text: str
 ) -> None:
     mine = tmp_path / "mine.toml"
@@ -118,12 +116,12 @@ def test_a_configuration_that_cannot_run_is_not_installed(
     assert command("service", "install", "--root", image, "--config", tmp_path / "nowhere.toml").code == 2
 
 
-def test_uninstalling_removes_the_unit_and_says_what_stays(command: Command, installed: Path, image: Path) -> None:
+def test_uninstalling_removes_the_unit_and_says_what_it_keeps(command: Command, installed: Path, image: Path) -> None:
     command("service", "install", "--root", image)
     (image / "var/lib/deblurkit").mkdir(parents=True)
     ended = command("service", "uninstall", "--root", image)
     assert ended.code == 0
-    assert ended.out.startswith(f"removed; what stays: {image / CONFIG} and {image / 'var/lib/deblurkit'}")
+    assert ended.out.startswith(f"removed; kept: {image / CONFIG} and {image / 'var/lib/deblurkit'}")
     assert not (image / UNIT).exists()
     assert not os.path.lexists(image / WANTED)
     assert (image / CONFIG).exists()
@@ -132,7 +130,7 @@ def test_uninstalling_removes_the_unit_and_says_what_stays(command: Command, ins
     assert again.out.startswith("there was no service")
 
 
-def test_a_full_or_foreign_root_is_an_error_and_no_half_of_a_unit(
+def test_a_full_disk_or_a_missing_root_is_an_error_and_leaves_no_half_unit(
     command: Command, installed: Path, disk: Callable[[int], Path], tmp_path: Path
 ) -> None:
     assert command("service", "install", "--root", tmp_path / "nowhere").code == 2
@@ -155,36 +153,34 @@ def test_a_full_or_foreign_root_is_an_error_and_no_half_of_a_unit(
         [],
     ],
 )
-def test_what_makes_no_sense_together_is_refused(command: Command, line: list[str]) -> None:
+def test_options_that_contradict_each_other_are_refused(command: Command, line: list[str]) -> None:
     assert command("service", *line).code == 2
 
 
 @pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="this machine was started by systemd")
-def test_where_no_systemd_runs_nothing_is_written(command: Command, installed: Path) -> None:
+def test_without_a_running_systemd_nothing_is_written(command: Command, installed: Path) -> None:
     ended = command("service", "install")
     assert ended.code == 1
-    assert "was not started by systemd; for an image give --root DIR" in ended.err
+    assert "was not started by systemd; for an image use --root DIR" in ended.err
     assert not Path(f"/{UNIT}").exists()
 
 
-def test_folders_below_a_home_are_shown_to_the_service_and_others_are_not() -> None:
-    text = systemd_unit.rendered(
+def test_only_folders_below_a_home_are_mounted_for_the_service() -> None:
+    text = systemd_unit.render(
         Path("/home/pi/my kit/.venv/bin/deblurkit"), [Path("/home/pi/my kit"), Path("/usr"), Path("/opt/x")]
     )
     assert 'BindReadOnlyPaths="/home/pi/my kit"\n' in text
     assert text.count("BindReadOnlyPaths=") == 1
-    assert "BindReadOnlyPaths=" not in systemd_unit.rendered(
-        Path("/opt/kit/bin/deblurkit"), [Path("/opt/kit"), Path("/homes/kit")]
-    )
+    assert "BindReadOnlyPaths=" not in systemd_unit.render(Path("/opt/kit/bin/deblurkit"), [Path("/opt/kit"), Path("/homes/kit")])
 
 
 @pytest.mark.parametrize("name", ['a"b', "a$b", "a\\b", "a:b", "a\nb"])
-def test_a_path_that_systemd_would_read_otherwise_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="install the kit in a plainer place"):
-        systemd_unit.rendered(Path("/opt") / name / "bin/deblurkit", [])
+def test_a_path_that_systemd_would_misread_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="install the kit at a path without it"):
+        systemd_unit.render(Path("/opt") / name / "bin/deblurkit", [])
 
 
-def test_a_kit_that_the_service_s_user_could_not_read_is_told_with_the_line_that_allows_it() -> None:
+def test_for_a_kit_that_the_service_s_user_cannot_read_the_error_has_the_line_that_allows_it() -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # pytest's own folders are closed to others
         Path(folder).chmod(0o755)
         program = Path(folder) / "closed" / "bin" / "deblurkit"
@@ -198,22 +194,22 @@ def test_a_kit_that_the_service_s_user_could_not_read_is_told_with_the_line_that
         assert f"sudo chmod -R o+rX '{folder}/closed'" in str(raised.value)
 
 
-def test_this_environment_is_found_whole() -> None:
+def test_the_folders_of_this_environment_are_complete() -> None:
     folders = systemd_unit.folders()
     assert any(Path(device.__file__).is_relative_to(folder) for folder in folders)
     assert all(a == b or a not in b.parents for a in folders for b in folders)
 
 
-def test_the_example_names_every_setting_and_changes_none_but_the_waiting() -> None:
+def test_the_example_names_every_setting_and_changes_only_wait_camera_and_sink() -> None:
     text = (TEMPLATES / "deblurkit.toml").read_text()
-    given = read_settings(Namespace(config=TEMPLATES / "deblurkit.toml"))
-    assert given.wait_camera is True
-    assert given.sink == ("web",)
+    example = read_settings(Namespace(config=TEMPLATES / "deblurkit.toml"))
+    assert example.wait_camera is True
+    assert example.sink == ("web",)
     plain = Settings()
-    assert (given.camera, given.web, given.record) == (plain.camera, plain.web, plain.record)
+    assert (example.camera, example.web, example.record) == (plain.camera, plain.web, plain.record)
     for field in fields(Settings):
         if field.name not in ("wait_camera", "sink"):
-            assert getattr(given, field.name) == getattr(plain, field.name), field.name
+            assert getattr(example, field.name) == getattr(plain, field.name), field.name
     tables = re.split(r"(?m)^\[(\w+)\]$", text)
     named = {"": tables[0], **dict(zip(tables[1::2], tables[2::2], strict=True))}
     for field in fields(Settings):
@@ -225,13 +221,13 @@ def test_the_example_names_every_setting_and_changes_none_but_the_waiting() -> N
         assert field.default is not MISSING or field.default_factory is not MISSING
 
 
-def test_every_line_of_the_example_has_its_comment_and_works_when_it_is_switched_on() -> None:
+def test_every_line_of_the_example_has_a_comment_and_is_valid_when_enabled() -> None:
     text = (TEMPLATES / "deblurkit.toml").read_text()
     for block in text.split("\n\n"):
         first = block.removeprefix("[camera]\n").removeprefix("[web]\n").removeprefix("[record]\n")
         assert first.startswith("# "), block
-    switched_on = re.sub(r"(?m)^#(\w+ = )", r"\1", text)
-    values = tomllib.loads(switched_on)
+    enabled = re.sub(r"(?m)^#(\w+ = )", r"\1", text)
+    values = tomllib.loads(enabled)
     assert values["runtime"] == "litert"
     assert values["threads"] == 3
     assert values["camera"]["sharpness"] == 0.0
@@ -239,15 +235,15 @@ def test_every_line_of_the_example_has_its_comment_and_works_when_it_is_switched
 
 @pytest.fixture
 def checked(tmp_path: Path) -> Path:
-    """The unit as it is installed, in a folder of its own; the program is one that exists."""
+    """The unit as it is installed, in a folder of its own; its program exists."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed (apt install systemd)")
     path = tmp_path / "deblurkit.service"
-    path.write_text(systemd_unit.rendered(Path("/bin/true"), [Path("/home/pi/deblurkit"), Path("/usr")]))
+    path.write_text(systemd_unit.render(Path("/bin/true"), [Path("/home/pi/deblurkit"), Path("/usr")]))
     return path
 
 
-def test_systemd_finds_nothing_to_complain_about_in_the_unit(checked: Path) -> None:
+def test_systemd_accepts_the_unit_without_warnings(checked: Path) -> None:
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", checked], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -17,6 +17,7 @@ from device.images.frame import NO_VIDEO, NOT_RESTORED, Frame, Image, Pixels, Re
 from device.images.scenes import dead_leaves
 from device.images.yuv import Yuv, from_rgb
 from device.settings import RecordSettings
+from device.state import RecordingState
 
 av = pytest.importorskip("av", reason="the recorder needs PyAV: pip install 'deblurkit[live]'")
 record = pytest.importorskip("device.sinks.record")
@@ -94,7 +95,7 @@ def test_every_frame_comes_back_in_order_in_segments_of_the_asked_length(
     assert [len(g) for g in got] == [30, 30, 15]
     for frame, image in zip([f for g in got for f in g], frames, strict=True):
         assert np.abs(luma_of(frame).astype(int) - image.y).mean() < 4
-    assert sink.facts() == {"on": True, "files": 3, "bytes": sum(p.stat().st_size for p in segments), "error": ""}
+    assert sink.recording() == RecordingState(on=True, files=3, bytes=sum(p.stat().st_size for p in segments), error="")
 
 
 def test_opencv_reads_every_segment_to_its_end(recorder: Callable[..., Recorder], tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_it_records_when_it_is_switched_on_and_leaves_the_folder_alone_when_off(
         if i in (10, 20):
             sink.record(i == 10)
         sink.write(restored(image, i))
-        assert sink.facts()["on"] is (10 <= i < 20)
+        assert sink.recording().on is (10 <= i < 20)
     assert [len(decoded(path)) for path in files(tmp_path / "rec")] == [10]
     until = time.monotonic() + 10
     while (held := open_below(tmp_path / "rec")) and time.monotonic() < until:  # the last sync may be under way

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from state_parts import state
 
 from device.controls import Controls
 from device.errors import RunError, UsageError
@@ -31,7 +32,7 @@ def restored(index: int, name: str = "", size_hw: tuple[int, int] = (48, 64)) ->
 
 
 def opened(spec: object, replace: bool = False) -> Sink:
-    controls = Controls(dict, tuple, lambda choice: None, lambda: None, lambda on: None)
+    controls = Controls(state, tuple, lambda option: None, lambda: None, lambda on: None)
     return open_sink(str(spec), Demo(width=64, height=48), Settings(replace=replace), controls, Telemetry())
 
 

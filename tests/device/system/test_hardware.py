@@ -1,4 +1,4 @@
-"""Facts about the board, from folders laid out as Raspberry Pis lay them out."""
+"""Facts about the hardware, from folders with the files of Raspberry Pis."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 
 from device.system import hardware
 
-# What stands in these files on a Raspberry Pi 5 with Raspberry Pi OS, by the kernel's documentation and drivers.
+# The content of these files on a Raspberry Pi 5 with Raspberry Pi OS, from the kernel's documentation and drivers.
 PI5 = {
     "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\x00",
     "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
@@ -36,16 +36,16 @@ def pi5(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder at the front of the PATH, for a `vcgencmd`; what was held of the last answer is forgotten."""
+    """A folder at the front of the PATH, for a `vcgencmd`; the last answer is forgotten."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    monkeypatch.setattr(hardware, "_held", {})
+    monkeypatch.setattr(hardware, "_last_flags", {})
     return folder
 
 
 def cpuinfo(part: str, features: str, model: str) -> str:
-    """What arm64 kernels say of four cores; the serial number and the BogoMIPS change from board to board and with the clock."""
+    """/proc/cpuinfo of four cores on arm64; the serial number differs between boards, the BogoMIPS with the clock."""
     core = f"BogoMIPS\t: 108.00\nFeatures\t: {features}\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: {part}\n"
     cores = "\n".join(f"processor\t: {i}\n{core}" for i in range(4))
     return f"{cores}\nRevision\t: d04170\nSerial\t\t: 1000000012345678\nModel\t\t: {model}\n"
@@ -84,7 +84,7 @@ def answer(folder: Path, script: str) -> None:
     (folder / "vcgencmd").chmod(0o755)
 
 
-def test_what_a_raspberry_pi_tells_is_read(pi5: Path) -> None:
+def test_the_facts_of_a_raspberry_pi_are_read(pi5: Path) -> None:
     assert hardware.model(pi5) == "Raspberry Pi 5 Model B Rev 1.0"
     assert hardware.temperature_c(pi5) == 61.35
     assert hardware.clock_mhz(pi5) == (1500, 2400)
@@ -94,7 +94,7 @@ def test_what_a_raspberry_pi_tells_is_read(pi5: Path) -> None:
     assert hardware.release(pi5) == "Debian GNU/Linux 12 (bookworm)"
 
 
-def test_what_is_not_told_is_none_and_not_guessed(tmp_path: Path) -> None:
+def test_an_unknown_fact_is_none_and_not_a_guess(tmp_path: Path) -> None:
     facts = (
         hardware.model,
         hardware.temperature_c,
@@ -123,7 +123,7 @@ def test_the_firmware_s_bits_become_words() -> None:
     assert hardware.flags(0xA0000) == {"now": [], "ever": ["frequency capped", "soft temperature limit"]}
 
 
-def test_the_firmware_is_asked_and_its_answer_held_for_a_while(firmware: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_firmware_s_answer_is_kept_for_a_while(firmware: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(firmware, f'echo asked >> {firmware}/count; echo "throttled=0x50000"')
     assert [hardware.throttled() for _ in range(20)] == [{"now": [], "ever": ["under-voltage", "throttled"]}] * 20
     assert (firmware / "count").read_text() == "asked\n"
@@ -135,24 +135,24 @@ def test_the_firmware_is_asked_and_its_answer_held_for_a_while(firmware: Path, m
 @pytest.mark.parametrize(
     "script", ["echo VCHI initialization failed; exit 255", "echo error=1", "kill -9 $$", "printf '\\377\\376'"]
 )
-def test_a_firmware_that_gives_no_answer_is_none(firmware: Path, script: str) -> None:
+def test_a_firmware_without_an_answer_is_none(firmware: Path, script: str) -> None:
     answer(firmware, script)
     if not any(Path("/sys/class/hwmon").glob("*/in0_lcrit_alarm")):
         assert hardware.throttled() is None
 
 
-def test_a_firmware_that_hangs_does_not_hold_anybody(firmware: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "_ANSWER_S", 0.2)
+def test_a_firmware_that_hangs_blocks_nobody(firmware: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "_COMMAND_TIMEOUT_S", 0.2)
     answer(firmware, "exec sleep 60")
     assert hardware.vcgencmd("get_throttled") is None
 
 
-def test_without_vcgencmd_the_kernel_s_alarm_tells_of_the_supply(pi5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "_held", {})
+def test_without_vcgencmd_the_kernel_s_alarm_reports_under_voltage(pi5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "_last_flags", {})
     assert hardware.throttled(pi5) == {"now": ["under-voltage"], "ever": ["under-voltage"]}
 
 
-def test_the_processor_and_what_its_kernels_use_are_told_by_name(lay: Callable[..., Path]) -> None:
+def test_the_processor_and_the_features_that_runtimes_use_have_names(lay: Callable[..., Path]) -> None:
     pi4, pi5 = lay(PI4), lay({**PI5, "proc/cpuinfo": PI5_CPU})
     assert (hardware.processor(pi4), hardware.features(pi4)) == ("Cortex-A72", ("asimd",))
     assert (hardware.processor(pi5), hardware.features(pi5)) == ("Cortex-A76", ("asimd", "asimdhp", "asimddp"))
@@ -167,7 +167,7 @@ def test_the_processor_and_what_its_kernels_use_are_told_by_name(lay: Callable[.
     assert (hardware.processor(lay({})), hardware.features(lay({}))) == (None, ())
 
 
-def test_boards_that_compute_at_other_speeds_have_other_hashes(lay: Callable[..., Path]) -> None:
+def test_boards_of_other_speeds_have_other_hashes(lay: Callable[..., Path]) -> None:
     pi5 = {**PI5, "proc/cpuinfo": PI5_CPU}
     boards = [
         PI4,

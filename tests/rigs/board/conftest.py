@@ -1,10 +1,10 @@
-"""These tests need the virtual board that `scripts/board/rig.sh` makes; without it they are skipped."""
+"""What the tests of the virtual board share, and which tests a form of `scripts/board/rig.sh` runs."""
 
 import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from virtual_board import PATIENCE_S, Board, protected, rig, switched_on
+from virtual_board import PATIENCE_S, VirtualBoard, protected, rig, switched_on
 
 FORM = os.environ.get("BOARD_FORM", "")
 FORMS = {
@@ -12,37 +12,34 @@ FORMS = {
     "test_deployed.py": ("deploy",),
     "test_with_large_pages.py": ("long", "16k"),
 }
-"""Which forms of the rig run a file."""
-CUTS, UNPLUGGED = (10, 20) if FORM == "long" else (2, 3)
+"""File -> the forms of the rig that run it."""
+CUTS, UNPLUGGED = (10, 20) if FORM == "long" else (1, 3)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip everything in this folder where the rig did not start it, and what is not of the form that was asked for."""
+    """Give the tests the time that an emulated board needs, and leave out those of other forms."""
     for item in items:
         if "tests/rigs/board/" in item.path.as_posix():
-            item.add_marker(pytest.mark.board)
-            item.add_marker(pytest.mark.timeout(4 * PATIENCE_S))  # one that waits says so itself, and what the board said
-            if rig() is None:
-                item.add_marker(pytest.mark.skip(reason="needs the virtual board: make board"))
-            elif FORM not in FORMS[item.path.name]:
-                item.add_marker(pytest.mark.skip(reason=f"not of the form {FORM}"))
+            item.add_marker(pytest.mark.timeout(4 * PATIENCE_S))  # a test that waits too long reports the board's last messages
+            if rig() is not None and FORM not in FORMS[item.path.name]:
+                item.add_marker(pytest.mark.skip(reason=f"not in the form {FORM} but in: {' '.join(FORMS[item.path.name])}"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """As many power cuts as the form has."""
+    """Repeat a power cut as often as the form says."""
     if "cut" in metafunc.fixturenames:
         metafunc.parametrize("cut", range(1, CUTS + 1))
 
 
 @pytest.fixture(scope="session")
 def unplugged() -> int:
-    """How often the camera is unplugged."""
+    """How many times the camera is unplugged."""
     return UNPLUGGED
 
 
 @pytest.fixture
 def say(capfd: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a figure that was measured, past pytest's capture."""
+    """Print a measured figure past pytest's capture."""
 
     def line(text: str) -> None:
         with capfd.disabled():
@@ -52,14 +49,14 @@ def say(capfd: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[Board]:
-    """The board, switched on for the first time and told nothing; restored pictures come."""
+def board() -> Iterator[VirtualBoard]:
+    """The board after its first start, without any help: it streams restored pictures."""
     with switched_on("arm64", "board") as one:
         one.until_restoring()
         yield one
 
 
 @pytest.fixture(scope="module")
-def untouched(board: Board) -> str:
-    """What no fault may change, before there was any."""
+def untouched(board: VirtualBoard) -> str:
+    """The state of everything that no fault may change, before the first fault."""
     return protected(board)

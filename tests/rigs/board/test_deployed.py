@@ -1,4 +1,4 @@
-"""`deblurkit deploy` onto the board: the wheels of its processor, unpacked and judged there. On x86 more: tests/rigs/service."""
+"""`deblurkit deploy` to the board: wheels for its processor, installed and checked there. More on x86: tests/rigs/service."""
 
 import json
 import subprocess
@@ -6,22 +6,24 @@ import sys
 import time
 from collections.abc import Callable
 
-from virtual_board import Board, switched_on
+from virtual_board import VirtualBoard, switched_on
 
 from device.deploy.payload import CHECKOUT
 
 RELEASES = "/opt/deblurkit/releases/"
 
 
-def deployed(board: Board, *words: str) -> dict[str, object]:
-    """The JSON object that the command ends with."""
+def deployed(board: VirtualBoard, *words: str) -> dict[str, object]:
+    """Run the command; returns the JSON object in its last line."""
     line = [sys.executable, "-m", "deblurkit", "deploy", "pi@127.0.0.1", *board.way, "--json", *words]
     done = subprocess.run(line, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_a_release_comes_by_one_command_runs_after_a_power_cut_and_comes_only_once(say: Callable[[str], None]) -> None:
+def test_a_release_is_installed_by_one_command_survives_a_power_cut_and_is_installed_only_once(
+    say: Callable[[str], None],
+) -> None:
     with switched_on("arm64", "deployed") as board:
         board.until_restoring()
         began = time.monotonic()

@@ -1,6 +1,6 @@
-"""One board, from outside: the page through the forwarded port, systemd and files over ssh, and its plug.
+"""One board from outside: its page through the forwarded port, systemd and files over ssh, and its power.
 
-A power cut is the emulator killed while the board records: what its disk was not asked to keep is lost.
+A power cut kills the emulator while the board records: data that was not synced to the disk is lost.
 """
 
 import io
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from virtual_board import STATE, Board, protected
+from virtual_board import STATE, VirtualBoard, protected
 
 from device.images.quality import psnr
 
@@ -23,7 +23,7 @@ DRIVER = "/sys/bus/platform/drivers/vivid"
 HOURS_S = 3600
 RECORDINGS = f"{STATE}/recordings"
 LONGEST_S = 9.0  # so that cuts fall into the first, the second and the third segment
-LOST_S = 1.0  # what the recorder promises
+LOST_S = 1.0  # the recorder promises to lose no more
 
 
 def decoded(data: bytes) -> NDArray[np.uint8]:
@@ -32,7 +32,7 @@ def decoded(data: bytes) -> NDArray[np.uint8]:
     return image
 
 
-def test_it_starts_by_itself_and_shows_restored_pictures_to_who_has_the_token(board: Board) -> None:
+def test_it_starts_by_itself_and_shows_restored_pictures_to_a_viewer_with_the_token(board: VirtualBoard) -> None:
     assert board.get("/healthz", token=False).body == b"ok\n"
     assert board.get("/metrics", token=False).status == 401
     page = board.get("/")
@@ -49,7 +49,7 @@ def test_it_starts_by_itself_and_shows_restored_pictures_to_who_has_the_token(bo
     length = int(part.headers["X-Files"].split(",")[0])
     one, other = decoded(part.body[:length]), decoded(part.body[length:])
     assert one.shape == other.shape == (180, 320, 3)
-    assert 20 < psnr(one, other) < 60, "the same picture, and not untouched"
+    assert 20 < psnr(one, other) < 60, "the same picture, but restored"
 
 
 # Power cuts
@@ -57,24 +57,24 @@ def test_it_starts_by_itself_and_shows_restored_pictures_to_who_has_the_token(bo
 
 @pytest.fixture(scope="session")
 def seen() -> set[str]:
-    """Segments of earlier starts."""
+    """Names of the segments of earlier starts."""
     return set()
 
 
-def segments(board: Board) -> dict[str, str]:
-    """Hashes by name, the oldest first."""
+def segments(board: VirtualBoard) -> dict[str, str]:
+    """Segment -> hash, oldest first."""
     lines = board.sudo("sh", "-c", f"cd {RECORDINGS} && sha256sum *.mp4 || true").splitlines()
     found = (re.fullmatch(r"(\w{64})  (\S+\.mp4)", line) for line in lines)
     return dict(sorted((match[2], match[1]) for match in found if match))
 
 
-def written(board: Board) -> int:
-    """Frames that the recorder has taken since the service began."""
+def written(board: VirtualBoard) -> int:
+    """Frames that the recorder has received since the service started."""
     return next(sink["frames"] for sink in board.state()["sinks"] if sink["description"].startswith("recordings"))
 
 
-def frames_of(board: Board, names: list[str]) -> dict[str, int]:
-    """How many frames of each segment are decoded here, by a decoder that may not pass over errors."""
+def frames_of(board: VirtualBoard, names: list[str]) -> dict[str, int]:
+    """Segment -> its number of frames, from a decoder that accepts no errors."""
     counts = dict.fromkeys(names, 0)
     packed = board.raw("sudo", "tar", "-C", RECORDINGS, "-cf", "-", *names)
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
@@ -86,8 +86,8 @@ def frames_of(board: Board, names: list[str]) -> dict[str, int]:
     return counts
 
 
-def test_a_power_cut_costs_at_most_the_last_second_of_video_and_the_board_comes_back_by_itself(
-    board: Board, untouched: str, seen: set[str], say: Callable[[str], None], cut: int
+def test_a_power_cut_loses_at_most_the_last_second_of_video_and_the_board_recovers_by_itself(
+    board: VirtualBoard, untouched: str, seen: set[str], say: Callable[[str], None], cut: int
 ) -> None:
     board.until_more_frames()
     finished = dict(list(segments(board).items())[:-1])
@@ -101,8 +101,8 @@ def test_a_power_cut_costs_at_most_the_last_second_of_video_and_the_board_comes_
     back_s = board.until_restoring()
 
     after = segments(board)
-    assert {name: after.get(name) for name in finished} == finished, "finished segments are as they were"
-    # A start takes far longer than the board's clock and this one differ.
+    assert {name: after.get(name) for name in finished} == finished, "finished segments do not change"
+    # A start takes far longer than the difference between the board's clock and this one.
     new = [name for name in after if name not in seen and name.split("-")[-1] <= f"{cut_name}.mp4"]
     seen.update(new)
     counts = frames_of(board, new)
@@ -117,17 +117,17 @@ def test_a_power_cut_costs_at_most_the_last_second_of_video_and_the_board_comes_
 # Faults
 
 
-def test_a_camera_that_is_unplugged_and_plugged_in_again_and_again_restarts_nothing(
-    board: Board, unplugged: int, say: Callable[[str], None]
+def test_unplugging_the_camera_again_and_again_restarts_nothing(
+    board: VirtualBoard, unplugged: int, say: Callable[[str], None]
 ) -> None:
     process, opened = board.fact("MainPID"), board.metrics()["camera_reopened_total"]
     took = []
     board.sudo("chmod", "o+w", f"{DRIVER}/unbind", f"{DRIVER}/bind")
     for _ in range(unplugged):
         board.run("sh", "-c", f"echo vivid.0 > {DRIVER}/unbind")
-        board.until(lambda: board.metrics()["camera_up"] == 0, "that the camera's loss was noticed")
+        board.until(lambda: board.metrics()["camera_up"] == 0, "the loss of the camera is noticed")
         board.run("sh", "-c", f"echo vivid.0 > {DRIVER}/bind")
-        took.append(board.until(lambda: board.metrics()["camera_up"] == 1, "that the camera was opened again"))
+        took.append(board.until(lambda: board.metrics()["camera_up"] == 1, "the camera is opened again"))
         board.until_more_frames(2)
     say(f"{unplugged} times unplugged, back after {np.median(took):.1f} s, at most {max(took):.1f} s")
     assert board.metrics()["camera_reopened_total"] == opened + unplugged
@@ -135,42 +135,42 @@ def test_a_camera_that_is_unplugged_and_plugged_in_again_and_again_restarts_noth
     assert board.state()["not_restored"] == 0
 
 
-def recorder(board: Board) -> tuple[int, str]:
-    """Frames that it has taken, and why it takes none at present."""
+def recorder(board: VirtualBoard) -> tuple[int, str]:
+    """The recorder's number of frames, and its current error."""
     return next((s["frames"], s["error"]) for s in board.state()["sinks"] if s["description"].startswith("recordings"))
 
 
-def until_recorded(board: Board) -> float:
+def until_recorded(board: VirtualBoard) -> float:
     first = recorder(board)[0]
 
     def records() -> bool:
         frames, error = recorder(board)
         return frames >= first + 5 and not error
 
-    return board.until(records, "that it records")
+    return board.until(records, "it records")
 
 
-def test_a_full_disk_stops_the_recording_only_and_it_goes_on_by_itself(
-    board: Board, untouched: str, say: Callable[[str], None]
+def test_a_full_disk_stops_only_the_recording_which_continues_by_itself(
+    board: VirtualBoard, untouched: str, say: Callable[[str], None]
 ) -> None:
     process = board.fact("MainPID")
     until_recorded(board)
     fill = "fallocate -l $(df --output=avail -B1 / | tail -n 1) /filler"
     board.sudo("sh", "-c", fill)
-    board.until(lambda: recorder(board)[1], "that the recorder says why it does not record")
-    said = recorder(board)[1]
-    say(f"said: {said}")
-    assert "free" in said or "space" in said
+    board.until(lambda: recorder(board)[1], "the recorder says why it does not record")
+    error = recorder(board)[1]
+    say(f"its error: {error}")
+    assert "free" in error or "space" in error
     board.until_more_frames()
     assert board.healthy()
-    assert said in board.sudo("journalctl", "-u", "deblurkit", "-o", "cat", "--no-pager")
+    assert error in board.sudo("journalctl", "-u", "deblurkit", "-o", "cat", "--no-pager")
     board.sudo("rm", "-f", "/filler")
     say(f"records again after {until_recorded(board):.0f} s")
     assert (board.fact("MainPID"), board.fact("NRestarts")) == (process, "0")
     assert protected(board) == untouched
 
 
-def test_a_clock_that_steps_by_hours_disturbs_neither_pictures_nor_recording(board: Board) -> None:
+def test_a_clock_that_jumps_by_hours_disturbs_neither_pictures_nor_recording(board: VirtualBoard) -> None:
     process = board.fact("MainPID")
     for hours in (7, -15, 8):
         board.sudo("sh", "-c", f"date -s @$(($(date +%s) + {hours * HOURS_S}))")
@@ -186,7 +186,7 @@ def test_a_clock_that_steps_by_hours_disturbs_neither_pictures_nor_recording(boa
     assert (board.fact("MainPID"), board.fact("NRestarts")) == (process, "0")
 
 
-def test_a_loop_that_stands_still_is_ended_by_the_watchdog_and_begun_anew(board: Board, say: Callable[[str], None]) -> None:
+def test_a_loop_that_hangs_is_killed_by_the_watchdog_and_started_again(board: VirtualBoard, say: Callable[[str], None]) -> None:
     before = board.fact("MainPID")
     board.sudo("kill", "-STOP", before)
     took = board.until(lambda: board.fact("MainPID") not in (before, "0"), "a restart by the watchdog")

@@ -1,8 +1,8 @@
-"""picamera2, our OpenCV and LiteRT in one environment, made by `scripts/setup.sh floor` as on a Raspberry Pi; no camera.
+"""picamera2, our OpenCV and LiteRT in one environment, from `scripts/setup.sh floor` as on a Raspberry Pi; no camera.
 
-What differs from a Raspberry Pi: picamera2, simplejpeg and videodev2 are wheels of the versions that Raspberry Pi's archive
-has, not its packages; libcamera is Debian's (Bookworm: 0.3.2 of backports); kms++ and PiDNG are stubs; x86-64 or whatever
-this machine is. What is the same: Debian's Python and numpy, the constraints file, the environment with
+What differs from a Raspberry Pi: picamera2, simplejpeg and videodev2 are wheels of the versions in Raspberry Pi's archive, not
+its packages; libcamera is Debian's (Bookworm: 0.3.2 from backports); kms++ and PiDNG are stubs; the processor is this
+machine's. What is the same: Debian's Python and numpy, the constraints file, the environment with
 --system-site-packages, and compiled modules of picamera2 that were built against the system's numpy.
 """
 
@@ -31,7 +31,7 @@ NUMPY_2 = Path("/opt/numpy2")
 
 def test_libcamera_picamera2_opencv_and_litert_work_in_one_process(capsys: pytest.CaptureFixture[str]) -> None:
     import libcamera
-    import simplejpeg  # picamera2's compiled encoder: what breaks first with another numpy
+    import simplejpeg  # picamera2's compiled encoder: it breaks first with another numpy
     from ai_edge_litert.interpreter import Interpreter
     from picamera2 import Picamera2
 
@@ -49,27 +49,27 @@ def test_libcamera_picamera2_opencv_and_litert_work_in_one_process(capsys: pytes
         print("\n", Path(libcamera.__file__).parent, *(f"{name} {version(name)}" for name in packages), sep=" ")
 
 
-def test_the_system_s_picamera2_and_the_environment_s_opencv_are_what_is_imported() -> None:
+def test_picamera2_is_the_system_s_and_opencv_the_environment_s() -> None:
     import picamera2
 
     assert "/usr/lib/python3" in str(picamera2.__file__)
     assert "/.venv/" in str(cv2.__file__)
 
 
-def test_on_bookworm_numpy_stays_the_one_that_picamera2_was_compiled_against() -> None:
+def test_on_bookworm_numpy_stays_the_version_that_picamera2_was_compiled_against() -> None:
     if os.environ["PICAMERA_RIG"] != "imports-bookworm":
         pytest.skip("on Trixie everything is compiled against numpy 2")
     assert np.__version__.startswith("1.")
     assert "/usr/lib/python3" in str(np.__file__)
 
 
-def test_without_a_camera_there_is_none_and_opening_one_says_where_to_look() -> None:
+def test_without_a_camera_the_list_is_empty_and_opening_one_says_where_to_look() -> None:
     assert cameras() == []
     with pytest.raises(CameraLost, match=r"picamera2:0: no such camera, libcamera sees none; look at the ribbon"):
         PiCamera(0, CameraSettings())
 
 
-def test_libcamera_s_colour_spaces_are_read_as_matrix_and_range() -> None:
+def test_libcamera_s_colour_spaces_become_matrix_and_range() -> None:
     from libcamera import ColorSpace
 
     assert matrix_and_range(ColorSpace.Sycc()) == ("bt601", True)
@@ -77,7 +77,7 @@ def test_libcamera_s_colour_spaces_are_read_as_matrix_and_range() -> None:
     assert matrix_and_range(ColorSpace.Rec709()) == ("bt709", False)
 
 
-def test_settings_become_the_controls_that_libcamera_knows_by_these_names() -> None:
+def test_settings_become_libcamera_s_controls() -> None:
     import libcamera
     from libcamera import controls as known
 
@@ -99,7 +99,7 @@ def test_settings_become_the_controls_that_libcamera_knows_by_these_names() -> N
     assert controls_of(CameraSettings(), {}, libcamera) == {}
 
 
-def test_numpy_2_on_bookworm_is_named_with_the_line_that_mends_it() -> None:
+def test_for_numpy_2_on_bookworm_the_error_names_the_fix() -> None:
     if not NUMPY_2.is_dir():
         pytest.skip("on Trixie everything is compiled against numpy 2")
     code = "from device.sources.picamera import cameras; cameras()"

@@ -1,9 +1,9 @@
 """device/sources/picamera.py through the real picamera2 and libcamera 0.7, on libcamera's virtual camera.
 
-What this camera cannot show: any format but NV12 (others silently become NV12), padded rows (it pads none), full range and
-matrix (it says Rec709 and draws BT.601, both 16-235), the pace of frames (it gives as many as are taken), exposure, gain,
-focus and most other controls (it has none), being unplugged, and a Raspberry Pi's image processor.
-The rest of the way is real: configuration, buffers, event loop, requests, metadata, release.
+This camera cannot test: any format but NV12 (others silently become NV12), padded rows (it has none), full range and matrix (it
+reports Rec709 and draws BT.601, both 16-235), the frame rate (it delivers as fast as frames are read), exposure, gain, focus and
+most other controls (it has none), unplugging, and a Raspberry Pi's image processor.
+Everything else is real: configuration, buffers, event loop, requests, metadata, release.
 """
 
 import gc
@@ -27,7 +27,7 @@ from device.sources import open_source
 from device.sources.picamera import PiCamera, cameras
 from device.sources.source import Source
 
-# The bars from left to right, each pixel of them as libcamera's ColorBarsGenerator has it: R G B.
+# The bars from left to right, with the pixels of libcamera's ColorBarsGenerator: R G B.
 BARS = {
     "white": (255, 255, 255),
     "yellow": (255, 255, 0),
@@ -49,10 +49,10 @@ def camera() -> Iterator[PiCamera]:
 
 def rgb_of(frame: Frame) -> Pixels:
     assert isinstance(frame.image, Yuv)
-    return replace(frame.image, matrix="bt601", full_range=False).rgb()  # what libyuv draws, see above
+    return replace(frame.image, matrix="bt601", full_range=False).rgb()  # as libyuv draws it, see above
 
 
-def held() -> tuple[int, int]:
+def resources() -> tuple[int, int]:
     """(open descriptors, threads) of this process."""
     gc.collect()
     return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
@@ -67,16 +67,16 @@ def test_the_camera_is_listed_with_its_model() -> None:
     assert found["Model"] == "imx708"
 
 
-def test_what_was_got_is_used_and_said_where_it_is_not_what_was_asked_for(camera: PiCamera) -> None:
+def test_the_format_that_the_camera_delivers_is_used_and_reported(camera: PiCamera) -> None:
     assert camera.description == "picamera2:0, imx708, 640x480 NV12 at 30 fps"
     image = camera.read().image
     assert isinstance(image, Yuv)
     assert (image.y.shape, image.u.shape, image.v.shape) == ((480, 640), (240, 320), (240, 320))
-    assert (image.matrix, image.full_range) == ("bt709", False)  # BT.601 in full range was asked for
+    assert (image.matrix, image.full_range) == ("bt709", False)  # requested was BT.601 in full range
 
 
 @pytest.mark.parametrize("size", ["640x480", "1280x720", "1366x768"])
-def test_colour_bars_come_out_in_their_colours_and_places(size: str) -> None:
+def test_colour_bars_have_their_colours_and_places(size: str) -> None:
     opened = PiCamera(0, CameraSettings(size=size))
     try:
         rgb = rgb_of(opened.read())
@@ -89,7 +89,7 @@ def test_colour_bars_come_out_in_their_colours_and_places(size: str) -> None:
         assert np.abs(seen - expected).max() <= 6, f"{name}: {seen}"
 
 
-def test_a_size_that_it_does_not_have_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_size_that_it_does_not_have_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     opened = PiCamera(0, CameraSettings(size="800x600"))
     try:
         assert "800x600 was asked for, 1366x768 is what it gives" in caplog.text
@@ -98,21 +98,21 @@ def test_a_size_that_it_does_not_have_is_told(caplog: pytest.LogCaptureFixture) 
         opened.close()
 
 
-def test_a_rate_that_it_does_not_reach_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rate_that_it_does_not_reach_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     opened = PiCamera(0, CameraSettings(fps=120))
     opened.close()
     assert opened.fps == pytest.approx(30, abs=0.01)
     assert "120 fps were asked for, 30 are possible" in caplog.text
 
 
-def test_controls_that_it_does_not_have_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_controls_that_it_does_not_have_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     settings = CameraSettings(exposure_ms=5, gain=2, focus="2.5", sharpness=0, noise_reduction="off")
     PiCamera(0, settings).close()
     lacking = "AfMode, AnalogueGain, ExposureTime, LensPosition, NoiseReductionMode, Sharpness"
     assert f"this camera has no {lacking}" in caplog.text
 
 
-def test_time_stamps_rise_and_are_just_now(camera: PiCamera) -> None:
+def test_timestamps_increase_and_are_recent(camera: PiCamera) -> None:
     before = time.monotonic()
     frames = [camera.read() for _ in range(50)]
     stamps = [f.captured_s for f in frames]
@@ -121,14 +121,14 @@ def test_time_stamps_rise_and_are_just_now(camera: PiCamera) -> None:
     assert before - 1 < stamps[0] < stamps[-1] <= time.monotonic()
 
 
-def test_a_reader_that_was_away_gets_a_new_frame_not_one_from_its_buffers(camera: PiCamera) -> None:
+def test_after_a_pause_the_reader_gets_a_new_frame_and_not_one_from_the_buffers(camera: PiCamera) -> None:
     camera.read()
     time.sleep(0.3)
     back = time.monotonic()
     assert camera.read().captured_s >= back - 0.02
 
 
-def test_a_frame_is_its_own_after_the_camera_has_gone_on(camera: PiCamera) -> None:
+def test_a_frame_does_not_change_when_the_camera_continues(camera: PiCamera) -> None:
     frame = camera.read()
     kept = rgb_of(frame)
     for _ in range(20):
@@ -144,7 +144,7 @@ def test_a_thousand_frames_take_no_more_memory_than_a_hundred(camera: PiCamera) 
         if i >= 100 and i % 10 == 0:
             rss.append(rss_kib())
     slope = np.polyfit(np.arange(len(rss)) * 10, rss, 1)[0]
-    assert abs(slope) * 1000 < 1024, f"{slope * 1000:.0f} KiB in 1,000 frames"  # a leaked frame a second would be 15 MB
+    assert abs(slope) * 1000 < 1024, f"{slope * 1000:.0f} KiB in 1,000 frames"  # one leaked frame a second would be 15 MB
 
 
 def test_opening_and_closing_twenty_times_leaves_nothing_behind() -> None:
@@ -155,11 +155,11 @@ def test_opening_and_closing_twenty_times_leaves_nothing_behind() -> None:
 
     for _ in range(3):
         once()
-    before, memory = held(), rss_kib()
+    before, memory = resources(), rss_kib()
     for _ in range(20):
         once()
-    assert held() == before
-    assert rss_kib() - memory < 20 * 460  # not one picture for each opening
+    assert resources() == before
+    assert rss_kib() - memory < 20 * 460  # less than one picture for each opening
 
 
 def test_closing_twice_is_safe_and_a_closed_camera_says_so(camera: PiCamera) -> None:
@@ -179,21 +179,21 @@ def test_a_camera_in_use_is_named_and_free_again_afterwards(camera: PiCamera) ->
     again.close()
 
 
-def test_a_camera_that_is_not_there_is_named() -> None:
+def test_a_missing_camera_is_named() -> None:
     with pytest.raises(CameraLost, match="picamera2:7: no such camera, libcamera sees 1"):
         PiCamera(7, CameraSettings())
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of picamera2's event loop, which ends
-def test_a_camera_that_falls_silent_ends_the_wait_and_can_be_closed(camera: PiCamera) -> None:
-    """picamera2 would wait for ever, in capture_request as in stop."""
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # in picamera2's event loop, which ends
+def test_a_silent_camera_ends_the_wait_and_can_be_closed(camera: PiCamera) -> None:
+    """picamera2 itself would wait for ever, in capture_request and in stop."""
 
     def read_on() -> None:
-        for _ in range(10):  # some frames are on their way
+        for _ in range(10):  # some frames are already in the queue
             camera.read()
 
     camera.read()
-    camera._camera.camera.stop()  # libcamera's own: the sensor says nothing more, and picamera2 does not know
+    camera._camera.camera.stop()  # libcamera's own stop: the sensor is silent, and picamera2 does not know
     began = time.monotonic()
     with pytest.raises(CameraLost, match=r"no frame within 2.0 s, after \d+; check ribbon and power"):
         read_on()
@@ -228,20 +228,20 @@ def test_a_frame_is_restored_without_leaving_4_2_0(camera: PiCamera) -> None:
         restored = restorer.restore(image)
     assert isinstance(restored, Yuv)
     assert restored.shape == (480, 640)
-    np.testing.assert_array_equal(restored.u, image.in_full_range().u)  # a model of luma passes colour through
+    np.testing.assert_array_equal(restored.u, image.in_full_range().u)  # a luma model does not change colour
     change = restored.y.astype(int) - image.in_full_range().y
     assert np.abs(change[200:280, 20:60]).max() < 8  # a flat bar stays flat
 
 
 @pytest.mark.parametrize("spec", ["picamera2", "auto"])
-def test_the_watched_camera_delivers_it_and_comes_back_after_its_process_was_killed(spec: str) -> None:
+def test_the_watched_camera_delivers_frames_and_recovers_after_its_process_was_killed(spec: str) -> None:
     source = open_source(spec, CameraSettings())
     try:
         frame = next_frame(source)
         assert source.description.startswith("picamera2:0, imx708, 640x480 NV12")
         assert source.status.ok
         rgb = rgb_of(frame)
-        assert rgb[240, 440, 0] > 240 > rgb[240, 440, 2]  # red is red
+        assert rgb[240, 440, 0] > 240 > rgb[240, 440, 2]  # red stays red
         for process in children():
             os.kill(process, signal.SIGKILL)
         assert next_frame(source, mark=NO_VIDEO).mark == NO_VIDEO
@@ -253,7 +253,7 @@ def test_the_watched_camera_delivers_it_and_comes_back_after_its_process_was_kil
 
 
 def next_frame(source: Source, mark: str = "") -> Frame:
-    """The next frame with this mark, waited for 10 s at most."""
+    """The next frame with this mark; waits for 10 s at most."""
     until = time.monotonic() + 10
     while time.monotonic() < until:
         frame = source.read()
@@ -264,6 +264,6 @@ def next_frame(source: Source, mark: str = "") -> Frame:
 
 
 def children() -> list[int]:
-    """Processes that are this one's."""
+    """The child processes of this process."""
     listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return [int(pid) for pid in listed]

@@ -1,4 +1,4 @@
-"""The service under a systemd that runs: its life, its limits, its logs."""
+"""The service under a real systemd: its life, its limits, its logs."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ LONG_S = 60.0  # more than anything here takes
 
 
 def until(wanted: Callable[[], bool], what: str) -> None:
-    """Wait for something that has to happen."""
+    """Wait until this happens; fail if it does not."""
     end = time.monotonic() + LONG_S
     while not wanted():
         assert time.monotonic() < end, f"did not happen: {what}"
@@ -28,24 +28,24 @@ def configure(inside: Inside, text: str) -> None:
 
 
 def fact(inside: Inside, name: str) -> str:
-    """What systemd says of the service."""
+    """A property of the service, from systemd."""
     return inside("systemctl", "show", "deblurkit", "-P", name).stdout.strip()
 
 
 def page(inside: Inside, path: str) -> str:
-    """What the page answers there; empty where it does not."""
+    """What the page answers; empty if it does not."""
     code = f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080{path}', timeout=5).read().decode())"
     return inside("python3", "-c", code).stdout.strip()
 
 
-def well(inside: Inside) -> bool:
+def healthy(inside: Inside) -> bool:
     """Whether pictures come."""
     return page(inside, "/healthz") == "ok"
 
 
 @pytest.fixture
 def service(inside: Inside, kit: Inside) -> Iterator[str]:
-    """The service as `deblurkit service install` leaves it, with generated pictures and a recorder: its process."""
+    """The process of the service after `deblurkit service install`, with generated pictures and a recorder."""
     inside("rm", "-rf", "/var/lib/private/deblurkit/recordings")
     configure(inside, DEMO)
     done = kit("service", "install", timeout=LONG_S)
@@ -55,7 +55,7 @@ def service(inside: Inside, kit: Inside) -> Iterator[str]:
     inside("systemctl", "stop", "deblurkit")
 
 
-def test_it_runs_is_enabled_and_tells_how_it_is_doing(inside: Inside, kit: Inside, service: str) -> None:
+def test_it_runs_is_enabled_and_reports_its_status(inside: Inside, kit: Inside, service: str) -> None:
     assert fact(inside, "ActiveState") == "active"
     assert inside("systemctl", "is-enabled", "deblurkit").stdout.strip() == "enabled"
     status = kit("service", "status", "--json")
@@ -63,10 +63,10 @@ def test_it_runs_is_enabled_and_tells_how_it_is_doing(inside: Inside, kit: Insid
     record = json.loads(status.stdout.splitlines()[-1])
     assert (record["running"], record["health"], record["MainPID"]) == (True, "ok", service)
     assert record["page"] == "http://127.0.0.1:8080"
-    assert any(line.startswith("info: from demo") for line in record["log"])
+    assert any(line.startswith("from demo") for line in record["log"])
 
 
-def test_it_has_no_rights_and_sees_no_home_but_what_it_needs(inside: Inside, service: str) -> None:
+def test_it_has_no_rights_and_sees_only_the_home_folders_that_it_needs(inside: Inside, service: str) -> None:
     lines = inside("cat", f"/proc/{service}/status").stdout.splitlines()
     status = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     assert status["Uid"][0] != "0"
@@ -100,20 +100,20 @@ def state(inside: Inside) -> dict[str, Any]:
     return json.loads(answer) if answer else {}
 
 
-def test_a_loop_that_stands_still_is_ended_by_the_watchdog_and_begun_anew(inside: Inside, service: str) -> None:
+def test_a_loop_that_hangs_is_killed_by_the_watchdog_and_started_again(inside: Inside, service: str) -> None:
     inside("kill", "-STOP", service)
-    until(lambda: fact(inside, "MainPID") not in (service, "0") and well(inside), "a restart by the watchdog")
-    said = inside("journalctl", "-u", "deblurkit", "-o", "cat", "--no-pager").stdout
-    assert "Watchdog timeout" in said
-    assert "most recent call first" in said, "where all threads stood"
+    until(lambda: fact(inside, "MainPID") not in (service, "0") and healthy(inside), "a restart by the watchdog")
+    log = inside("journalctl", "-u", "deblurkit", "-o", "cat", "--no-pager").stdout
+    assert "Watchdog timeout" in log
+    assert "most recent call first" in log, "the stacks of all threads"
 
 
-def test_a_killed_process_is_begun_anew_again_and_again(inside: Inside, service: str) -> None:
+def test_a_killed_process_is_started_again_and_again(inside: Inside, service: str) -> None:
     for _ in range(6):  # systemd gives up after five by default
         before = fact(inside, "MainPID")
         inside("kill", "-KILL", before)
         until(lambda: fact(inside, "MainPID") not in (before, "0"), "a restart")  # noqa: B023
-    until(lambda: well(inside), "pictures")
+    until(lambda: healthy(inside), "pictures")
 
 
 def test_a_reload_keeps_the_process_and_the_pictures(inside: Inside, service: str) -> None:
@@ -121,7 +121,7 @@ def test_a_reload_keeps_the_process_and_the_pictures(inside: Inside, service: st
     assert fact(inside, "MainPID") == service
     until(lambda: state(inside).get("message", "").startswith("restoring with"), "a reload")
     frames = state(inside)["frames"]
-    until(lambda: well(inside) and state(inside)["frames"] > frames, "pictures after a reload")
+    until(lambda: healthy(inside) and state(inside)["frames"] > frames, "pictures after a reload")
     assert (fact(inside, "ActiveState"), fact(inside, "MainPID")) == ("active", service)
 
 
@@ -131,14 +131,13 @@ def test_a_stop_is_clean(inside: Inside, service: str) -> None:
     assert fact(inside, "ExecMainStatus") == "0"
 
 
-def test_the_journal_holds_json_with_priorities(inside: Inside, service: str) -> None:
+def test_the_journal_has_plain_messages_with_priorities(inside: Inside, service: str) -> None:
     lines = inside("journalctl", "-u", "deblurkit", f"_PID={service}", "-o", "json", "--no-pager").stdout.splitlines()
     entries = [json.loads(line) for line in lines]
-    ours = [(entry["PRIORITY"], json.loads(entry["MESSAGE"])) for entry in entries if str(entry["MESSAGE"]).startswith("{")]
-    assert ("6", "device.session") in [(priority, entry["logger"]) for priority, entry in ours]
+    assert any(entry["PRIORITY"] == "6" and str(entry["MESSAGE"]).startswith("from demo") for entry in entries)
 
 
-def test_a_configuration_that_cannot_be_read_fails_once_and_says_why(inside: Inside, kit: Inside, service: str) -> None:
+def test_an_invalid_configuration_fails_once_and_says_why(inside: Inside, kit: Inside, service: str) -> None:
     configure(inside, 'sorce = "demo"\n')
     assert inside("systemctl", "restart", "deblurkit").returncode != 0
     assert (fact(inside, "ActiveState"), fact(inside, "ExecMainStatus")) == ("failed", "2")
@@ -160,10 +159,10 @@ def test_without_a_camera_it_waits_and_says_so(inside: Inside, kit: Inside) -> N
     assert fact(inside, "NRestarts") == "0"
 
 
-def test_uninstalling_ends_it_and_keeps_what_is_a_person_s(inside: Inside, kit: Inside, service: str) -> None:
+def test_uninstalling_stops_it_and_keeps_the_user_s_files(inside: Inside, kit: Inside, service: str) -> None:
     done = kit("service", "uninstall")
     assert done.returncode == 0
-    assert done.stdout.startswith("removed; what stays: /etc/deblurkit.toml and /var/lib/deblurkit")
+    assert done.stdout.startswith("removed; kept: /etc/deblurkit.toml and /var/lib/deblurkit")
     assert inside("systemctl", "cat", "deblurkit").returncode != 0
     assert inside("pgrep", "-f", "deblurkit run").returncode == 1
     assert inside("test", "-e", "/etc/deblurkit.toml").returncode == 0
@@ -171,6 +170,6 @@ def test_uninstalling_ends_it_and_keeps_what_is_a_person_s(inside: Inside, kit: 
     assert (status.returncode, status.stdout.strip()) == (1, "not installed; sudo deblurkit service install")
 
 
-def test_doctor_finds_the_kit_fit(kit: Inside) -> None:
+def test_doctor_finds_no_problem(kit: Inside) -> None:
     done = kit("doctor", "--json")
     assert done.returncode == 0, done.stdout

@@ -1,6 +1,6 @@
-"""`deblurkit deploy` onto a booted Debian over a real OpenSSH. The container has no network, so its packages travel along.
+"""`deblurkit deploy` to a booted Debian over a real OpenSSH. The container has no network, so its packages are sent along.
 
-The tests go on from each other's releases: to take one in costs half a minute.
+Each test continues with the releases of the tests before it: installing one takes half a minute.
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from device.deploy import payload, preflight
-from device.deploy.ssh import Board, Refusal
+from device.deploy.ssh import Connection, DeployRefused
 
 Inside = Callable[..., "subprocess.CompletedProcess[str]"]
 Deploy = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -31,7 +31,7 @@ BROKEN = 'import os\nif "NOTIFY_SOCKET" in os.environ:\n    raise SystemExit("th
 
 
 def until(wanted: Callable[[], bool], what: str) -> None:
-    """Wait for something that has to happen."""
+    """Wait until this happens; fail if it does not."""
     end = time.monotonic() + LONG_S
     while not wanted():
         assert time.monotonic() < end, f"did not happen: {what}"
@@ -39,35 +39,35 @@ def until(wanted: Callable[[], bool], what: str) -> None:
 
 
 def out(inside: Inside, line: str) -> str:
-    """What a shell's line says in the container."""
+    """The output of a shell command in the container."""
     return inside("sh", "-c", line).stdout.strip()
 
 
 def process(inside: Inside) -> str:
-    """The service's process; "0" where it does not run."""
+    """The service's process; "0" if it does not run."""
     return out(inside, "systemctl show deblurkit -P MainPID")
 
 
 def page(inside: Inside, path: str) -> str:
-    """What the page answers there; empty where it does not."""
+    """What the page answers; empty if it does not."""
     code = f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080{path}', timeout=5).read().decode())"
     return inside("python3", "-c", code).stdout.strip()
 
 
-def parts(inside: Inside) -> str:
-    """What is on its way."""
+def unfinished(inside: Inside) -> str:
+    """The folders of releases that are not complete."""
     return out(inside, f"ls -d {RELEASES}/.part-* 2>/dev/null")
 
 
 def answer(done: "subprocess.CompletedProcess[str]", code: int = 0) -> dict[str, object]:
-    """The JSON object at the end."""
+    """The JSON object in the last line of the output."""
     assert (done.returncode, bool(done.stdout)) == (code, True), done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the keys of the test's own: `id`, and `other`, which no board knows."""
+    """A folder with ssh keys: `id`, and `other`, which the board does not know."""
     folder = tmp_path_factory.mktemp("keys")
     for name in ("id", "other"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", folder / name], check=True)
@@ -76,11 +76,11 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def way(inside: Inside, keys: Path) -> list[str]:
-    """ssh's options to get there: as `deployer`, who may use sudo, or as `guest`, who may not."""
+    """The ssh options that reach the board: as `deployer`, who may use sudo, or as `guest`, who may not."""
     public = (keys / "id.pub").read_text()
     script = """set -e
         systemctl start ssh
-        grep -qw "$(uname -n)" /etc/hosts || echo "127.0.1.1 $(uname -n)" >> /etc/hosts  # as everywhere; sudo asks for it
+        grep -qw "$(uname -n)" /etc/hosts || echo "127.0.1.1 $(uname -n)" >> /etc/hosts  # as on every system; sudo needs it
         for user in deployer guest; do
             id $user >/dev/null 2>&1 || useradd --create-home --shell /bin/sh $user
             install -d -m 700 -o $user /home/$user/.ssh
@@ -100,14 +100,15 @@ def way(inside: Inside, keys: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def line(way: list[str]) -> Callable[..., list[str]]:
-    """The command, as it is typed."""
-    given = [word for option in way for word in ("-o", option)]
-    return lambda *words, target=TARGET: [sys.executable, "-m", "deblurkit", "deploy", target, *given, "--json", *map(str, words)]
+    """The command line."""
+    options = [word for option in way for word in ("-o", option)]
+    start = [sys.executable, "-m", "deblurkit", "deploy"]
+    return lambda *words, target=TARGET: [*start, target, *options, "--json", *map(str, words)]
 
 
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
-    """Of the commands here: wheels are taken from those that the rig has downloaded, so that it is done once."""
+    """The environment of the commands: pip uses the wheels that the rig has downloaded."""
     return {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": os.environ["SERVICE_WHEELS"]}
 
 
@@ -126,7 +127,7 @@ def deploy(line: Callable[..., list[str]], environment: dict[str, str]) -> Deplo
 
 @pytest.fixture(scope="module")
 def begin(line: Callable[..., list[str]], environment: dict[str, str]) -> Callable[..., "subprocess.Popen[str]"]:
-    """`begin("--wheels")`: the same, begun only."""
+    """`begin("--wheels")`: the same, started only."""
     pipe = subprocess.PIPE
     return lambda *words: subprocess.Popen(line(*words), cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
 
@@ -134,19 +135,19 @@ def begin(line: Callable[..., list[str]], environment: dict[str, str]) -> Callab
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkout's wheel."""
-    return payload.kit(None, tmp_path_factory.mktemp("kit")).path
+    return payload.find_kit(None, tmp_path_factory.mktemp("kit")).path
 
 
 @pytest.fixture
 def by_hand(inside: Inside) -> Inside:
-    """The `deblurkit` that the rig has installed in a home folder."""
+    """Runs the `deblurkit` that the rig has installed in a home folder."""
     program = os.environ["SERVICE_RIG"].partition(":")[2]
     return lambda *words, **options: inside(program, *words, **options)
 
 
 @pytest.fixture(scope="module")
 def broken(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel that `doctor` finds fit, and whose service ends at once."""
+    """A wheel whose `doctor` finds no problem, and whose service ends at once."""
     path = tmp_path_factory.mktemp("broken") / kit.name
     with zipfile.ZipFile(kit) as good, zipfile.ZipFile(path, "w") as bad:
         for name in good.namelist():
@@ -156,14 +157,14 @@ def broken(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fresh(inside: Inside) -> Iterator[None]:
-    """A board that nothing was ever deployed to."""
+    """A board without any release."""
     out(inside, "systemctl disable --now deblurkit; rm -f /etc/systemd/system/deblurkit.service /etc/deblurkit.toml")
     out(inside, "rm -rf /opt/deblurkit /etc/deblurkit /etc/systemd/system/deblurkit.service.d; systemctl daemon-reload")
     yield
     out(inside, "systemctl disable --now deblurkit; umount /opt/deblurkit; umount /opt/deblurkit/releases")
 
 
-def test_a_service_that_was_installed_by_hand_is_put_back_where_the_first_release_does_not_run(
+def test_a_service_that_was_installed_by_hand_is_restored_if_the_first_release_does_not_run(
     inside: Inside, by_hand: Inside, deploy: Deploy, fresh: None, broken: Path
 ) -> None:
     inside("sh", "-c", "printf 'source = \"demo\"\nwait_camera = true\n' > /etc/deblurkit.toml")
@@ -182,9 +183,9 @@ def test_a_first_release_that_does_not_run_leaves_no_service_behind(
     inside: Inside, deploy: Deploy, fresh: None, broken: Path
 ) -> None:
     done = deploy("--wheels", "--source", "demo", "--kit", broken)
-    told = answer(done, code=1)
+    result = answer(done, code=1)
     assert "there was no service before, so it is removed again" in done.stderr
-    assert any("this kit is broken on purpose" in text for text in told["log"])  # type: ignore[union-attr, attr-defined]
+    assert any("this kit is broken on purpose" in text for text in result["log"])  # type: ignore[union-attr, attr-defined]
     assert inside("systemctl", "cat", "deblurkit").returncode != 0
     assert out(inside, f"ls -A {RELEASES}; ls /opt/deblurkit") == "lock\nreleases"
     assert out(inside, "ls /etc/deblurkit.toml /etc/systemd/system/deblurkit.service.d/*") == ""
@@ -194,51 +195,51 @@ def test_a_fresh_board_ends_with_a_healthy_service_and_its_page(
     inside: Inside, deploy: Deploy, fresh: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = deploy("--wheels", "--source", "demo", downloads=True)
-    told = answer(done)
-    assert (told["deployed"], told["health"], told["page"]) == (True, "ok", "http://127.0.0.1:8080")
+    result = answer(done)
+    assert (result["deployed"], result["health"], result["page"]) == (True, "ok", "http://127.0.0.1:8080")
     assert "<title>" in page(inside, "/")
-    assert out(inside, "readlink /opt/deblurkit/current") == f"releases/{told['release']}"
-    assert f'"/opt/deblurkit/releases/{told["release"]}/venv/bin/deblurkit" run' in out(inside, "systemctl cat deblurkit")
+    assert out(inside, "readlink /opt/deblurkit/current") == f"releases/{result['release']}"
+    assert f'"/opt/deblurkit/releases/{result["release"]}/venv/bin/deblurkit" run' in out(inside, "systemctl cat deblurkit")
     assert out(inside, "systemctl is-enabled deblurkit") == "enabled"
     assert out(inside, "/opt/deblurkit/current/venv/bin/deblurkit --version").startswith("deblurkit ")
-    assert parts(inside) == ""
+    assert unfinished(inside) == ""
     with capsys.disabled():
-        print(f"\nfirst deploy: {told['seconds']} s, {told['sent_mib']} MiB sent, "
+        print(f"\nfirst deploy: {result['seconds']} s, {result['sent_mib']} MiB sent, "
               f"{out(inside, 'du -sm /opt/deblurkit/current/').split()[0]} MiB there")  # fmt: skip
 
 
-def test_the_same_again_changes_nothing_and_says_how_it_is(inside: Inside, deploy: Deploy) -> None:
+def test_the_same_again_changes_nothing_and_reports_its_health(inside: Inside, deploy: Deploy) -> None:
     before = process(inside), out(inside, f"ls -A {RELEASES}")
-    told = answer(deploy("--wheels", "--source", "demo"))
-    assert (told["deployed"], told["unchanged"], told["health"]) == (False, True, "ok")
+    result = answer(deploy("--wheels", "--source", "demo"))
+    assert (result["deployed"], result["unchanged"], result["health"]) == (False, True, "ok")
     assert (process(inside), out(inside, f"ls -A {RELEASES}")) == before
 
 
-def test_lan_beside_a_configuration_that_says_otherwise_is_refused(inside: Inside, deploy: Deploy) -> None:
+def test_lan_is_refused_if_the_configuration_says_otherwise(inside: Inside, deploy: Deploy) -> None:
     before = process(inside)
     done = deploy("--source", "demo", "--lan")
     assert done.returncode == 1
-    assert "says lan = false and is never written over; change it there" in done.stderr
+    assert "says lan = false and is never overwritten; change it there" in done.stderr
     assert process(inside) == before
 
 
-def test_another_release_is_switched_to_and_the_one_before_stays(
+def test_another_release_is_activated_and_the_one_before_stays(
     inside: Inside, deploy: Deploy, small_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = out(inside, "readlink /opt/deblurkit/current").rpartition("/")[2]
     inside("sh", "-c", "echo '# mine' >> /etc/deblurkit.toml")
-    told = answer(deploy("--wheels", "--source", "demo", "--bundle", weightless(small_copy), downloads=True))
-    assert (told["deployed"], told["before"], told["health"]) == (True, first, "ok")
-    assert sorted(told["kept"]) == sorted([first, str(told["release"])])  # type: ignore[call-overload]
+    result = answer(deploy("--wheels", "--source", "demo", "--bundle", weightless(small_copy), downloads=True))
+    assert (result["deployed"], result["before"], result["health"]) == (True, first, "ok")
+    assert sorted(result["kept"]) == sorted([first, str(result["release"])])  # type: ignore[call-overload]
     assert json.loads(page(inside, "/state"))["bundle"] == "small"
-    assert f"DEBLURKIT_BUNDLE={RELEASES}/{told['release']}/bundles/1" in out(inside, "systemctl show deblurkit -P Environment")
+    assert f"DEBLURKIT_BUNDLE={RELEASES}/{result['release']}/bundles/1" in out(inside, "systemctl show deblurkit -P Environment")
     assert out(inside, "tail -n 1 /etc/deblurkit.toml") == "# mine"
     with capsys.disabled():
-        print(f"\nsecond deploy: {told['seconds']} s, {told['sent_mib']} MiB sent")
+        print(f"\nsecond deploy: {result['seconds']} s, {result['sent_mib']} MiB sent")
 
 
 def weightless(bundle: Path) -> Path:
-    """A bundle whose manifest names no weights."""
+    """The bundle, with a manifest that names no weights."""
     manifest = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").write_text(json.dumps({**manifest, "weights": None}))
     return bundle
@@ -246,8 +247,8 @@ def weightless(bundle: Path) -> Path:
 
 def test_rollback_goes_to_the_release_before_with_its_settings_and_back_again(inside: Inside, deploy: Deploy) -> None:
     now, before = (out(inside, f"readlink /opt/deblurkit/{name}").rpartition("/")[2] for name in ("current", "previous"))
-    told = answer(deploy("--rollback"))
-    assert (told["release"], told["before"], told["health"]) == (before, now, "ok")
+    result = answer(deploy("--rollback"))
+    assert (result["release"], result["before"], result["health"]) == (before, now, "ok")
     assert "DEBLURKIT_BUNDLE" not in out(inside, "systemctl show deblurkit -P Environment")
     assert f"/{before}/" in out(inside, "cat /proc/$(systemctl show deblurkit -P MainPID)/cmdline | tr '\\0' ' '")
     assert answer(deploy("--rollback"))["release"] == now
@@ -256,9 +257,9 @@ def test_rollback_goes_to_the_release_before_with_its_settings_and_back_again(in
 def test_a_release_whose_service_cannot_start_is_undone(inside: Inside, deploy: Deploy, broken: Path) -> None:
     before = out(inside, f"readlink /opt/deblurkit/current /opt/deblurkit/previous; ls -A {RELEASES}; systemctl cat deblurkit")
     done = deploy("--wheels", "--source", "demo", "--kit", broken)
-    told = answer(done, code=1)
+    result = answer(done, code=1)
     assert "runs again: ok" in done.stderr
-    assert any("this kit is broken on purpose" in text for text in told["log"])  # type: ignore[union-attr, attr-defined]
+    assert any("this kit is broken on purpose" in text for text in result["log"])  # type: ignore[union-attr, attr-defined]
     assert page(inside, "/healthz") == "ok"
     after = out(inside, f"readlink /opt/deblurkit/current /opt/deblurkit/previous; ls -A {RELEASES}; systemctl cat deblurkit")
     assert after == before
@@ -269,75 +270,75 @@ def test_a_release_whose_service_cannot_start_is_undone(inside: Inside, deploy: 
     [("release.json", signal.SIGKILL), ("venv/bin/python", signal.SIGKILL), ("venv/bin/pip", signal.SIGSTOP)],
     ids=["cut in the transfer", "cut in the installation", "silent from the installation on"],
 )
-def test_a_connection_that_is_lost_leaves_what_ran(
+def test_a_lost_connection_leaves_what_ran(
     inside: Inside, begin: Callable[..., "subprocess.Popen[str]"], keys: Path, sign: str, cut: signal.Signals
 ) -> None:
     before = process(inside), out(inside, f"ls -A {RELEASES}")
     with begin("--wheels", "--again", "--source", "demo") as lost:
-        until(lambda: out(inside, f"ls {RELEASES}/.part-*/{sign}") != "", "the release on its way")
+        until(lambda: out(inside, f"ls {RELEASES}/.part-*/{sign}") != "", "the first files of the release")
         relay = int((keys / "relay.pid").read_text())
         os.kill(relay, cut)
-        until(lambda: parts(inside) == "", "the board removes what came")
+        until(lambda: unfinished(inside) == "", "the board removes what it has received")
         with suppress(ProcessLookupError):
             os.kill(relay, signal.SIGKILL)
-        _, said = lost.communicate(timeout=LONG_S)
-    assert lost.returncode == 1, said
-    assert "the connection was lost; what ran before still runs" in said
+        _, stderr = lost.communicate(timeout=LONG_S)
+    assert lost.returncode == 1, stderr
+    assert "the connection was lost; what ran before still runs" in stderr
     assert (process(inside), out(inside, f"ls -A {RELEASES}")) == before
     assert page(inside, "/healthz") == "ok"
 
 
-def test_a_connection_that_is_cut_in_the_switch_does_not_stop_it(
+def test_a_connection_that_is_cut_during_the_switch_does_not_stop_it(
     inside: Inside, begin: Callable[..., "subprocess.Popen[str]"], deploy: Deploy, keys: Path
 ) -> None:
     with begin("--wheels", "--again", "--source", "demo") as cut:
         assert cut.stderr is not None
-        said = ""
-        while "switches to" not in said:
-            said = cut.stderr.readline()
-            assert said, "it ended before the switch"
-        release = said.split()[-1]
+        stderr = ""
+        while "switching to" not in stderr:
+            stderr = cut.stderr.readline()
+            assert stderr, "it ended before the switch"
+        release = stderr.split()[-1]
         os.kill(int((keys / "relay.pid").read_text()), signal.SIGKILL)
         _, rest = cut.communicate(timeout=LONG_S)
     assert cut.returncode == 1
-    assert "it goes on by itself to one release or the other" in rest
+    assert "the board finishes the switch by itself" in rest
     until(lambda: inside("flock", "--nonblock", "/opt/deblurkit/lock", "true").returncode == 0, "the board has finished")
-    told = answer(deploy("--source", "demo"))
-    assert (told["unchanged"], told["release"], told["health"]) == (True, release, "ok")
+    result = answer(deploy("--source", "demo"))
+    assert (result["unchanged"], result["release"], result["health"]) == (True, release, "ok")
 
 
-def test_after_a_power_cut_the_next_deploy_cleans_up_and_beside_it_another_is_refused(
+def test_after_a_power_cut_the_next_deploy_cleans_up_and_a_second_one_is_refused(
     inside: Inside, deploy: Deploy, begin: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
     inside("mkdir", "-p", f"{RELEASES}/.part-of-a-board-that-lost-its-power/venv")
     with begin("--wheels", "--again", "--source", "demo") as first:
-        until(lambda: out(inside, f"ls {RELEASES}/.part-*/venv/bin/python") != "", "the first one at work")
+        until(lambda: out(inside, f"ls {RELEASES}/.part-*/venv/bin/python") != "", "the first deploy has started its work")
         second = deploy("--source", "demo", "--bundle", "nano")
-        shown, said = first.communicate(timeout=LONG_S)
+        stdout, stderr = first.communicate(timeout=LONG_S)
     assert second.returncode == 1
-    assert "another deploy is at work on this board (process " in second.stderr
-    assert first.returncode == 0, said
-    assert "removes .part-of-a-board-that-lost-its-power, left by a deploy that was cut" in said
-    told = json.loads(shown.splitlines()[-1])
-    assert (told["health"], len(told["kept"])) == ("ok", 3)
-    assert parts(inside) == ""
+    assert "another deploy is running on this board (process " in second.stderr
+    assert first.returncode == 0, stderr
+    assert "removing .part-of-a-board-that-lost-its-power, left over from an interrupted deploy" in stderr
+    result = json.loads(stdout.splitlines()[-1])
+    assert (result["health"], len(result["kept"])) == ("ok", 3)
+    assert unfinished(inside) == ""
 
 
 def test_the_fourth_release_removes_the_oldest(inside: Inside, deploy: Deploy) -> None:
     oldest = out(inside, f"ls {RELEASES}").splitlines()
-    told = answer(deploy("--wheels", "--source", "demo", "--bundle", "nano"))
-    assert len(told["kept"]) == 3  # type: ignore[arg-type]
-    assert len(set(oldest) - set(told["kept"])) == 1  # type: ignore[call-overload]
-    assert (told["health"], json.loads(page(inside, "/state"))["bundle"]) == ("ok", "nano")
+    result = answer(deploy("--wheels", "--source", "demo", "--bundle", "nano"))
+    assert len(result["kept"]) == 3  # type: ignore[arg-type]
+    assert len(set(oldest) - set(result["kept"])) == 1  # type: ignore[call-overload]
+    assert (result["health"], json.loads(page(inside, "/state"))["bundle"]) == ("ok", "nano")
 
 
-def test_without_a_camera_it_is_up_and_waits(inside: Inside, deploy: Deploy) -> None:
-    told = answer(deploy("--wheels"))
-    assert str(told["health"]).startswith("waits for a camera (no camera")
+def test_without_a_camera_it_runs_and_waits(inside: Inside, deploy: Deploy) -> None:
+    result = answer(deploy("--wheels"))
+    assert str(result["health"]).startswith("waiting for a camera (no camera")
     assert out(inside, "systemctl show deblurkit -P NRestarts") == "0"
 
 
-def test_a_full_disk_is_refused_before_and_survived_in_the_middle(inside: Inside, deploy: Deploy) -> None:
+def test_a_full_disk_is_refused_beforehand_and_harmless_in_the_middle(inside: Inside, deploy: Deploy) -> None:
     before = process(inside)
     out(inside, "mount -t tmpfs -o size=100m small /opt/deblurkit")
     done = deploy("--wheels", "--source", "demo")
@@ -346,15 +347,15 @@ def test_a_full_disk_is_refused_before_and_survived_in_the_middle(inside: Inside
     assert "100 MiB free for /opt/deblurkit; expected " in done.stderr
     out(inside, f"mount -t tmpfs -o size=2g,nr_inodes=12 small {RELEASES}")
     done = deploy("--wheels", "--source", "demo")
-    left = parts(inside)
+    left = unfinished(inside)
     out(inside, f"umount {RELEASES}")
     assert done.returncode == 1
-    assert "No space left on device; nothing was switched" in done.stderr
+    assert "No space left on device; the running release was not changed" in done.stderr
     assert left == ""
     assert process(inside) == before
 
 
-def test_without_sudo_nothing_is_done(inside: Inside, deploy: Deploy) -> None:
+def test_without_sudo_nothing_is_changed(inside: Inside, deploy: Deploy) -> None:
     before = process(inside), out(inside, f"ls -A {RELEASES}")
     done = deploy("--wheels", "--source", "demo", target="guest@board")
     assert done.returncode == 1
@@ -362,7 +363,7 @@ def test_without_sudo_nothing_is_done(inside: Inside, deploy: Deploy) -> None:
     assert (process(inside), out(inside, f"ls -A {RELEASES}")) == before
 
 
-def test_a_board_that_was_given_a_key_takes_only_what_is_signed_with_it(
+def test_a_board_that_has_a_key_accepts_only_releases_signed_with_it(
     inside: Inside, deploy: Deploy, way: list[str], keys: Path, kit: Path, tmp_path: Path, small_copy: Path
 ) -> None:
     signed = answer(deploy("--wheels", "--source", "demo", "--sign", keys / "id", "--bundle", weightless(small_copy)))
@@ -371,27 +372,29 @@ def test_a_board_that_was_given_a_key_takes_only_what_is_signed_with_it(
     before = process(inside), out(inside, f"ls -A {RELEASES}")
     unsigned = deploy("--source", "demo")
     assert unsigned.returncode == 1
-    assert "this board takes signed releases only, and this one is not signed" in unsigned.stderr
+    assert "this board accepts signed releases only, and this one is not signed" in unsigned.stderr
     strange = deploy("--source", "demo", "--sign", keys / "other")
     assert strange.returncode == 1
-    assert "SHA256SUMS: not signed by the key that /etc/deblurkit/allowed_signers names" in strange.stderr
-    with Board(TARGET, None, way) as board:
-        facts = preflight.read(board.shell(preflight.SCRIPT))
+    assert "SHA256SUMS: not signed by the key in /etc/deblurkit/allowed_signers" in strange.stderr
+    with Connection(TARGET, None, way) as board:
+        facts = preflight.parse(board.run_script(preflight.SCRIPT))
         for changed, why in (
-            ("settings.conf", "settings.conf: its SHA-256 is not the list's"),
+            ("settings.conf", "settings.conf: its SHA-256 is not the one in the list"),
             ("SHA256SUMS", "SHA256SUMS: not signed"),
         ):
-            release = payload.gather(tmp_path / changed, payload.read_kit(kit), {}, "demo", False, facts)
+            release = payload.assemble(
+                tmp_path / changed, kit=payload.read_kit(kit), bundles={}, source="demo", lan=False, facts=facts
+            )
             payload.seal(release, keys / "id")
             with open(release.folder / changed, "a") as file:
                 file.write("\n")
-            with pytest.raises(Refusal, match=why):
-                board.ask({"action": "deploy", "id": release.name}, False, release.files(), lambda _: None)
+            with pytest.raises(DeployRefused, match=why):
+                board.request({"action": "deploy", "id": release.name}, root=False, files=release.files())
     assert (process(inside), out(inside, f"ls -A {RELEASES}")) == before
     assert page(inside, "/healthz") == "ok"
 
 
-def test_the_board_s_own_uninstall_takes_the_settings_of_the_release_along(inside: Inside) -> None:
+def test_uninstalling_on_the_board_removes_the_settings_of_the_release_too(inside: Inside) -> None:
     done = inside("/opt/deblurkit/current/venv/bin/deblurkit", "service", "uninstall")
     assert done.returncode == 0, done.stderr
     assert out(inside, "ls /etc/systemd/system/deblurkit.service.d/") == ""

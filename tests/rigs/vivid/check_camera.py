@@ -1,7 +1,7 @@
-"""V4L2 on a real driver: run inside the machine of scripts/vivid.sh, whose /dev/video0 is the kernel's test camera.
+"""V4L2 with a real driver: runs inside the machine of scripts/vivid/rig.sh, whose /dev/video0 is the kernel's test camera.
 
-It shows bars, has uncompressed formats only, and can be unplugged; exposure, focus and MJPEG it has not. The machine is emulated:
-a process takes seconds to begin, so times here are no figures.
+The camera shows bars, has only uncompressed formats, and can be unplugged; it has no exposure, focus or MJPEG. The machine is
+emulated: a process takes seconds to start, so no duration means anything.
 """
 
 import time
@@ -40,7 +40,7 @@ def test_the_camera_is_found() -> None:
         ("640x400", 30.0, "640x360 YUYV at 30 fps (asked for 640x400 at 30)"),
     ],
 )
-def test_frames_come_in_the_size_at_the_rate_and_in_the_colours_that_were_got(size: str, fps: float, got: str) -> None:
+def test_frames_have_the_size_rate_and_colours_that_the_camera_reports(size: str, fps: float, got: str) -> None:
     camera = V4l2Camera(NODE, CameraSettings(size=size, fps=fps))
     assert camera.description.endswith(got)
     frames = [camera.read() for _ in range(10)]
@@ -55,20 +55,20 @@ def test_frames_come_in_the_size_at_the_rate_and_in_the_colours_that_were_got(si
     assert stamps == sorted(set(stamps))
     assert 0 <= time.monotonic() - stamps[-1] < 5
     height, width = last.image.shape
-    if size != "320x180":  # there the driver's text lies over the bars
+    if size != "320x180":  # there the driver's text covers the bars
         for number, expected in enumerate(BARS):
             pixel = last.pixels[height // 2, int((number + 0.5) * width / len(BARS))]
             np.testing.assert_allclose(pixel, 190 * np.array(expected), atol=4)
 
 
-def test_a_format_that_it_does_not_have_is_said_with_those_it_has() -> None:
+def test_for_a_format_that_it_does_not_have_the_error_lists_those_it_has() -> None:
     with pytest.raises(CameraLost, match=r"delivers .*YUYV.*, expected MJPG"):
         V4l2Camera(NODE, CameraSettings(format="mjpeg"))
 
 
-def test_it_is_unplugged_and_plugged_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unplugging_it_shows_no_video_until_it_is_plugged_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
     for patience in ("OPENING_S", "REOPENING_S", "SILENCE_S"):
-        monkeypatch.setattr(supervised_camera, patience, 60.0)  # for an emulated processor that others use too
+        monkeypatch.setattr(supervised_camera, patience, 60.0)  # for an emulated processor on a busy machine
     source = SupervisedCamera("auto", CameraSettings(size="640x360"))
     try:
         for _ in range(3):

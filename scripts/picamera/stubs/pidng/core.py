@@ -1,4 +1,4 @@
-"""Stands in for PiDNG, which has no wheel: picamera2 imports it to write raw pictures, and none is written."""
+"""A stub for PiDNG, which has no wheel. picamera2 imports it to write raw pictures; the rig writes none."""
 
 
 class PICAM2DNG:

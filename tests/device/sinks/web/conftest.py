@@ -1,21 +1,24 @@
-"""What the page's tests share: the page's server, with real telemetry and a state that a test can change."""
+"""Shared by the tests of the page: its server, with real telemetry and a state that a test can change."""
 
 import http.client
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from page_parts import show  # noqa: F401
+from state_parts import state
 
-from device.controls import Controls, ModelOption
+from device.controls import Controls
 from device.errors import UsageError
 from device.images.frame import Frame, Restored
 from device.settings import WebSettings
 from device.sinks.web import Web
+from device.state import ModelOption, RecordingState, SinkState, State
 from device.telemetry import Telemetry
 
 
@@ -31,76 +34,56 @@ class Counting(Telemetry):
         super().add(name, seconds)
 
 
-class Loop:
-    """What stands for the loop: does what the page asks at once, and notes it."""
+class FakeLoop:
+    """Stands for the loop: does at once what the page asks, and notes it. `overrides` replaces values of its state."""
 
     def __init__(self) -> None:
         self.telemetry = Counting()
         self.options = tuple(ModelOption(*names) for names in (("small", "int8", "litert"), ("nano", "int8", "litert")))
         self.option = self.options[0]
         self.asked: list[Any] = []
-        self.says: dict[str, Any] = {}
-        """What the state says otherwise than it would."""
-        self.recording: dict[str, Any] | None = None
+        self.overrides: dict[str, Any] = {}
+        self.recording: RecordingState | None = None
         self.controls = Controls(self.state, lambda: self.options, self.switch, lambda: self.asked.append("reload"), self.record)
 
-    def state(self) -> dict[str, Any]:
-        newest_s, size_wh = self.telemetry.newest_s, self.telemetry.size_wh
-        return {
-            **self.telemetry.snapshot(),
+    def state(self) -> State:
+        newest_s = self.telemetry.newest_s
+        sink = SinkState(description="the page", frames=self.telemetry.frames, dropped=0, failures=0, error="")
+        values = {
+            **vars(self.telemetry.snapshot()),
             "bundle": self.option.bundle,
             "variant": self.option.variant,
             "artifact": f"{self.option.variant}.tflite",
             "runtime": self.option.runtime,
-            "threads": 1,
-            "source": "a test",
-            "size_wh": list(size_wh) if size_wh else None,
+            "size_wh": self.telemetry.size_wh,
             "newest_frame_s": time.monotonic() - newest_s if newest_s is not None else None,
-            "healthy": True,
-            "health": "",
-            "camera": {
-                "ok": True,
-                "reason": "",
-                "reopened": 0,
-                "bad_frames": 0,
-                "exposure_ms": None,
-                "gain": None,
-                "in_focus": None,
-                "lens_dioptres": None,
-                "lux": None,
-            },
-            "deadline": None,
             "recording": self.recording,
-            "sinks": [{"description": "the page", "frames": self.telemetry.frames, "dropped": 0, "failures": 0, "error": ""}],
-            "choices": [{"bundle": c.bundle, "variant": c.variant, "runtime": c.runtime} for c in self.options],
-            "warnings": [],
-            "throttled": None,
-            "message": "",
-            "version": "0.1.0",
-            **self.says,
+            "sinks": (sink,),
+            "choices": self.options,
         }
+        return state(**{**values, **self.overrides})
 
     def switch(self, option: ModelOption) -> None:
         if option not in self.options:
-            raise UsageError(f"{option.bundle} {option.variant}: not among the choices")
+            raise UsageError(f"{option.bundle} {option.variant}: not available in this run")
         self.asked.append(option)
         self.option = option
 
     def record(self, on: bool) -> None:
         if self.recording is None:
-            raise UsageError("there is no recorder in this run; start it with --sink record:DIR")
+            raise UsageError("this run has no recorder; start it with --sink record:DIR")
         self.asked.append(on)
-        self.recording["on"] = on
+        self.recording = replace(self.recording, on=on)
 
 
 @pytest.fixture
-def loop() -> Loop:
-    return Loop()
+def loop() -> FakeLoop:
+    return FakeLoop()
 
 
 @pytest.fixture
-def serve(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Web]]:
-    """`serve(port=0, lan=False, …)`: a page of these settings, closed after the test. Its state folder is the test's."""
+def serve(loop: FakeLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Web]]:
+    """`serve(port=0, lan=False, …)`: a page with these settings, closed after the test. Its state folder belongs to the test."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     opened: list[Web] = []
 
@@ -121,7 +104,7 @@ def web(serve: Callable[..., Web]) -> Web:
 
 @pytest.fixture
 def frame() -> Callable[..., Restored]:
-    """`frame(index, size_hw)`: as it comes it is grey `index`, restored it is grey 255 - `index`."""
+    """`frame(index, size_hw)`: blurred it is grey `index`, restored it is grey 255 - `index`."""
 
     def frame(index: int, size_hw: tuple[int, int] = (48, 64), mark: str = "") -> Restored:
         grey = np.full((*size_hw, 3), index % 256, np.uint8)
@@ -135,7 +118,7 @@ Got = tuple[http.client.HTTPResponse, bytes]
 
 @pytest.fixture
 def get() -> Callable[..., Got]:
-    """`get(web, path, method, body, headers)`: one request over a connection of its own, and the whole answer."""
+    """`get(web, path, method, body, headers)`: one request over a connection of its own, and the whole reply."""
 
     def get(web: Web, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Got:
         connection = http.client.HTTPConnection("127.0.0.1", int(web.url.rpartition(":")[2]), timeout=10)

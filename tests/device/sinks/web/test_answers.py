@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
-from device.controls import ModelOption
 from device.errors import RunError
 from device.images.frame import Frame, Pixels, Restored
 from device.images.yuv import Yuv, from_rgb
 from device.sinks.web import Web
 from device.sinks.web.jpeg import to_jpeg
+from device.state import ModelOption, RecordingState
 
 pytestmark = pytest.mark.timeout(60)
 JSON = {"content_type": "application/json"}
@@ -155,7 +155,7 @@ def test_a_snapshot_before_the_first_frame_waits_for_it_or_says_that_there_is_no
 
 def test_health_is_200_while_pictures_come_and_503_with_the_reason_when_not(web: Web, loop: Any, get: Callable) -> None:
     assert get(web, "/healthz")[1] == b"ok\n"
-    loop.says = {"healthy": False, "health": "no new frame for 5 s"}
+    loop.overrides = {"healthy": False, "health": "no new frame for 5 s"}
     time.sleep(0.25)
     response, body = get(web, "/healthz")
     assert (response.status, body) == (503, b"no new frame for 5 s\n")
@@ -175,7 +175,7 @@ def test_a_state_that_fails_is_500_without_a_traceback_and_the_page_stays(
 
 
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/../../etc/passwd", "/page.html", "/state/", "/%2e%2e/site.py", "//", "/page.html%00"]
+    "path", ["/nothing", "/../../etc/passwd", "/page.html", "/state/", "/%2e%2e/routes.py", "//", "/page.html%00"]
 )
 def test_what_is_not_there_is_404_and_says_what_is(web: Web, get: Callable, path: str) -> None:
     response, body = get(web, path)
@@ -206,7 +206,7 @@ def test_head_is_get_without_the_body(web: Web, get: Callable, frame: Callable, 
     assert int(response.headers["Content-Length"]) > 0
 
 
-# What a viewer may ask
+# What a viewer can ask for
 
 
 def test_the_model_is_switched(web: Web, loop: Any, get: Callable) -> None:
@@ -216,18 +216,18 @@ def test_the_model_is_switched(web: Web, loop: Any, get: Callable) -> None:
     assert json.loads(get(web, "/state")[1])["bundle"] == "nano"  # at once, not when the last state is stale
 
 
-def test_what_is_not_among_the_choices_is_409_with_the_loops_own_words(web: Web, get: Callable) -> None:
+def test_an_unknown_model_is_409_with_the_words_of_the_loop(web: Web, get: Callable) -> None:
     wish = json.dumps({"bundle": "../../etc", "variant": "x", "runtime": "y"}).encode()
     response, body = get(web, "/switch", "POST", wish, **JSON)
     assert response.status == 409
-    assert b"not among the choices" in body
+    assert b"not available in this run" in body
 
 
-def test_bundles_are_reloaded_and_the_recorder_is_switched(web: Web, loop: Any, get: Callable) -> None:
+def test_bundles_are_reloaded_and_recording_is_switched(web: Web, loop: Any, get: Callable) -> None:
     response, body = get(web, "/record", "POST", b'{"on": true}', **JSON)
     assert response.status == 409
     assert b"--sink record:DIR" in body
-    loop.recording = {"on": False, "files": 0, "bytes": 0, "error": ""}
+    loop.recording = RecordingState(on=False, files=0, bytes=0, error="")
     assert get(web, "/record", "POST", b'{"on": true}', **JSON)[0].status == 202
     assert get(web, "/record", "POST", b'{"on": false}', **JSON)[0].status == 202
     assert get(web, "/reload", "POST", b"{}", **JSON)[0].status == 202
@@ -242,7 +242,7 @@ def test_bundles_are_reloaded_and_the_recorder_is_switched(web: Web, loop: Any, 
 def test_a_body_that_is_not_what_is_asked_for_is_400_and_does_nothing(
     web: Web, loop: Any, get: Callable, path: str, body: bytes
 ) -> None:
-    loop.recording = {"on": False, "files": 0, "bytes": 0, "error": ""}
+    loop.recording = RecordingState(on=False, files=0, bytes=0, error="")
     response, text = get(web, path, "POST", body, **JSON)
     assert response.status == 400
     assert b"takes a JSON object with" in text
@@ -254,7 +254,7 @@ def test_a_body_that_is_not_what_is_asked_for_is_400_and_does_nothing(
 
 def test_it_listens_on_the_loopback_interface_only(web: Web) -> None:
     assert web._server._listening.getsockname()[0] == "127.0.0.1"
-    assert web.description == web.url == web.invitation
+    assert web.description == web.url == web.invitation()
 
 
 def test_a_port_in_use_is_an_error_that_names_it_and_the_flag(web: Web, serve: Callable, get: Callable) -> None:

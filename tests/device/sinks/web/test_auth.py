@@ -27,7 +27,7 @@ def lan_web(serve: Callable[..., Web]) -> Web:
 
 
 def token_of(web: Web) -> str:
-    return web.invitation.splitlines()[0].partition("?token=")[2]
+    return web.invitation().splitlines()[0].partition("?token=")[2]
 
 
 # Names
@@ -127,7 +127,7 @@ def test_without_the_token_the_network_gets_nothing(lan_web: Web, loop: Any, get
 
 
 def test_health_needs_no_token_and_tells_nothing_without_it(lan_web: Web, loop: Any, get: Callable) -> None:
-    loop.says = {"healthy": False, "health": "rtsp://camera.example: no frame"}
+    loop.overrides = {"healthy": False, "health": "rtsp://camera.example: no frame"}
     response, body = get(lan_web, "/healthz")
     assert (response.status, body) == (503, b"not healthy\n")
     assert b"camera.example" in get(lan_web, "/healthz", Authorization=f"Bearer {token_of(lan_web)}")[1]
@@ -160,7 +160,7 @@ def test_after_some_wrong_tokens_none_of_that_address_is_looked_at_for_a_while_a
     auth = Auth((), "the token")
 
     def guess(address: str, token: str) -> bool:
-        return auth.knows(Request("GET", "/state", {}, {"authorization": f"Bearer {token}"}), address)
+        return auth.has_token(Request("GET", "/state", {}, {"authorization": f"Bearer {token}"}), address)
 
     for i in range(2 * _MOST_GUESSERS):
         assert not guess(f"10.0.{i // 256}.{i % 256}", "wrong")
@@ -243,7 +243,7 @@ def test_the_state_folder_is_systemds_else_the_users(monkeypatch: pytest.MonkeyP
 
 
 def test_the_invitation_is_an_address_that_opens_and_a_qr_code_of_it(lan_web: Web, get: Callable) -> None:
-    address, *code = lan_web.invitation.splitlines()
+    address, *code = lan_web.invitation().splitlines()
     assert address.startswith(f"http://{own_name()}:")
     assert get(lan_web, "/?" + address.partition("?")[2])[0].status == 200
     if token.qr_code(address):

@@ -10,6 +10,7 @@ import pytest
 import device
 from device.sinks.web import Web
 from device.sinks.web.metrics import METRICS
+from device.state import RateControlState, RecordingState, SinkState
 
 DOCUMENT = Path(device.__file__).resolve().parent.parent / "docs" / "metrics.md"
 # https://prometheus.io/docs/instrumenting/exposition_formats/: text format 0.0.4
@@ -44,12 +45,12 @@ def read(text: str) -> dict[str, dict[str, float]]:
 def test_the_text_is_prometheus_and_says_what_the_state_says(web: Web, loop: Any, get: Callable) -> None:
     loop.telemetry.add("infer", 0.025)
     loop.telemetry.count("dropped")
-    loop.recording = {"on": True, "files": 2, "bytes": 5_000_000_000, "error": ""}
-    loop.says = {
+    loop.recording = RecordingState(on=True, files=2, bytes=5_000_000_000, error="")
+    loop.overrides = {
         "healthy": False,
         "temperature_c": 61.5,
         "throttled": {"now": ["under-voltage"], "ever": []},
-        "deadline": {"fps": 30.0, "max_age_ms": 0.0, "every": 2, "bundle": "small", "level": 1, "levels": 4, "changes": 3},
+        "deadline": RateControlState(fps=30.0, max_age_ms=0.0, every=2, bundle="small", level=1, levels=4, changes=3),
     }
     response, body = get(web, "/metrics")
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -68,7 +69,7 @@ def test_the_text_is_prometheus_and_says_what_the_state_says(web: Web, loop: Any
 
 
 def test_what_is_not_known_is_left_out(web: Web, loop: Any, get: Callable) -> None:
-    loop.says = {"temperature_c": None, "throttled": None, "deadline": None, "recording": None}
+    loop.overrides = {"temperature_c": None, "throttled": None, "deadline": None, "recording": None}
     found = read(get(web, "/metrics")[1].decode())
     for name in ("temperature_celsius", "throttled", "deadline_level", "recording"):
         assert f"deblurkit_{name}" not in found
@@ -76,7 +77,7 @@ def test_what_is_not_known_is_left_out(web: Web, loop: Any, get: Callable) -> No
 
 @pytest.mark.parametrize("text", ['a "quoted" name', "back\\slash", "two\nlines", "rtsp://camera/ü", "{},="])
 def test_any_description_is_a_label(web: Web, loop: Any, get: Callable, text: str) -> None:
-    loop.says = {"source": text, "sinks": [{"description": text, "frames": 1, "dropped": 0, "failures": 0, "error": ""}]}
+    loop.overrides = {"source": text, "sinks": (SinkState(description=text, frames=1, dropped=0, failures=0, error=""),)}
     found = read(get(web, "/metrics")[1].decode())
     assert len(found["deblurkit_sink_frames_total"]) == 1
 

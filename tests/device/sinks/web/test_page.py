@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from page_parts import BROWSER, LOOK, Open, Show, until, viewers
+from state_parts import CAMERA
 
-from device.controls import ModelOption
 from device.images.frame import NO_VIDEO, NOT_RESTORED, Frame, Restored
 from device.images.overlay import no_video
 from device.sinks.web import Web
+from device.state import Advice, ModelOption, RateControlState, RecordingState, SinkState
 
 pytestmark = BROWSER
 
@@ -50,7 +52,7 @@ def test_the_divider_is_a_slider_for_the_keyboard_and_for_screen_readers(web: We
     ):
         slider.press(key)
         assert slider.get_attribute("aria-valuenow") == str(expected)
-    assert slider.get_attribute("aria-valuetext") == "0 % as it comes, 100 % restored"
+    assert slider.get_attribute("aria-valuetext") == "0 % original, 100 % restored"
     watched.shows(200, 0.3)
     named = watched.page.locator("button, select, canvas, [role=slider]").evaluate_all(
         "all => all.map(e => e.ariaLabel || e.textContent.trim() || e.labels?.[0]?.textContent || '')"
@@ -120,17 +122,17 @@ def test_a_frame_is_shown_when_it_comes_and_both_sides_are_of_the_same_one(web: 
 def test_the_figures_fill_in_and_nothing_is_asked_of_another_host(web: Web, loop: Any, show: Show, visit: Open) -> None:
     loop.telemetry.add("infer", 0.0123)
     loop.telemetry.count("dropped")
-    loop.says = {
+    loop.overrides = {
         "temperature_c": 61.4,
-        "deadline": {"fps": 30.0, "max_age_ms": 0.0, "every": 2, "bundle": "nano", "level": 3, "levels": 4, "changes": 3},
-        "camera": {**loop.state()["camera"], "exposure_ms": 8.333, "gain": 2.0, "in_focus": True},
+        "deadline": RateControlState(fps=30.0, max_age_ms=0.0, every=2, bundle="nano", level=3, levels=4, changes=3),
+        "camera": replace(CAMERA, exposure_ms=8.333, gain=2.0, in_focus=True),
     }
     watched = visit(web.url)
     for i in range(30):
         show(i, 100 + i)
         watched.page.wait_for_timeout(60)
     watched.says("temperature", "61 °C")
-    watched.says("deadline", "30 fps, every second frame, nano")
+    watched.says("target", "30 fps, every second frame, nano")
     watched.says("camera", "1/120 s, gain 2.0, in focus")
     watched.says("legend", "12")
     watched.says("dropped", "1")
@@ -186,12 +188,12 @@ def test_another_model_is_chosen_and_bundles_are_opened_again(web: Web, loop: An
     watched.page.select_option("#model", label="nano · int8 · litert")
     until(watched, lambda: loop.asked == [ModelOption("nano", "int8", "litert")])
     watched.page.click("#reload")
-    loop.says = {"message": "opened again: small, nano"}
+    loop.overrides = {"message": "opened again: small, nano"}
     watched.says("message", "opened again: small, nano")
     assert "reload" in loop.asked
     loop.options = ()
     watched.page.select_option("#model", label="small · int8 · litert")  # gone meanwhile
-    watched.says("message", "not among the choices")
+    watched.says("message", "not available in this run")
 
 
 def test_the_recorder_is_switched_where_there_is_one(web: Web, loop: Any, show: Show, visit: Open) -> None:
@@ -199,7 +201,7 @@ def test_the_recorder_is_switched_where_there_is_one(web: Web, loop: Any, show: 
     watched = visit(web.url)
     watched.shows(200)
     assert not watched.page.is_visible("#record")
-    loop.recording = {"on": False, "files": 0, "bytes": 0, "error": ""}
+    loop.recording = RecordingState(on=False, files=0, bytes=0, error="")
     watched.page.wait_for_selector("#record", state="visible")
     watched.page.click("#record")
     watched.page.wait_for_selector("#record[aria-pressed=true]")
@@ -209,13 +211,13 @@ def test_the_recorder_is_switched_where_there_is_one(web: Web, loop: Any, show: 
 
 
 def test_warnings_say_what_mends_them_and_go_when_it_is_mended(web: Web, loop: Any, show: Show, visit: Open) -> None:
-    loop.says = {"warnings": [{"text": "<b>Exposure</b> 1/15 s: motion blur", "mend": "More light."}]}
-    loop.says["sinks"] = [{"description": "record:/media", "frames": 1, "dropped": 0, "failures": 2, "error": "disk full"}]
+    loop.overrides = {"warnings": (Advice("<b>Exposure</b> 1/15 s: motion blur", "More light."),)}
+    loop.overrides["sinks"] = (SinkState(description="record:/media", frames=1, dropped=0, failures=2, error="disk full"),)
     show(60, 200)
     watched = visit(web.url)
     watched.says("warnings", "<b>Exposure</b> 1/15 s: motion blurMore light.")
     watched.says("warnings", "record:/media fails: disk full")
-    loop.says = {}
+    loop.overrides = {}
     watched.page.wait_for_function("() => !document.getElementById('warnings').children.length")
     assert watched.page.is_visible("#well")
     assert watched.complaints == []
@@ -243,9 +245,9 @@ def test_the_page_says_when_there_is_no_frame_yet_and_when_none_comes_any_more(
     watched.says("notice", "Waiting for the first picture")
     show(60, 100)
     watched.page.wait_for_selector("#notice", state="hidden")
-    loop.says = {"healthy": False, "health": "no new frame for 7 s"}
+    loop.overrides = {"healthy": False, "health": "no new frame for 7 s"}
     watched.says("notice", "no new frame for 7 s")
-    loop.says = {}
+    loop.overrides = {}
     watched.page.wait_for_selector("#notice", state="hidden")
 
 
@@ -256,8 +258,8 @@ def test_one_viewer_too_many_is_told_so_and_comes_in_when_there_is_room(
     web.write(frame(0, (120, 160)))
     first, second = visit(web.url), visit(web.url)
     for watched, other in ((first, second), (second, first)):
-        if "places are taken" in watched.text("notice") or "Waiting" in watched.text("notice"):
-            watched.says("notice", "all 1 viewers' places are taken")
+        if "are taken" in watched.text("notice") or "Waiting" in watched.text("notice"):
+            watched.says("notice", "all 1 places for viewers are taken")
             other.page.close()
             watched.page.wait_for_selector("#notice", state="hidden")
             watched.shows(255)

@@ -6,6 +6,7 @@ import pytest
 from page_parts import BROWSER, Open, Show
 
 from device.sinks.web import Web
+from device.state import RecordingState
 
 pytestmark = BROWSER
 
@@ -93,7 +94,7 @@ def test_nothing_jumps_when_the_first_figures_and_pictures_come(web: Web, loop: 
 
 
 def test_still_pages_are_kept_still_where_that_is_asked_for(web: Web, loop: Any, show: Show, visit: Open) -> None:
-    loop.recording = {"on": True, "files": 1, "bytes": 1, "error": ""}
+    loop.recording = RecordingState(on=True, files=1, bytes=1, error="")
     show(60, 200)
     watched = visit(web.url, reduced_motion="reduce")
     watched.page.wait_for_selector("#record[aria-pressed=true]")

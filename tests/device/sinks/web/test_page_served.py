@@ -26,12 +26,12 @@ def test_in_the_network_the_address_with_the_token_opens_the_page_and_is_gone_fr
     web = serve(lan=True)
     web.write(frame(55, (120, 160)))
     own = f"http://127.0.0.1:{web.url.rpartition(':')[2]}/"
-    watched = visit(own + web.invitation.splitlines()[0].partition("/?")[2].join(("?", "")))
+    watched = visit(own + web.invitation().splitlines()[0].partition("/?")[2].join(("?", "")))
     watched.shows(200)
     assert watched.page.url == own
     assert "token" not in watched.page.evaluate("document.cookie")
     assert watched.complaints == []
-    outside = visit("data:text/html," + f"<a href='{web.invitation.splitlines()[0].replace(web.url + '/', own)}'>open</a>")
+    outside = visit("data:text/html," + f"<a href='{web.invitation().splitlines()[0].replace(web.url + '/', own)}'>open</a>")
     outside.page.click("a")  # from another site: a strict cookie must hold there too
     outside.shows(200)
 

@@ -308,7 +308,7 @@ def test_one_viewer_more_than_the_most_gets_503_until_somebody_leaves(serve: Cal
     refused = Viewer(web)
     assert refused.response.status == 503
     assert int(refused.response.headers["Retry-After"]) > 0
-    assert b"all 3 viewers' places are taken" in refused.response.read()
+    assert b"all 3 places for viewers are taken" in refused.response.read()
     refused.close()
     assert get(web, "/state")[0].status == 200  # the figures are there for everybody
     assert get(web, "/snapshot")[0].status == 200
@@ -356,6 +356,6 @@ def test_close_at_any_moment_while_frames_come_and_viewers_watch(serve: Callable
         until_viewers_are(web, 0)
         latest: LatestFrame = web._latest
         assert latest.encoded("restored", 85) is None  # nothing is encoded any more
-        assert latest.beside(95) is None
+        assert latest.side_by_side(95) is None
         over.set()
         feeding.join(10)

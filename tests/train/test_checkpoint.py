@@ -1,4 +1,4 @@
-"""The checkpoint of a run: written, read back, refused."""
+"""The checkpoint of a run: written, read back, and refused if damaged."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_a_spoiled_checkpoint_is_refused_and_named(tmp_path: Path, spoil: Callab
     save_checkpoint(tmp_path, network, optimizer, [{"epoch": 1}])
     path = tmp_path / "checkpoint.npz"
     path.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(DataError, match=r"checkpoint\.npz: cannot be resumed from"):
+    with pytest.raises(DataError, match=r"checkpoint\.npz: cannot resume from it"):
         load_checkpoint(tmp_path, network, optimizer)
 
 
@@ -60,5 +60,5 @@ def test_the_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     network, optimizer = tiny_network()
     save_checkpoint(tmp_path, network, optimizer, [{"epoch": 1}])
     other = build_network(UNet(widths=(8, 8), encoder_blocks=(1, 1), decoder_blocks=(1,)))
-    with pytest.raises(DataError, match="cannot be resumed from"):
+    with pytest.raises(DataError, match="cannot resume from it"):
         load_checkpoint(tmp_path, other, optimizer)

@@ -40,7 +40,7 @@ class Noise:
 
 devices = keras.distribution.list_devices("cpu")
 assert len(devices) == count
-accelerator.several_accelerators = lambda: devices if count > 1 else []
+accelerator.parallel_accelerators = lambda: devices if count > 1 else []
 used = set()
 predict = accelerator.Devices.predict
 

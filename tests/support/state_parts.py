@@ -1,0 +1,58 @@
+"""The state of a run in which all is well, for tests that change some of it."""
+
+from typing import Any
+
+from device.state import CameraState, DecisionState, State
+from device.telemetry import Percentiles
+
+CAMERA = CameraState(
+    ok=True,
+    reason="",
+    reopened=0,
+    bad_frames=0,
+    exposure_ms=None,
+    gain=None,
+    in_focus=None,
+    lens_dioptres=None,
+    lux=None,
+)
+
+
+def state(**changes: Any) -> State:
+    """`nano` restores the frames of a test; the board reports nothing, and there is neither a recorder nor rate control."""
+    values: dict[str, Any] = {
+        "frames": 0,
+        "seconds": 1.0,
+        "fps": 0.0,
+        "fps_now": 0.0,
+        "dropped": 0,
+        "skipped": 0,
+        "repeated": 0,
+        "not_restored": 0,
+        "stages_ms": {},
+        "stages_now_ms": {},
+        "frame_age_ms": Percentiles(None, None),
+        "first_frame_s": None,
+        "peak_rss_mib": 100.0,
+        "temperature_c": None,
+        "bundle": "nano",
+        "variant": "int8",
+        "artifact": "int8.tflite",
+        "runtime": "litert",
+        "threads": 1,
+        "source": "a test",
+        "size_wh": None,
+        "newest_frame_s": None,
+        "health": "",
+        "healthy": True,
+        "camera": CAMERA,
+        "choice": DecisionState("none", ""),
+        "deadline": None,
+        "recording": None,
+        "sinks": (),
+        "choices": (),
+        "throttled": None,
+        "message": "",
+        "version": "0.1.0",
+    }
+    return State(**{**values, **changes})
