@@ -30,7 +30,7 @@ def layer_ranges(graph: onnx.ModelProto, layers: Iterable[str], tensors: Sequenc
                 calibrator = create_calibrator(
                     original, None, augmented, calibrate_method=CalibrationMethod[METHODS[method]], extra_options=options
                 )
-                for first in range(0, len(tensors), 8):  # it keeps much of each picture until it counts
+                for first in range(0, len(tensors), 8):  # the calibrator keeps every tensor of a picture until it counts
                     calibrator.collect_data(Reader(graph.graph.input[0].name, tensors[first : first + 8]))
                 computed = calibrator.compute_data()
         except Exception as error:  # ONNX Runtime raises plain exceptions of many kinds

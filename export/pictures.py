@@ -92,7 +92,7 @@ def always_blurred(blur: CameraBlur) -> CameraBlur:
 
 
 def network_input(picture: np.ndarray, colour: str) -> np.ndarray:
-    """(h, w, 3) in 0..1 -> (1, h, w, 3 or 1) float32, through the codec that the board uses."""
+    """(h, w, 3) in 0..1 -> (1, h, w, 3 or 1) float32, with the codec that the board uses."""
     plain = TensorSpec("", "float32")
     return PixelCodec(plain, plain, colour).to_tensor(to_pixels(picture))
 

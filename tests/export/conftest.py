@@ -18,7 +18,7 @@ from device.images.scenes import dead_leaves
 
 @pytest.fixture(scope="session")
 def pictures(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight pictures smaller than what the files are compared on, and two larger ones in a sub-folder."""
+    """Eight pictures smaller than the judged pictures, and two larger ones in a sub-folder."""
     folder = Path(shutil.copytree(photographs, tmp_path_factory.mktemp("data") / "holiday pictures"))
     for i in range(2):
         write_picture(folder / "large" / f"{i}.png", dead_leaves(280, 330, 20 + i))
@@ -27,7 +27,7 @@ def pictures(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run. Its few steps hardly move the head from zero, so it is given one that changes pictures."""
+    """A finished run. Its few steps hardly move the head from zero, so the head gets weights that change pictures."""
     # Tests without Keras are skipped before they ask for this fixture.
     from train import presets
     from train.architectures import UNet
@@ -50,7 +50,7 @@ def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def swell() -> Callable[..., None]:
-    """`swell(network, layer, next_layer, channel)`: 1,000 times as large, and a thousandth of it taken: the same function."""
+    """`swell(network, layer, next_layer, channel)`: 1,000 times as large there, a thousandth of it next: the same function."""
 
     def spoil(network: Any, layer: str, next_layer: str, channel: int) -> None:
         first, second = network.get_layer(layer), network.get_layer(next_layer)
@@ -64,5 +64,5 @@ def swell() -> Callable[..., None]:
 
 @pytest.fixture
 def copied(run: Path, tmp_path: Path) -> Path:
-    """A copy of the run, to be spoiled."""
+    """A copy of the run, to be damaged."""
     return Path(shutil.copytree(run, tmp_path / "copied"))

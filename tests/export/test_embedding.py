@@ -1,4 +1,4 @@
-"""Converted files with their contract inside and readable names compute what they computed before."""
+"""Converted files with readable names and their contract inside compute the same as before."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ FILES = [
     ("fp32", "tflite"), ("fp16", "tflite"), ("dynamic", "tflite"), ("int8", "tflite"), ("ranges", "tflite"),
     ("fp32", "onnx"), ("fp16", "onnx"), ("int8", "onnx"),
 ]  # fmt: skip
-"""`int8` takes and gives 8 bits; `ranges` is int8 with the ranges of the network's layers, and takes and gives floats."""
+"""`int8` has 8-bit input and output; `ranges` is int8 with the ranges of the network's layers and with float input and output."""
 RUNTIME = {"tflite": "litert", "onnx": "onnxruntime"}
 NET = UNet((8, 16), (1, 1), (1, 0), colour="luma")
 
@@ -85,14 +85,14 @@ def files(network: keras.Model, flexible: keras.Model) -> dict[tuple[str, str], 
 
 @pytest.fixture(scope="module")
 def traced(flexible: keras.Model) -> onnx.ModelProto:
-    """The fp32 graph with tf2onnx' own names."""
+    """The fp32 graph with tf2onnx's own names."""
     signature = [tf.TensorSpec((1, None, None, 1), tf.float32, name="blurred")]
     with quiet_stdio():
         return tf2onnx.convert.from_keras(flexible, input_signature=signature, opset=to_onnx.OPSET)[0]
 
 
 def described(small: Bundle, variant: str, format_: str, data: bytes) -> Manifest:
-    """A manifest of this one file, its facts still blank."""
+    """A manifest with this file only, its size and hash still blank."""
     specs = to_onnx.onnx_specs(data) if format_ == "onnx" else to_tflite.tflite_specs(data)
     artifact = Artifact("int8" if variant == "ranges" else variant, format_, "", "", 0, *specs)
     return replace(small.manifest, name="tiny", colour="luma", pad_multiple=4, halo=16, artifacts=(artifact,))
@@ -104,7 +104,7 @@ def contract(small: Bundle, variant: str, format_: str, data: bytes) -> dict[str
 
 
 def outputs(folder: Path, format_: str, data: bytes) -> list[np.ndarray]:
-    """What the file makes of the same noise at three sizes."""
+    """The file's outputs for the same noise at three sizes."""
     path = folder / f"model.{format_}"
     path.write_bytes(data)
     dtype = (to_onnx.onnx_specs(data) if format_ == "onnx" else to_tflite.tflite_specs(data))[0].dtype
@@ -296,7 +296,7 @@ def test_nodes_and_tensors_of_an_onnx_graph_are_called_by_their_layers(
 
 
 def graph_of(names: list[str]) -> onnx.ModelProto:
-    """Identities from "blurred" on, whose outputs (and nodes) have these names."""
+    """A chain of identities from "blurred", whose outputs (and nodes) have these names."""
     nodes = [
         onnx.helper.make_node("Identity", [a], [b], name=b)
         for a, b in zip(["blurred", *names], [*names, "restored"], strict=True)

@@ -1,4 +1,4 @@
-"""Exports broken on purpose, each in a way that users of other kits have met, and what the gate says of them."""
+"""Exports broken on purpose, each in a way that users of other kits have run into, and the gate's verdict on them."""
 
 import json
 from collections.abc import Callable
@@ -87,7 +87,7 @@ def test_swapped_colours_are_seen_and_named(comparison: Comparison, source: Trai
 
 
 def test_weights_left_out_are_seen(comparison: Comparison, source: TrainedRun, tmp_path: Path) -> None:
-    """A converter given a lambda has written the file without them, and said nothing."""
+    """A converter that got a lambda wrote the file without them, without any message."""
 
     class Bare(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((1, *SIZE, 3), tf.float32, name="blurred")])
@@ -103,7 +103,7 @@ def test_weights_left_out_are_seen(comparison: Comparison, source: TrainedRun, t
 def test_a_graph_in_partitions_is_seen_with_what_splits_it(
     comparison: Comparison, source: TrainedRun, run: Path, tmp_path: Path
 ) -> None:
-    """The same function, through an operator that the delegate does not take."""
+    """The same function, through an operator that the delegate does not run."""
     network = load_network(run, *SIZE, batch=1)
     picture = keras.Input(batch_shape=network.input_shape)
     middle = keras.ops.log(keras.ops.exp(picture))
@@ -245,7 +245,7 @@ def test_a_sabotaged_layer_fails_the_gate_is_named_and_leaves_the_old_bundle_as_
     assert sorted(p.name for p in out.iterdir()) == ["b.weights.h5", "b_fp32.onnx", "b_fp32.tflite", "manifest.json"]
 
 
-def test_the_sabotaged_layer_in_float_passes_and_its_cost_is_said(command: Command, sabotaged: Path, tmp_path: Path) -> None:
+def test_the_sabotaged_layer_in_float_passes_and_its_cost_is_reported(command: Command, sabotaged: Path, tmp_path: Path) -> None:
     out = tmp_path / "b"
     ended = command("export", sabotaged, "--out", out, "--variants", "int8", "--mixed", "--quiet")
     assert ended.code == 0, ended.err
@@ -280,7 +280,7 @@ def test_options_that_cannot_be_end_with_2(command: Command, run: Path, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_files_of_one_size_take_that_size_and_restore_others_in_windows(command: Command, run: Path, tmp_path: Path) -> None:
+def test_files_of_one_size_take_that_size_and_restore_others_in_tiles(command: Command, run: Path, tmp_path: Path) -> None:
     words = ["--variants", "fp32", "int8", "--size", "224x176", "--quiet"]
     ended = command("export", run, "--out", tmp_path / "b", *words)
     assert ended.code == 0, ended.err

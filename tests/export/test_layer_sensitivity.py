@@ -1,4 +1,4 @@
-"""Which layer 8 bits harm: found and put back in float where somebody has spoiled one without changing the fp32 network."""
+"""Layer sensitivity finds a layer that was damaged for int8 without changing the fp32 network, and float repairs it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,11 +39,11 @@ class Files:
     fp32: bytes
     int8: bytes
     target: np.ndarray
-    """What fp32 restores with a little noise, so that it is worth 40 dB."""
+    """The output of fp32 with a little noise, so that it reaches 40 dB."""
 
 
 def network(architecture: UNet) -> "keras.Model":
-    """With biases and a head that changes pictures, as a trained one has."""
+    """A network with biases and with a head that changes pictures, like a trained one."""
     keras.utils.set_random_seed(3)
     made = build_network(architecture)
     random = np.random.default_rng(3)
@@ -108,7 +108,7 @@ def test_with_every_layer_in_float_the_file_is_the_fp32_one_and_with_none_the_in
 
 
 def test_a_file_with_given_ranges_fits_the_same_network_converted_again() -> None:
-    """Names that tf2onnx counts differ then, and the output of the graph is what is rounded last."""
+    """The names that tf2onnx numbers differ then, and the graph's output is the last tensor that is rounded."""
     made = network(SMALL)
     ranges = calibrated_ranges(made, list(BLURRED[:, None]))
     unclipped = build_network(SMALL, clip=False)
@@ -124,7 +124,7 @@ def test_a_file_with_given_ranges_fits_the_same_network_converted_again() -> Non
 
 
 def test_a_graph_that_begins_and_ends_with_a_convolution_is_taken_apart_too() -> None:
-    """As PyTorch names and orders it: nothing lies between the picture and the first layer, a Relu before the output."""
+    """With PyTorch's names and order: nothing between the picture and the first layer, a Relu before the output."""
     random = np.random.default_rng(5)
     weights = {"conv_1.weight": random.normal(0, 0.3, (8, 3, 3, 3)), "conv_2.weight": random.normal(0, 0.3, (3, 8, 3, 3))}
     given, made = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, (1, 3, 64, 64)) for n in ("blurred", "restored"))
@@ -185,7 +185,7 @@ def test_where_the_next_layers_small_weights_are_lost_too_both_layers_are_named(
 
 
 def test_weights_a_thousand_times_as_large_are_reported_as_they_measure(plain: Files) -> None:
-    """The network itself is another one then: no single layer in float helps."""
+    """That changes the network itself: no single layer in float helps."""
     made = network(SMALL)
     spoiled = made.get_layer("up0_block0_b")
     spoiled.kernel.assign(spoiled.kernel * 1000)

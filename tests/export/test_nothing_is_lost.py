@@ -1,4 +1,4 @@
-"""An export that is killed, finds no space, or is done twice."""
+"""An export that is killed, runs out of space, or is repeated."""
 
 import signal
 import subprocess
@@ -31,7 +31,7 @@ def deblurkit(*words: object, **options: Any) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def twice(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two bundles of the same run, each by a process of its own."""
+    """Two bundles of the same run, each from its own process."""
     folder = tmp_path_factory.mktemp("twice")
     outs = folder / "one" / "tiny", folder / "two" / "tiny"
     for out in outs:

@@ -1,4 +1,4 @@
-"""Keras models and SavedModels of other people, through the loaders that wrap them."""
+"""Other people's Keras models and SavedModels, through the loaders that wrap them."""
 
 import hashlib
 from collections.abc import Callable

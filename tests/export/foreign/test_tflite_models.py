@@ -1,4 +1,4 @@
-"""TFLite networks of other people, taken as they are."""
+"""Other people's TFLite networks, exported unchanged."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ OfKeras = tuple[Path, keras.Model, ExportSource]
 
 
 @pytest.mark.parametrize("variant", ["fp32", "fp16", "dynamic", "int8"])
-def test_a_tflite_file_is_taken_as_it_is(
+def test_a_tflite_file_is_exported_unchanged(
     of_keras: OfKeras, tmp_path: Path, variant: str, generated: Call, converted: Call, outputs: Call
 ) -> None:
     _, network, made = of_keras
