@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from device.bundle.manifest import MANIFEST, VARIANTS
 from device.bundle.open import open_bundle
-from device.bundle.write import writing
+from device.bundle.write import atomic_folder
 from device.config import nearest
 from device.errors import OK, BundleError, ExportError, GateError, RunError, UsageError
 from device.images.degrade import BLURS
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
     if report and (out.absolute() in (report.absolute(), *report.absolute().parents) or report.is_file()):
         raise UsageError(f"--report {report}: expected a folder outside of the bundle {out}; choose another")
     before = _hashes(out)
-    with writing(out, options.replace) as folder:
+    with atomic_folder(out, options.replace) as folder:
         source = _open_source(options)
         done = convert(source, folder, out.name, wanted)
         report = _write_report(options, out, done)

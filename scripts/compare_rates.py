@@ -1,4 +1,4 @@
-"""How often `deblurkit bench compare` reports a regression, by how much slower a run is: the table of docs/results.md.
+"""How often `deblurkit bench compare` refuses a row, by how much slower it really is: the table of docs/results.md.
 
     .venv/bin/python scripts/compare_rates.py
 

@@ -1,4 +1,4 @@
-"""`deblurkit run` as it is typed: exit codes and messages."""
+"""`deblurkit run` on the command line: exit codes and messages."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def last_object(out: str) -> dict[str, Any]:
 
 
 def typed(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
+    """Run the command in a process of its own."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DEBLURKIT_")}
     line = [sys.executable, "-m", "deblurkit", *map(str, arguments)]
     return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, env=environment, **options)
@@ -138,7 +138,7 @@ def test_a_truncated_picture_is_bad_data_and_leaves_no_output(command: Command, 
 
 
 @pytest.mark.parametrize("name", ["broken.mp4", "empty.mkv", "notes.txt"])
-def test_what_is_no_video_is_bad_data(command: Command, tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_not_a_video_is_bad_data(command: Command, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"" if name.startswith("empty") else b"no video" * 100)
     ended = command("run", "--source", tmp_path / name, "--sink", "null")
     assert ended.code == 3
@@ -162,13 +162,13 @@ def test_an_altered_model_file_is_refused(command: Command, folder: Path, small_
     assert "bytes where the manifest says" in ended.err
 
 
-def test_a_variant_that_the_bundle_does_not_hold_for_the_runtime_is_a_bundle_error(command: Command, folder: Path) -> None:
+def test_a_variant_that_the_bundle_lacks_for_the_runtime_is_a_bundle_error(command: Command, folder: Path) -> None:
     ended = command("run", "--source", folder, "--sink", "null", "--variant", "dynamic", "--runtime", "opencv_dnn")
     assert ended.code == 4
     assert "holds no dynamic for onnx" in ended.err
 
 
-def test_a_runtime_that_is_not_installed_tells_the_line_that_installs_it(
+def test_a_runtime_that_is_not_installed_is_reported_with_the_command_that_installs_it(
     command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("device.runtimes.installed", lambda name: name != "litert")
@@ -180,14 +180,14 @@ def test_a_runtime_that_is_not_installed_tells_the_line_that_installs_it(
 # No camera: 7
 
 
-def test_a_camera_that_is_not_there_ends_with_seven(command: Command) -> None:
+def test_a_missing_camera_ends_with_seven(command: Command) -> None:
     ended = command("run", "--source", "v4l2:/dev/video-none", "--sink", "null")
     assert ended.code == 7
     assert "/dev/video-none: no such device" in ended.err
 
 
 @pytest.mark.skipif(any(Path("/dev").glob("video*")), reason="this machine has a camera")
-def test_no_camera_at_all_ends_with_seven_and_says_how_to_go_on(command: Command) -> None:
+def test_no_camera_at_all_ends_with_seven_and_says_what_to_do(command: Command) -> None:
     ended = command("run")
     assert ended.code == 7
     assert "no /dev/video node" in ended.err
@@ -197,7 +197,7 @@ def test_no_camera_at_all_ends_with_seven_and_says_how_to_go_on(command: Command
 # A failure while running: 1
 
 
-def test_a_port_in_use_is_told(command: Command) -> None:
+def test_a_port_in_use_is_reported(command: Command) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -209,7 +209,7 @@ def test_a_port_in_use_is_told(command: Command) -> None:
 
 
 @pytest.mark.parametrize("sink", ["out.png", "out.avi", "out.mp4", "out.mkv", "out.webm", "out"])
-def test_a_full_disk_is_told_and_leaves_no_half_file(command: Command, tmp_path: Path, tiny_disk: Path, sink: str) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(command: Command, tmp_path: Path, tiny_disk: Path, sink: str) -> None:
     for index in range(2):
         write_picture(tmp_path / "noise" / f"{index}.png", noise())  # each larger than the disk, as a picture
     ended = command("run", "--source", tmp_path / "noise", "--sink", tiny_disk / sink)
@@ -220,22 +220,22 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(command: Command, tmp_path:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi"])
-def test_a_disk_that_fills_up_in_the_last_frame_of_a_video_is_told(
+def test_a_disk_that_fills_up_during_the_last_frame_of_a_video_is_reported(
     command: Command, tmp_path: Path, tiny_disk: Path, suffix: str
 ) -> None:
     write_picture(tmp_path / "noise.png", noise())
     line = ("run", "--source", tmp_path / "noise.png", "--sink")
     assert command(*line, tmp_path / f"whole{suffix}").code == 0
-    pages = (tmp_path / f"whole{suffix}").stat().st_size // 4096  # what fits is cut by less than a page
+    pages = (tmp_path / f"whole{suffix}").stat().st_size // 4096  # less than a page is missing
     (tiny_disk / "ballast").write_bytes(bytes(max(0, 16 - pages) * 4096))
     ended = command(*line, tiny_disk / f"out{suffix}")
     assert ended.code == 1
-    assert "did not come out whole after 1 frames; is the disk full?" in ended.err
+    assert "the video is incomplete after 1 frames; is the disk full?" in ended.err
     assert os.listdir(tiny_disk) == ["ballast"]
 
 
 @pytest.mark.parametrize("sink", ["out.png", "out"])
-def test_a_write_that_the_system_refuses_is_told_and_leaves_no_half_file(tmp_path: Path, sink: str) -> None:
+def test_a_write_that_the_system_refuses_is_reported_and_leaves_no_partial_file(tmp_path: Path, sink: str) -> None:
     write_picture(tmp_path / "noise.png", noise())
     (tmp_path / "to").mkdir()
     ended = typed(
@@ -249,7 +249,7 @@ def test_a_write_that_the_system_refuses_is_told_and_leaves_no_half_file(tmp_pat
 
 
 @pytest.mark.parametrize("sink", ["file/out.png", "file/out.avi", "file/out"])
-def test_a_place_where_nothing_can_be_written_is_told(command: Command, folder: Path, tmp_path: Path, sink: str) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(command: Command, folder: Path, tmp_path: Path, sink: str) -> None:
     (tmp_path / "file").touch()
     ended = command("run", "--source", folder / "a.png", "--sink", tmp_path / sink)
     assert ended.code == 1
@@ -276,7 +276,7 @@ def test_frames_ends_a_run_after_that_many(command: Command, folder: Path, tmp_p
 
 def test_seconds_ends_a_live_run(command: Command) -> None:
     ended = command("run", "--source", "demo", "--sink", "null", "--seconds", 0.5, "--json")
-    assert ended.code == 0  # and it ends at all
+    assert ended.code == 0  # it ends
     assert "dropped" in last_object(ended.out)
 
 
@@ -321,14 +321,14 @@ def test_a_stop_by_signal_is_clean(number: signal.Signals, code: int) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["doctor", "--help"]])
-def test_help_explains_and_gives_an_example(command: Command, arguments: list[str]) -> None:
+def test_help_explains_the_command_and_gives_an_example(command: Command, arguments: list[str]) -> None:
     ended = command(*arguments)
     assert ended.code == 0
     assert "deblurkit" in ended.out
     assert "example" in ended.out
 
 
-def test_the_version_is_told(command: Command) -> None:
+def test_the_version_is_printed(command: Command) -> None:
     ended = command("--version")
     assert ended.code == 0
     assert ended.out.startswith("deblurkit ")

@@ -64,15 +64,16 @@ def compile_network(
 
     The network has the initial weights; those of a `resumed` run come from its checkpoint, so --init is not read again.
     """
-    network = build_network(record.parse_architecture(), clip=False)
+    architecture = record.parse_architecture()
+    network = build_network(architecture, clip=False)
     if record.init and not resumed:
-        load_initial(record.init, record.parse_architecture(), network)
+        load_initial(record.init, architecture, network)
     if record.recipe.branches:
         network = branched(network)
     if record.recipe.quantise:
         network = quantise.fake_quantised(network)
     optimizer = _optimizer(record.recipe, steps)
-    teacher = Teacher(Path(record.teacher), record.teacher_sha256, record.parse_architecture()) if record.teacher else None
+    teacher = Teacher(Path(record.teacher), record.teacher_sha256, architecture) if record.teacher else None
     network.compile(optimizer, (distillation_loss if teacher else picture_loss)(record.recipe))
     optimizer.build(network.trainable_variables)
     return network, optimizer, teacher

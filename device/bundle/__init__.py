@@ -1,1 +1,1 @@
-"""The bundle: a folder with `manifest.json` and the converted models; everything a board needs, and no code."""
+"""The bundle: a folder with `manifest.json` and the converted models; everything that a board needs, but no code."""

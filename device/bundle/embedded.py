@@ -1,8 +1,8 @@
-"""The contract that a model file carries inside, so that it works where its bundle's manifest.json is not beside it.
+"""Read the contract inside a model file, so that the file works without its bundle's manifest.json.
 
-It is manifest.json with this one artifact, under the key `deblurkit`: a metadata buffer of a TFLite file, a metadata
-property of an ONNX file, `deblurkit.json` in the archive that an ncnn file is. The file may come from anywhere, so nothing in
-it is believed before it is checked.
+The contract is the manifest with this one artifact, under the key `deblurkit`: a metadata buffer of a TFLite file, a metadata
+property of an ONNX file, `deblurkit.json` in the archive of an ncnn file. The file may come from anywhere, so everything is
+checked before it is used.
 """
 
 import io
@@ -16,29 +16,29 @@ from device.errors import BundleError
 
 KEY = "deblurkit"
 ENTRY = f"{KEY}.json"
-"""Of an ncnn file's archive (device/runtimes/ncnn.py)."""
+"""The entry in the archive of an ncnn file (device/runtimes/ncnn.py)."""
 _MOST_BYTES = 1 << 20
-"""Of a contract; a real one has a few thousand."""
+"""Limit for a contract; a real one has a few thousand."""
 _MOST_ENTRIES = 64
-"""Metadata entries, and subgraphs, of a TFLite file; converters write two or three."""
+"""Limit for metadata entries, and for subgraphs, of a TFLite file; converters write two or three."""
 _MOST_PARTS = 100_000
-"""Buffers, operators, tensors or fields that are looked at, so that a hostile file costs a second and not an hour."""
-# Places of fields in TFLite's schema.fbs, table by table, and in onnx.proto's ModelProto.
+"""Limit for buffers, operators, tensors or fields, so that a hostile file costs a second and not an hour."""
+# Field indices in TFLite's schema.fbs, table by table, and field numbers in onnx.proto's ModelProto.
 _CODES, _SUBGRAPHS, _BUFFERS, _METADATA = 1, 2, 4, 6  # Model
 _TENSORS, _OPERATORS = 0, 3  # SubGraph
 _SHAPE, _OUTPUTS, _CODE = 0, 2, 3  # Tensor, Operator, OperatorCode
-_DATA, _BEHIND, _BEHIND_SIZE = 0, 1, 2  # Buffer
+_DATA, _OFFSET, _SIZE = 0, 1, 2  # Buffer
 _NAME, _BUFFER = 0, 1  # Metadata
 _GRAPH, _OPSETS, _PROPERTIES = 7, 8, 14
 
 
-def read_embedded_manifest(path: Path) -> dict[str, Any] | None:
-    """The contract inside the model file, None where a sound file carries none.
+def read_contract(path: Path) -> dict[str, Any] | None:
+    """The contract inside a model file; None if a valid file has none.
 
-    Raises BundleError for a file that is damaged, of another format, or carries something else under the key.
+    Raises BundleError for a file that is damaged, has another format, or has something else under the key.
     """
-    found = {".tflite": _in_tflite, ".onnx": _in_onnx, ".ncnn": _in_ncnn}.get(path.suffix.lower())
-    if found is None:
+    find = {".tflite": _in_tflite, ".onnx": _in_onnx, ".ncnn": _in_ncnn}.get(path.suffix.lower())
+    if find is None:
         raise BundleError(
             f"{path}: a {path.suffix or 'nameless'} file; a model file ends in .tflite, .onnx or .ncnn, rename or export it"
         )
@@ -46,20 +46,20 @@ def read_embedded_manifest(path: Path) -> dict[str, Any] | None:
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}; give a model file or a bundle's folder") from error
-    content = found(data, path)
-    return None if content is None else _parsed(content, path)
+    content = find(data, path)
+    return None if content is None else _parse(content, path)
 
 
-def _parsed(content: memoryview, path: Path) -> dict[str, Any]:
+def _parse(content: memoryview, path: Path) -> dict[str, Any]:
     if len(content) > _MOST_BYTES:
-        raise BundleError(f"{path}: a contract of {len(content)} bytes inside, {_MOST_BYTES} are the most; export it again")
+        raise BundleError(f"{path}: a contract of {len(content)} bytes inside, expected at most {_MOST_BYTES}; export it again")
     try:
         contract = json.loads(str(content, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: the contract inside is not valid JSON ({error}); export or copy the file again") from error
     if not isinstance(contract, dict):
         kind = type(contract).__name__
-        raise BundleError(f"{path}: the contract inside is JSON of a {kind}, expected an object; export the file again")
+        raise BundleError(f"{path}: the contract inside is a JSON {kind}, expected an object; export the file again")
     return contract
 
 
@@ -67,18 +67,18 @@ def _in_tflite(data: bytes, path: Path) -> memoryview | None:
     file = memoryview(data)
     try:
         if data[4:8] != b"TFL3":
-            raise ValueError("no TFL3 at its fifth byte")
+            raise ValueError("no TFL3 at byte 4")
         return _tflite_entry(_Table(file, _number(file, 0)), len(file))
     except ValueError as error:
         raise BundleError(f"{path}: not a TFLite model that can be read ({error}); export or copy it again") from error
 
 
 def _tflite_entry(model: "_Table", size: int) -> memoryview | None:
-    """The buffer under the key, once everything else was found to lie inside the file too."""
+    """The buffer under the key, after checking that everything else lies inside the file too."""
     graphs = model.tables(_SUBGRAPHS, most=_MOST_ENTRIES)
     parts = model.count(_BUFFERS) + model.count(_CODES) + sum(g.count(_TENSORS) + g.count(_OPERATORS) for g in graphs)
     if not graphs or not model.count(_BUFFERS) or parts > _MOST_PARTS:
-        raise ValueError(f"{len(graphs)} subgraphs; {parts} buffers, operators and tensors, {_MOST_PARTS} are the most")
+        raise ValueError(f"{len(graphs)} subgraphs; {parts} buffers, operators and tensors, expected at most {_MOST_PARTS}")
     for code in model.tables(_CODES):
         code.number(_CODE)
     for graph in graphs:
@@ -89,54 +89,54 @@ def _tflite_entry(model: "_Table", size: int) -> memoryview | None:
     buffers = model.tables(_BUFFERS)
     for buffer in buffers:
         buffer.vector(_DATA)
-        if buffer.number(_BEHIND, 8) > 1 and buffer.number(_BEHIND, 8) + buffer.number(_BEHIND_SIZE, 8) > size:
-            raise ValueError("a buffer behind the model ends outside the file")
+        if buffer.number(_OFFSET, 8) > 1 and buffer.number(_OFFSET, 8) + buffer.number(_SIZE, 8) > size:
+            raise ValueError("a buffer after the model ends outside the file")
     for entry in model.tables(_METADATA, most=_MOST_ENTRIES):
         if entry.vector(_NAME) == KEY.encode():
             index = entry.number(_BUFFER)
             if not 0 < index < len(buffers) or not buffers[index].count(_DATA):
-                raise ValueError(f"its entry {KEY!r} names buffer {index} of {len(buffers)}, where nothing is")
+                raise ValueError(f"its entry {KEY!r} names buffer {index} of {len(buffers)}, which is empty or missing")
             return buffers[index].vector(_DATA)
     return None
 
 
 class _Table:
-    """A table of a FlatBuffer: its fields by their place in the schema. Raises ValueError for what lies outside the file."""
+    """A FlatBuffers table; fields are read by their index in the schema. Raises ValueError for data outside the file."""
 
     def __init__(self, file: memoryview, at: int) -> None:
         self._file, self._at = file, at
         self._layout = at - int.from_bytes(_part(file, at, 4), "little", signed=True)
         self._layout_size = _number(file, self._layout, 2)
 
-    def number(self, place: int, size: int = 4) -> int:
-        """An unsigned number of `size` bytes, 0 where the field is absent."""
-        at = self._field(place)
+    def number(self, index: int, size: int = 4) -> int:
+        """An unsigned number of `size` bytes; 0 if the field is absent."""
+        at = self._field(index)
         return 0 if at is None else _number(self._file, at, size)
 
-    def count(self, place: int) -> int:
-        """Of a vector's items."""
-        start = self._vector(place)
+    def count(self, index: int) -> int:
+        """The number of items of a vector; 0 if the field is absent."""
+        start = self._vector(index)
         return 0 if start is None else _number(self._file, start)
 
-    def vector(self, place: int, item_bytes: int = 1) -> memoryview:
-        """The bytes of a vector or a string, none where the field is absent."""
-        start = self._vector(place)
-        return memoryview(b"") if start is None else _part(self._file, start + 4, item_bytes * self.count(place))
+    def vector(self, index: int, item_bytes: int = 1) -> memoryview:
+        """The bytes of a vector or string; empty if the field is absent."""
+        start = self._vector(index)
+        return memoryview(b"") if start is None else _part(self._file, start + 4, item_bytes * self.count(index))
 
-    def tables(self, place: int, most: int = _MOST_PARTS) -> "list[_Table]":
+    def tables(self, index: int, most: int = _MOST_PARTS) -> "list[_Table]":
         """The tables of a vector, at most `most`."""
-        start, count = self._vector(place) or 0, self.count(place)
+        start, count = self._vector(index) or 0, self.count(index)
         if count > most:
-            raise ValueError(f"{count} entries, {most} are the most")
-        places = range(start + 4, start + 4 + 4 * count, 4)
-        return [_Table(self._file, at + _number(self._file, at)) for at in places]
+            raise ValueError(f"{count} entries, expected at most {most}")
+        offsets = range(start + 4, start + 4 + 4 * count, 4)
+        return [_Table(self._file, at + _number(self._file, at)) for at in offsets]
 
-    def _vector(self, place: int) -> int | None:
-        at = self._field(place)
+    def _vector(self, index: int) -> int | None:
+        at = self._field(index)
         return None if at is None else at + _number(self._file, at)
 
-    def _field(self, place: int) -> int | None:
-        slot = 4 + 2 * place
+    def _field(self, index: int) -> int | None:
+        slot = 4 + 2 * index
         offset = _number(self._file, self._layout + slot, 2) if slot < self._layout_size else 0
         return self._at + offset if offset else None
 
@@ -162,7 +162,7 @@ def _in_onnx(data: bytes, path: Path) -> memoryview | None:
                 if bytes(key_and_value.get(1, b"")) == KEY.encode():
                     content = key_and_value.get(2, memoryview(b""))
         if not {_GRAPH, _OPSETS} <= seen:
-            raise ValueError("no graph or no operator set in it")
+            raise ValueError("no graph or no operator set")
     except ValueError as error:
         raise BundleError(f"{path}: not an ONNX model that can be read ({error}); export or copy it again") from error
     return content
@@ -182,9 +182,9 @@ def _in_ncnn(data: bytes, path: Path) -> memoryview | None:
 
 
 def _fields(message: memoryview, most: int = _MOST_PARTS) -> Iterator[tuple[int, memoryview]]:
-    """Number and content of a protobuf message's length-delimited fields; the others are stepped over.
+    """Number and content of the length-delimited fields of a protobuf message; other fields are skipped.
 
-    Nothing is copied. Raises ValueError where the message is none.
+    Copies nothing. Raises ValueError for a malformed message.
     """
     at = 0
     for _ in range(most):
@@ -212,7 +212,7 @@ def _fields(message: memoryview, most: int = _MOST_PARTS) -> Iterator[tuple[int,
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """The number at byte `at`, and where the next thing begins."""
+    """The number at byte `at`, and the offset of the next item."""
     value = 0
     for shift, byte in enumerate(message[at : at + 10]):
         value |= (byte & 127) << 7 * shift

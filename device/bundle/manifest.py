@@ -1,6 +1,6 @@
-"""`manifest.json`: what a bundle says about its model and its files. These records are the format's documentation.
+"""The schema of `manifest.json`, which describes a bundle's model and its files. These records document the format.
 
-Unknown keys are errors that name the nearest known one (`device.config.build`).
+An unknown key is an error that names the nearest known one (`device.config.build`).
 """
 
 import hashlib
@@ -10,13 +10,13 @@ from typing import Any
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
-# Order of the files in tables.
+# In the order of tables.
 VARIANTS = ("fp32", "fp16", "dynamic", "int8")
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or output of a model file. For 8 bits, real value = scale * (stored - zero_point); 1.0 is white."""
+    """An input or output of a model file. For 8-bit types: real value = scale * (stored - zero_point); 1.0 is white."""
 
     name: str
     dtype: str
@@ -27,39 +27,39 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Parity:
-    """The converted file against Keras on the same real pictures, outputs in 0..1."""
+    """Difference between the converted file and Keras on the same photographs, for outputs in 0..1."""
 
     max_abs: float
-    """Largest absolute difference, 1.0 is white."""
+    """Largest absolute difference; 1.0 is white."""
     psnr_db: float
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What the file does to pictures that training never saw."""
+    """Picture quality on pictures that were not used in training."""
 
     pictures: str
-    """Which pictures, in words."""
+    """Which pictures, as text."""
     input_psnr_db: float
     restored_psnr_db: float
     gain_db: float
     loss_db: float
-    """PSNR given up against the network itself, in float32."""
+    """PSNR lost compared with the network itself in float32."""
     scenes_psnr_db: float
-    """PSNR reached on the generated scenes of `device.restore.self_check`: a board compares itself with this."""
+    """PSNR on the generated scenes of `device.restore.self_check`: a board compares its own result with this."""
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """How the ranges of an int8 file were found."""
+    """How the value ranges of an int8 file were determined."""
 
     method: str
-    """`learned` by quantisation-aware training; `minmax`, `percentile` or `entropy` of what tensors hold on pictures."""
+    """`learned` by quantisation-aware training; else `minmax`, `percentile` or `entropy` of tensor values on pictures."""
     pictures: int
     sha256: str
-    """Of the pictures' pixels."""
+    """Hash of the pictures' pixels."""
     tried: dict[str, float]
-    """By method, the PSNR in dB that the file reached on the held-out pictures; the best was kept."""
+    """Method -> PSNR in dB of its file on the held-out pictures; the best file was kept."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class Artifact:
     """One converted file."""
 
     variant: str
-    """`fp32`, `fp16`, `dynamic` (8-bit weights, activations scaled as they come) or `int8`."""
+    """`fp32`, `fp16`, `dynamic` (8-bit weights, activation ranges computed at run time) or `int8`."""
     format: str
-    """`tflite`, `onnx`, or `ncnn`: an archive of ncnn's two files (device/runtimes/ncnn.py)."""
+    """`tflite`, `onnx`, or `ncnn` (an archive of ncnn's two files: device/runtimes/ncnn.py)."""
     file: str
     sha256: str
     bytes: int
@@ -79,7 +79,7 @@ class Artifact:
     quality: Quality | None = None
     calibrated: Calibrated | None = None
     float_layers: tuple[str, ...] = ()
-    """Layers that stayed in float in an int8 file."""
+    """Layers that remain in float in an int8 file."""
 
     @property
     def label(self) -> str:
@@ -99,10 +99,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Training:
-    """Where the weights come from."""
+    """How the weights were trained."""
 
     command: str
-    """Where it began with another run's weights, that run's command comes first; `steps` and `seconds` are of all."""
+    """If training started from another run's weights, that run's command comes first; `steps` and `seconds` count both runs."""
     pictures: int
     data: str
     licence: str
@@ -115,14 +115,14 @@ class Training:
 
 @dataclass(frozen=True)
 class Manifest:
-    """manifest.json, schema 2."""
+    """The content of manifest.json, schema 2."""
 
     schema: int
     name: str
     preset: str
     architecture: dict[str, Any]
     colour: str
-    """`rgb`: three channels in, three out; `luma`: one, and colour differences pass through."""
+    """`rgb`: three channels in and out; `luma`: one channel, and chroma passes through."""
     pad_multiple: int
     """Sides of a tile must be multiples of this, in pixels."""
     halo: int
@@ -135,10 +135,10 @@ class Manifest:
     weights: Weights | None
     artifacts: tuple[Artifact, ...]
     made_with: dict[str, str] = field(default_factory=dict)
-    """Versions of the packages that made it."""
+    """Versions of the packages that exported it."""
 
 
 def file_facts(path: Path) -> dict[str, Any]:
-    """`file`, `sha256` and `bytes` of a file, as the manifest wants them."""
+    """The `file`, `sha256` and `bytes` of a file for the manifest."""
     data = path.read_bytes()
     return {"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}

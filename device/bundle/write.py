@@ -1,4 +1,4 @@
-"""Write a bundle aside, sync it and rename it into place: half a bundle never appears under its name."""
+"""Write a bundle to a temporary folder, sync it and rename it into place: its name never refers to half a bundle."""
 
 import ctypes
 import json
@@ -15,21 +15,22 @@ from device.errors import RunError, UsageError
 
 
 @contextmanager
-def writing(out: Path, replace: bool) -> Iterator[Path]:
-    """A folder to write a bundle's files into; on leaving without an error it is synced and takes the name `out`.
+def atomic_folder(out: Path, replace: bool) -> Iterator[Path]:
+    """A temporary folder for the files of a bundle; on leaving without an error it is synced and renamed to `out`.
 
-    On an error it vanishes and what was at `out` stays. Raises UsageError if `out` is not empty and not to be replaced.
+    On an error it is deleted and `out` does not change. Raises UsageError if `out` is not empty and `replace` is false, or if
+    it is not a bundle.
     """
     if out.exists() and not replace and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: exists and is not empty; choose another --out, or --replace it")
     if replace and out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: holds something that is no bundle, so --replace will not delete it; choose another --out")
+        raise UsageError(f"{out}: is not a bundle, so --replace will not delete it; choose another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _sweep(out)
         aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.{os.getpid()}.", suffix=".part", dir=out.parent))
     except OSError as error:
-        raise RunError(f"{out}: cannot be made: {error.strerror}; choose another --out") from error
+        raise RunError(f"{out}: cannot be created: {error.strerror}; choose another --out") from error
     try:
         yield aside
         aside.chmod(0o755)
@@ -44,12 +45,12 @@ def writing(out: Path, replace: bool) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write manifest.json into `folder` (inside `writing`)."""
+    """Write manifest.json into `folder` (inside `atomic_folder`)."""
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n")
 
 
 def _sweep(out: Path) -> None:
-    """Delete what killed writers of `out` have left; their process numbers are in the names. Put back a bundle in their way."""
+    """Delete what killed writers of `out` left behind (their process ids are in the names), and restore a bundle moved aside."""
     old = out.with_name(f".{out.name}.old")
     if old.exists() and not out.exists():
         os.rename(old, out)
@@ -60,7 +61,7 @@ def _sweep(out: Path) -> None:
 
 
 def _swap(aside: Path, out: Path) -> None:
-    """Rename `aside` to `out`; where there is a bundle already they change places at once, so one is always there."""
+    """Rename `aside` to `out`. If `out` exists, exchange the two names atomically, so that there is always a bundle."""
     if not out.exists():
         os.rename(aside, out)
     elif not _exchange(aside, out):
@@ -72,7 +73,7 @@ def _swap(aside: Path, out: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Whether Linux has exchanged the two names; not every file system can."""
+    """Exchange the two names; False if the system or file system cannot."""
     try:
         renameat2 = ctypes.CDLL(None).renameat2
     except (OSError, AttributeError):

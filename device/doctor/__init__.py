@@ -1,6 +1,6 @@
-"""deblurkit doctor: what this machine has and lacks, with the line that fixes each.
+"""deblurkit doctor: what this machine has and lacks, with a fix for each problem.
 
-`machine.py` looks at the board, `cameras.py` at cameras and who may use them, `software.py` at packages, models and commands.
+`machine.py` checks the board, `cameras.py` cameras and permissions, `software.py` packages, models and commands.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,17 +33,15 @@ CHECKS: tuple[Callable[[], Iterator[Diagnosis]], ...] = (
 
 
 def main(argv: list[str]) -> int:
-    """Print findings; ends with 1 when the kit cannot run here."""
-    options = new_parser("doctor", "Say what this machine has and lacks, with the line that fixes each.", EXAMPLE).parse_args(
-        argv
-    )
+    """Run all checks and print what they find; returns 1 if deblurkit cannot run on this machine."""
+    options = new_parser("doctor", "Check this machine, and show a fix for each problem.", EXAMPLE).parse_args(argv)
     start_logging(options.quiet)
-    findings = [finding for check in CHECKS for finding in check()]
-    bad = any(f.state == "bad" for f in findings)
+    diagnoses = [diagnosis for check in CHECKS for diagnosis in check()]
+    bad = any(d.state == "bad" for d in diagnoses)
     if options.json:
-        print_json({"ok": not bad, "findings": [asdict(f) for f in findings]})
+        print_json({"ok": not bad, "findings": [asdict(d) for d in diagnoses]})
     else:
-        for f in findings:
-            if not (options.quiet and f.state == "ok"):
-                print(f"{f.state:8}{f.what:22}{f.found}" + (f"\n{'':30}mend: {f.mend}" if f.mend else ""))
+        for d in diagnoses:
+            if not (options.quiet and d.state == "ok"):
+                print(f"{d.state:8}{d.what:22}{d.found}" + (f"\n{'':30}fix: {d.mend}" if d.mend else ""))
     return 1 if bad else OK

@@ -1,15 +1,17 @@
-"""What a look at one thing gave."""
+"""The result of one check of the doctor."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that was looked at."""
+    """The result of one check. Its fields are the keys of `doctor --json`."""
 
     what: str
+    """What was checked."""
     state: str
-    """`ok`; `missing`: something optional, or needed later; `poor`: works, but worse than it could; `bad`: the kit cannot run."""
+    """`ok`; `missing`: something optional, or needed later; `poor`: works, but not well; `bad`: deblurkit cannot run."""
     found: str
+    """What was seen."""
     mend: str = ""
-    """The line that fixes it."""
+    """How to fix it; empty if nothing is wrong."""

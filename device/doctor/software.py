@@ -1,4 +1,4 @@
-"""Packages, runtimes, the shipped bundles, and what the other commands need."""
+"""Packages, runtimes, the shipped bundles, the tuned choice, and what the other commands need."""
 
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -13,12 +13,12 @@ from device.restore.restorer import Restorer
 
 
 def packages() -> Iterator[Diagnosis]:
-    """numpy and OpenCV."""
+    """Are numpy and OpenCV installed, and only one OpenCV package?"""
     for package in ("numpy", "opencv-python-headless"):
         names = [package, "opencv-python"] if package.startswith("opencv") else [package]
         found = [f"{name} {version(name)}" for name in names if _has(name)]
         if len(found) > 1:
-            yield Diagnosis("opencv", "bad", " and ".join(found), "pip uninstall opencv-python   (both own cv2: keep one)")
+            yield Diagnosis("opencv", "bad", " and ".join(found), "pip uninstall opencv-python   (both provide cv2: keep one)")
         elif found:
             yield Diagnosis(package.split("-")[0], "ok", found[0])
         else:
@@ -34,7 +34,7 @@ def _has(package: str) -> bool:
 
 
 def runtimes() -> Iterator[Diagnosis]:
-    """What can run a model."""
+    """Which inference runtimes are installed?"""
     none = not any(device.runtimes.installed(name) for name in ("litert", "tflite_runtime", "onnxruntime"))
     for name, info in device.runtimes.RUNTIMES.items():
         reads = f"reads {', '.join(info.formats)}"
@@ -45,10 +45,10 @@ def runtimes() -> Iterator[Diagnosis]:
 
 
 def bundles() -> Iterator[Diagnosis]:
-    """What ships, restored with once and compared with its export."""
+    """Do the shipped bundles restore as well here as at export?"""
     names = shipped()
     if not names:
-        yield Diagnosis("bundle", "bad", "no bundle is shipped with this installation", "install deblurkit again")
+        yield Diagnosis("bundle", "bad", "this installation has no shipped bundle", "install deblurkit again")
     for name in names:
         try:
             bundle = open_bundle(name)
@@ -66,35 +66,35 @@ def bundles() -> Iterator[Diagnosis]:
                 f"bundle {name}",
                 "bad",
                 found,
-                "another runtime may compute rightly: try `deblurkit run --runtime onnxruntime`",
+                "another runtime may compute correctly: try `deblurkit run --runtime onnxruntime`",
             )
 
 
 def measurement() -> Iterator[Diagnosis]:
-    """What `bench --pick` measured to be best here, and whether that still holds."""
-    mend = "deblurkit bench --pick   (for the service: sudo, and the service stopped meanwhile)"
+    """Is there a result of `bench --pick` for this machine, and is it still valid?"""
+    mend = "deblurkit bench --pick   (for the service: with sudo, while the service is stopped)"
     try:
         measured = tuned.read(tuned.folder())
     except DataError as error:
         yield Diagnosis("measurement", "poor", str(error), mend)
         return
     if measured is None:
-        yield Diagnosis("measurement", "missing", "none of this board: what runs best here is not known", mend)
+        yield Diagnosis("measurement", "missing", "none for this board, so the fastest choice is unknown", mend)
     elif why := tuned.stale_reason(measured):
         yield Diagnosis("measurement", "poor", f"stale: {why}", mend)
     else:
-        yield Diagnosis("measurement", "ok", f"{measured.label}, of {measured.measured}")
+        yield Diagnosis("measurement", "ok", f"{measured.label}, measured {measured.measured}")
 
 
 def commands() -> Iterator[Diagnosis]:
-    """What the other commands need."""
+    """Are the packages of the other commands installed?"""
     workstation = "(needed on a workstation only)"
-    for package, need, where, line in (
+    for package, command, purpose, install in (
         ("keras", "train", workstation, "make setup"),
         ("tf2onnx", "export", workstation, "make setup"),
-        ("matplotlib", "bench --report", "(for the page with its plots)", "pip install matplotlib"),
+        ("matplotlib", "bench --report", "(needed for the plots of the report)", "pip install matplotlib"),
     ):
         if _has(package):
-            yield Diagnosis(need, "ok", f"{package} {version(package)}")
+            yield Diagnosis(command, "ok", f"{package} {version(package)}")
         else:
-            yield Diagnosis(need, "missing", f"{package} is not installed {where}", line)
+            yield Diagnosis(command, "missing", f"{package} is not installed {purpose}", install)

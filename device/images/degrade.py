@@ -1,7 +1,7 @@
-"""How sharp pictures become blurred ones: what the demo, the self-check, training and the test cases all draw from.
+"""Degrade sharp pictures: blur, noise, sharpening and JPEG, for the demo, the self-check, training and the test cases.
 
-Pictures are (height, width, channels); floats are sRGB values with 1.0 for white unless a name says otherwise. Blur of a
-lens or a shaking hand happens in linear light, before the sensor adds noise and the camera sharpens and compresses.
+Pictures are (height, width, channels); floats are sRGB values with 1.0 for white unless a name says otherwise. A lens or a
+shaking hand blurs in linear light, before the sensor adds noise and the camera sharpens and compresses.
 """
 
 import math
@@ -19,20 +19,20 @@ Kernel = NDArray[np.float64]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of R, G and B (ITU-R BT.601)."""
 
-# IEC 61966-2-1, for 8-bit values.
+# The sRGB curve for 8-bit values (IEC 61966-2-1).
 _CODES = np.arange(256) / 255
 _LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def gaussian_taps(sigma: float) -> NDArray[np.float64]:
-    """The 1-D Gaussian of standard deviation `sigma` pixels, cut at 4 sigma, summing to 1."""
+    """The 1-D Gaussian of standard deviation `sigma` pixels, truncated at 4 sigma; the sum is 1."""
     reach = math.ceil(4 * sigma)
     taps = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
     return taps / taps.sum()
 
 
 def gaussian_kernel(sigma_x: float, sigma_y: float, angle: float) -> Kernel:
-    """An anisotropic Gaussian, standard deviations in pixels, turned by `angle` radians, cut at 4 of the larger."""
+    """An anisotropic Gaussian, standard deviations in pixels, rotated by `angle` radians, truncated at 4 times the larger."""
     reach = math.ceil(4 * max(sigma_x, sigma_y))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
@@ -41,7 +41,7 @@ def gaussian_kernel(sigma_x: float, sigma_y: float, angle: float) -> Kernel:
 
 
 def disk_kernel(radius: float, over: int = 8) -> Kernel:
-    """A defocused lens: a disk of `radius` pixels, anti-aliased by `over` sub-pixels a side."""
+    """Defocus: a disk of `radius` pixels, anti-aliased with `over` x `over` sub-pixels."""
     size = 2 * math.ceil(radius) + 3
     at = (np.arange(size * over) + 0.5) / over - size / 2
     inside = (at[:, None] ** 2 + at[None] ** 2 <= radius**2).astype(np.float64)
@@ -50,9 +50,9 @@ def disk_kernel(radius: float, over: int = 8) -> Kernel:
 
 
 def shake_kernel(length: float, rng: np.random.Generator) -> Kernel:
-    """A shaking hand: a smooth random path of about `length` pixels, uneven in speed, centred on its centroid.
+    """Hand shake: a smooth random path of about `length` pixels at varying speed, centred on its centroid.
 
-    Direction is a random walk (0.28 rad a pixel), drawn with sub-pixel weights, 16 points a pixel.
+    The direction is a random walk (0.28 rad per pixel); the path is drawn with sub-pixel weights, 16 points per pixel.
     """
     steps = max(16, round(16 * length))
     angle = np.cumsum(rng.normal(0, 0.07, steps)) + rng.uniform(0, 2 * np.pi)
@@ -70,12 +70,12 @@ def shake_kernel(length: float, rng: np.random.Generator) -> Kernel:
 
 
 def convolve(picture: FloatImage, kernel: Kernel) -> FloatImage:
-    """Convolve every channel; borders are mirrored (edge pixel repeated)."""
+    """Convolve every channel; borders are mirrored, with the edge pixel repeated."""
     return cv2.filter2D(picture, cv2.CV_32F, kernel[::-1, ::-1].astype(np.float32), borderType=cv2.BORDER_REFLECT)  # type: ignore[return-value]
 
 
 def gaussian_blur(picture: FloatImage, sigma: float) -> FloatImage:
-    """Convolve with an isotropic Gaussian of `sigma` pixels; borders are mirrored (edge pixel repeated)."""
+    """Convolve with an isotropic Gaussian of `sigma` pixels; borders are mirrored, with the edge pixel repeated."""
     if sigma <= 0:
         return picture
     taps = gaussian_taps(sigma)
@@ -83,22 +83,22 @@ def gaussian_blur(picture: FloatImage, sigma: float) -> FloatImage:
 
 
 def to_float(pixels: Pixels) -> FloatImage:
-    """uint8 -> float32, 255 becomes 1.0."""
+    """uint8 -> float32; 255 becomes 1.0."""
     return np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
 
 
 def to_pixels(picture: FloatImage) -> Pixels:
-    """float32 -> uint8, rounded and saturated."""
+    """float32 -> uint8, rounded and clipped."""
     return cv2.convertScaleAbs(np.maximum(picture, 0), alpha=255)  # type: ignore[return-value, call-overload]
 
 
 def to_luma(rgb: FloatImage) -> FloatImage:
-    """(…, 3) -> (…, 1): BT.601 luma of sRGB values, full range, as cameras and JPEG have it."""
+    """(…, 3) -> (…, 1): BT.601 luma of sRGB values in full range, as in cameras and JPEG."""
     return (rgb @ LUMA)[..., None]
 
 
 def to_linear(pixels: Pixels) -> FloatImage:
-    """sRGB uint8 -> linear light, 255 becomes 1.0."""
+    """sRGB uint8 -> linear light; 255 becomes 1.0."""
     return _LINEAR[pixels]
 
 
@@ -109,7 +109,7 @@ def to_srgb(linear: FloatImage) -> FloatImage:
 
 
 def add_noise(picture: FloatImage, sigma: float, rng: np.random.Generator) -> FloatImage:
-    """Add white Gaussian noise of standard deviation `sigma` (2/255 is the classical literature's)."""
+    """Add white Gaussian noise of standard deviation `sigma` (2/255 in the classical literature)."""
     return picture + np.float32(sigma) * rng.standard_normal(picture.shape, dtype=np.float32)
 
 
@@ -120,19 +120,19 @@ def add_sensor_noise(linear: FloatImage, shot: float, read: float, rng: np.rando
 
 
 def sharpen(picture: FloatImage, amount: float) -> FloatImage:
-    """What a camera's signal processor does: an unsharp mask of 1 pixel."""
+    """Sharpen like a camera's signal processor: an unsharp mask of 1 pixel."""
     return picture + np.float32(amount) * (picture - gaussian_blur(picture, 1.0))
 
 
 def jpeg(pixels: Pixels, quality: int) -> Pixels:
-    """Through OpenCV's JPEG encoder (4:2:0) and back."""
+    """Encode with OpenCV's JPEG encoder (4:2:0) and decode again."""
     done, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])  # type: ignore[index]
 
 
 def moving_object(linear: FloatImage, mask: FloatImage, kernel: Kernel) -> FloatImage:
-    """Blur what `mask` (height, width, 1) covers and its outline with it; the background stays as it is."""
+    """Blur the object under `mask` (height, width, 1), including its outline; the background does not change."""
     cover = convolve(mask, kernel)[..., None]
     return convolve(linear * mask, kernel) + (1 - cover) * linear
 
@@ -142,45 +142,45 @@ KINDS = ("sharp", "gaussian", "literature", "defocus", "motion", "mixed", "objec
 
 @dataclass(frozen=True)
 class CameraBlur:
-    """A camera's blur: one kind drawn for each picture by `odds`, then noise, sharpening and JPEG, drawn independently of it.
+    """Random degradations of a camera: a kind of blur drawn by `odds`, then noise, sharpening and JPEG, drawn independently.
 
-    If noise and compression depended on the blur, a model would learn to tell the cases by their noise.
+    If noise and compression depended on the blur, a model would learn to recognise the kind of blur by its noise.
     """
 
     odds: tuple[float, ...] = (0.15, 0.09, 0.18, 0.16, 0.26, 0.06, 0.06, 0.04)
-    """Chance of each of KINDS: sharp; Gaussian in linear light (half of them anisotropic); Gaussian on sRGB values, as the
-    classical literature has it; defocus; hand-shake; hand-shake on defocus; an object that moves before a still
-    background; a shake that changes from row to row, as a rolling shutter shows it."""
+    """Probability of each of KINDS: sharp; Gaussian in linear light (half of them anisotropic); Gaussian on sRGB values, as in
+    the classical literature; defocus; hand shake; hand shake after defocus; an object that moves in front of a still
+    background; a shake that changes from row to row, as under a rolling shutter."""
     sigma_px: tuple[float, float] = (0.3, 4.0)
     """Standard deviation of Gaussians."""
     radius_px: tuple[float, float] = (0.5, 6.0)
     """Radius of defocus disks."""
     length_px: tuple[float, float] = (3.0, 35.0)
-    """Length of hand-shake paths; drawn so that short ones come more often, as they do in a hand."""
+    """Length of hand-shake paths; short ones are drawn more often, as in real hands."""
     highlight_share: float = 0.25
-    """Share of pictures whose brightest parts are made up to 4 times brighter before the blur, as light sources are."""
+    """Share of pictures whose brightest parts become up to 4 times brighter before the blur, like light sources."""
     noise: tuple[float, float] = (0.0, 3 / 255)
-    """Noise on sRGB values, standard deviation; a third of the pictures get none."""
+    """Standard deviation of noise on sRGB values; a third of the pictures get none."""
     sensor_share: float = 0.3
-    """Share of the noisy pictures whose noise is a sensor's (shot and read noise in linear light) instead."""
+    """Share of the noisy pictures that get sensor noise instead (shot and read noise in linear light)."""
     sharpening: tuple[float, float] = (0.0, 0.5)
-    """Amount of the camera's sharpening, on half of the pictures."""
+    """Amount of the camera's sharpening, applied to half of the pictures."""
     jpeg_share: float = 0.5
     jpeg_quality: tuple[int, int] = (60, 97)
     """OpenCV's JPEG quality."""
 
     @property
     def margin_px(self) -> int:
-        """Pixels beyond the picture that most of the blur comes from: blur a crop larger by this, then trim."""
+        """Pixels outside the picture that contribute most of the blur at its border: blur a crop larger by this, then trim."""
         return math.ceil(max(4 * self.sigma_px[1], self.radius_px[1] + 2, self.length_px[1] / 2 + 2))
 
     def degrade(self, sharp: Pixels, rng: np.random.Generator, trim: int = 0) -> Pixels:
-        """Blur `sharp` (height, width, 3), trim `trim` pixels from every side, then add what sensor and camera add."""
+        """Blur `sharp` (height, width, 3), trim `trim` pixels from every side, then add the effects of sensor and camera."""
         kind = KINDS[int(rng.choice(len(KINDS), p=self.odds))]
         noise = max(0.0, rng.uniform(self.noise[0] - (self.noise[1] - self.noise[0]) / 2, self.noise[1]))
-        of_sensor = rng.random() < self.sensor_share
+        from_sensor = rng.random() < self.sensor_share
         amount = max(0.0, rng.uniform(self.sharpening[0] - (self.sharpening[1] - self.sharpening[0]), self.sharpening[1]))
-        through_jpeg = rng.random() < self.jpeg_share
+        as_jpeg = rng.random() < self.jpeg_share
         quality = int(rng.integers(self.jpeg_quality[0], self.jpeg_quality[1] + 1))
         bright = rng.random() < self.highlight_share
         inside = np.s_[trim : sharp.shape[0] - trim, trim : sharp.shape[1] - trim]
@@ -189,7 +189,7 @@ class CameraBlur:
             srgb = srgb[inside]
         else:
             linear = self._optics(to_linear(sharp), kind, bright, rng)[inside]
-            if of_sensor and noise:  # a mid-grey of 0.18 then has about half of it on sRGB values
+            if from_sensor and noise:  # a mid-grey of 0.18 then has about half of that noise on sRGB values
                 linear = add_sensor_noise(linear, 0.7 * noise**2, 0.2 * noise, rng)
                 noise = 0.0
             srgb = to_srgb(linear)
@@ -198,11 +198,11 @@ class CameraBlur:
         if amount:
             srgb = sharpen(srgb, amount)
         pixels = to_pixels(np.ascontiguousarray(srgb))
-        return jpeg(pixels, quality) if through_jpeg else pixels
+        return jpeg(pixels, quality) if as_jpeg else pixels
 
     def _optics(self, linear: FloatImage, kind: str, bright: bool, rng: np.random.Generator) -> FloatImage:
         if bright:
-            clipped = np.clip((linear.min(2, keepdims=True) - 0.9) / 0.1, 0, 1)  # only what the photograph shows as white
+            clipped = np.clip((linear.min(2, keepdims=True) - 0.9) / 0.1, 0, 1)  # only the parts that are white in the photograph
             linear = linear + clipped * np.float32(rng.uniform(0, 3))
         match kind:
             case "gaussian":
@@ -243,11 +243,11 @@ BLURS = {
         jpeg_share=0.0,
     ),
 }
-"""What `train --blur` names. `tutorial` is the plain Gaussian that `dense` is trained on."""
+"""Choices of `train --blur`. `tutorial` is the plain Gaussian blur that `dense` is trained on."""
 
 
 def _soft_ellipse(height: int, width: int, rng: np.random.Generator) -> FloatImage:
-    """(height, width, 1): 1 inside an ellipse somewhere in the picture, 0 outside, with an edge of a few pixels."""
+    """(height, width, 1): 1 inside a random ellipse, 0 outside, with a soft edge of a few pixels."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     cy, cx = rng.uniform(0.1, 0.9) * height, rng.uniform(0.1, 0.9) * width
     ry, rx = rng.uniform(0.2, 0.6) * height, rng.uniform(0.2, 0.6) * width

@@ -1,4 +1,4 @@
-"""What a viewer sees when there is no picture, or when the picture is not what it should be: a card, and a stamp."""
+"""What viewers see when something is wrong: a placeholder frame without a picture, a stamp on a picture that was not restored."""
 
 from dataclasses import replace
 
@@ -9,19 +9,19 @@ from device.images.frame import NO_VIDEO, Image
 from device.images.yuv import Plane, Yuv
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_DARK, _GREY, _LIGHT = 32, 170, 235  # levels of brightness
-_READABLE = 160  # pixels of width below which a sentence does not fit
+_DARK, _GREY, _LIGHT = 32, 170, 235  # grey levels
+_READABLE = 160  # minimum width in pixels for a sentence
 
 
-def no_video(size_wh: tuple[int, int], reason: str) -> Yuv:
-    """A dark card with NO VIDEO on it, and the reason where there is room to read it. Any size from 1x1."""
+def placeholder(size_wh: tuple[int, int], reason: str) -> Yuv:
+    """A dark frame that says NO VIDEO, and the reason if it is readable at this size. Any size from 1x1."""
     width, height = max(1, size_wh[0]), max(1, size_wh[1])
     y = np.full((height, width), _DARK, np.uint8)
     grey = np.full((-(-height // 2), -(-width // 2)), 128, np.uint8)
     title_height = max(1, height // 6)
     scale, thickness = _scale(NO_VIDEO, round(0.9 * width), title_height)
     _put(y, NO_VIDEO, height * 2 // 5, scale, thickness, _LIGHT)
-    line_height = max(10, height // 24)  # letters of fewer rows run together
+    line_height = max(10, height // 24)  # smaller letters run together
     lines = _wrapped(_ascii(reason), round(0.9 * width), line_height) if width >= _READABLE else []
     for number, line in enumerate(lines):
         middle = height * 11 // 20 + round(1.7 * line_height * (number + 0.5))
@@ -31,7 +31,7 @@ def no_video(size_wh: tuple[int, int], reason: str) -> Yuv:
 
 
 def stamp(image: Image, text: str) -> Image:
-    """A copy of the picture with the text on a dark bar along its lower edge; the same kind of picture, any size."""
+    """A copy of the picture with the text on a dark bar along its lower edge; the picture type and size do not change."""
     if isinstance(image, Yuv):
         y = image.y.copy()
         dark, light = (0, 255) if image.full_range else (16, 235)
@@ -48,7 +48,7 @@ def stamp(image: Image, text: str) -> Image:
 
 
 def _stamped(y: Plane, text: str, dark: int, light: int) -> int:
-    """Draw the bar; returns its first row, an even one, so that it covers whole pixels of colour."""
+    """Draw the bar; return its first row, which is even, so that the bar covers whole chroma pixels."""
     height, width = y.shape
     letters = max(7, height // 20)
     scale, thickness = _scale(text, round(0.94 * width), letters)
@@ -59,7 +59,7 @@ def _stamped(y: Plane, text: str, dark: int, light: int) -> int:
 
 
 def _scale(text: str, width: int, height: int) -> tuple[float, int]:
-    """(scale, thickness) at which the text is at most so wide, and its capital letters at most so high, in pixels."""
+    """(scale, thickness) at which the text fits into `width`, and its capital letters into `height`, both in pixels."""
     (wide, high), _ = cv2.getTextSize(text, _FONT, 1.0, 1)
     scale = min(width / max(1, wide), height / max(1, high))
     return scale, max(1, round(1.6 * scale))
@@ -73,7 +73,7 @@ def _put(y: Plane, text: str, middle: int, scale: float, thickness: int, level: 
 
 
 def _wrapped(text: str, width: int, height: int) -> list[str]:
-    """The text in lines that fit the width with letters so high; a word that is too long is cut."""
+    """The text wrapped into lines of at most `width`, with letters of `height`; a word that is too long is cut."""
     scale, thickness = _scale("Hg", width, height)
 
     def fits(line: str) -> bool:
@@ -92,5 +92,5 @@ def _wrapped(text: str, width: int, height: int) -> list[str]:
 
 
 def _ascii(text: str) -> str:
-    """OpenCV's strokes have no other letters, and draw `?` for each byte of them."""
+    """The text with `?` for every other character: OpenCV's font has ASCII only and would draw one `?` per byte."""
     return text.encode("ascii", "replace").decode()

@@ -1,4 +1,4 @@
-"""Pictures from and to files, for every command: any usual format in, 8-bit R G B; written aside, synced and renamed."""
+"""Read and write picture files, for every command: any common format in, 8-bit R G B inside; files are written atomically."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v")
 
 
 def is_picture(path: str | Path) -> bool:
-    """Whether the name has a known picture suffix: `R/gauss-1.6` has none and is a folder."""
+    """Whether the name has a known picture suffix. `R/gauss-1.6` has none: it is a folder."""
     return Path(path).suffix.lower() in PICTURE_SUFFIXES
 
 
@@ -24,22 +24,22 @@ def is_video(path: str | Path) -> bool:
 
 
 def pictures_in(folder: str | Path) -> list[Path]:
-    """The pictures of a folder, sorted by name. Raises DataError if it is missing or holds none."""
+    """The pictures in a folder, sorted by name. Raises DataError if the folder is missing or has none."""
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give a folder of pictures ({', '.join(PICTURE_SUFFIXES)})")
-    found = sorted(p for p in folder.iterdir() if p.is_file() and is_picture(p) and not p.name.startswith("."))
-    if not found:
+    pictures = sorted(p for p in folder.iterdir() if p.is_file() and is_picture(p) and not p.name.startswith("."))
+    if not pictures:
         others = sum(1 for _ in folder.iterdir())
         raise DataError(f"{folder}: no picture among its {others} entries; expected {', '.join(PICTURE_SUFFIXES)}")
-    return found
+    return pictures
 
 
 def read_picture(path: str | Path) -> Pixels:
     """Read a picture as (height, width, 3) uint8 R G B.
 
-    Grey becomes three equal channels, 16 bits become 8, CMYK becomes RGB, EXIF orientation is applied, and what is
-    transparent is laid on white. Raises DataError for what is missing, truncated or no picture.
+    Grey becomes three equal channels, 16 bits become 8, CMYK becomes RGB, EXIF orientation is applied, and transparency is
+    composited onto white. Raises DataError for a file that is missing, truncated or not a picture.
     """
     path = Path(path)
     try:
@@ -50,7 +50,7 @@ def read_picture(path: str | Path) -> Pixels:
 
 
 def decode_picture(data: bytes, name: str) -> Pixels:
-    """Decode the bytes of a picture file; `name` is for messages. See `read_picture`."""
+    """Decode the bytes of a picture file, as `read_picture` does; `name` is for error messages."""
     if not data:
         raise DataError(f"{name}: the file is empty; fetch or save it again")
     if _truncated(data):
@@ -74,7 +74,7 @@ def encode_picture(pixels: Pixels, suffix: str, jpeg_quality: int = 95) -> bytes
     options = {
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality],
         ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality],
-        ".webp": [cv2.IMWRITE_WEBP_QUALITY, 101],  # above 100: lossless
+        ".webp": [cv2.IMWRITE_WEBP_QUALITY, 101],  # above 100 means lossless
     }.get(suffix.lower(), [])
     done, data = cv2.imencode(suffix.lower(), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
     if not done:
@@ -88,7 +88,7 @@ def write_picture(path: str | Path, pixels: Pixels) -> None:
 
 
 def _on_white(decoded: object) -> Pixels | None:
-    """8-bit B G R of a decoded picture with an alpha channel laid on white; None when it has no alpha."""
+    """8-bit B G R of a decoded picture with alpha, composited onto white; None if it has no alpha channel."""
     if not isinstance(decoded, np.ndarray) or decoded.ndim != 3 or decoded.shape[2] != 4:
         return None
     full = float(np.iinfo(decoded.dtype).max)
@@ -98,14 +98,14 @@ def _on_white(decoded: object) -> Pixels | None:
 
 
 def _may_be_transparent(data: bytes) -> bool:
-    """PNG colour types 4 and 6, or a palette with tRNS; WebP with VP8X alpha or lossless. Others decode as colour at once."""
+    """Whether it is a PNG of colour type 4 or 6 or with tRNS, or a WebP with VP8X alpha or lossless."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return data[25:26] in (b"\x04", b"\x06") or b"tRNS" in data[: data.find(b"IDAT")]
     return data[:4] == b"RIFF" and data[12:16] in (b"VP8X", b"VP8L")
 
 
 def _truncated(data: bytes) -> bool:
-    """Whether a JPEG, PNG or WebP lacks its end. OpenCV would fill the missing part with grey and say nothing."""
+    """Whether the end of a JPEG, PNG or WebP is missing. OpenCV would fill the missing part with grey and report nothing."""
     if data[:3] == b"\xff\xd8\xff":
         scan = _jpeg_scan_offset(data)
         return scan < 0 or data.find(b"\xff\xd9", scan) < 0
@@ -117,7 +117,7 @@ def _truncated(data: bytes) -> bool:
 
 
 def _jpeg_scan_offset(data: bytes) -> int:
-    """Where the first scan begins, or -1: the thumbnail in the EXIF segment has an end marker of its own."""
+    """Offset of the first scan, or -1. Searching from there skips the end marker of the thumbnail in the EXIF segment."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]

@@ -1,4 +1,4 @@
-"""Picture quality in NumPy: the only source of reported numbers."""
+"""Picture quality: the only source of all figures that we report."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from device.images.frame import Pixels
 
 
 def psnr(a: NDArray[np.generic], b: NDArray[np.generic], peak: float = 255.0) -> float:
-    """Peak signal-to-noise ratio in dB over all values, no border cropped; 99.0 for equal arrays."""
+    """Peak signal-to-noise ratio in dB over all values, without cropping borders; 99.0 for equal arrays."""
     mse = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
     return 99.0 if mse == 0 else float(10 * np.log10(peak**2 / mse))
 
 
 def mean_psnr(a: Iterable[NDArray[np.generic]], b: Iterable[NDArray[np.generic]], peak: float = 255.0) -> float:
-    """Mean of the PSNRs of a mixed set of pictures in dB, each counted as 50 dB at most.
+    """Mean PSNR of a mixed set of pictures in dB, each capped at 50 dB.
 
-    Above that nobody sees a difference; uncapped, one picture that was sharp already (99 dB) would outweigh all the others.
+    Above 50 dB nobody sees a difference; without the cap, one picture that was already sharp (99 dB) would outweigh the rest.
     """
     return float(np.mean([min(psnr(x, y, peak), 50.0) for x, y in zip(a, b, strict=True)]))
 
@@ -41,7 +41,7 @@ def ssim(a: Pixels, b: Pixels) -> float:
 
 
 def largest_channel_accuracy(restored: NDArray[np.generic], sharp: NDArray[np.generic]) -> float:
-    """Share of pixels whose largest channel is the right one: what Keras' "acc" means on pictures. Says little.
+    """Share of pixels whose largest channel is the correct one: Keras' "acc" on pictures. It says little about quality.
 
     Arrays (..., channels); ties go to the first channel, as in Keras' categorical accuracy.
     """
@@ -49,24 +49,24 @@ def largest_channel_accuracy(restored: NDArray[np.generic], sharp: NDArray[np.ge
 
 
 def psnr_luma(a: Pixels, b: Pixels) -> float:
-    """PSNR in dB of luma (BT.601, full range), not rounded."""
+    """PSNR in dB of unrounded luma (BT.601, full range)."""
     return psnr(a @ LUMA, b @ LUMA)
 
 
 @dataclass(frozen=True)
 class EdgeSharpness:
-    """What a picture makes of a slanted edge."""
+    """How sharply a picture shows a slanted edge."""
 
     mtf50: float
-    """Spatial frequency at which contrast has fallen to half, cycles per pixel; 0.5 is the finest a picture can hold."""
+    """Spatial frequency at which contrast falls to half, in cycles per pixel; 0.5 is the highest that a picture can show."""
     overshoot: float
-    """How far the brighter side rises above, or the darker side falls below its level near the edge, share of the step."""
+    """How far the bright side overshoots, or the dark side undershoots, its level near the edge, as a share of the step."""
 
 
 def edge_sharpness(picture: Pixels, angle_deg: float, over: int = 4) -> EdgeSharpness:
-    """Measure (height, width, 3) with one edge through its middle, dark on the left, `angle_deg` off the vertical.
+    """Measure a (height, width, 3) picture with one edge through its centre, dark on the left, `angle_deg` off the vertical.
 
-    The edge profile is sampled `over` times finer than the pixels by projecting along the edge (ISO 12233, slanted edge).
+    Projecting along the edge samples its profile `over` times finer than the pixels (ISO 12233, slanted edge).
     """
     grey = picture.astype(np.float64).mean(2)
     height, width = grey.shape
@@ -90,9 +90,9 @@ def edge_sharpness(picture: Pixels, angle_deg: float, over: int = 4) -> EdgeShar
 
 
 def flicker(frames: list[Pixels], reference: list[Pixels], where: NDArray[np.bool_]) -> float:
-    """Temporal standard deviation of `frames` over that of `reference` at the pixels `where`: 1.0 adds none.
+    """Temporal standard deviation of `frames` divided by that of `reference` at the pixels `where`; 1.0: no flicker added.
 
-    Both are the same still scene with fresh noise in each frame; `where` is (height, width).
+    Both show the same still scene with new noise in every frame; `where` is (height, width).
     """
 
     def deviation(pictures: list[Pixels]) -> float:

@@ -1,8 +1,8 @@
-"""Generated pictures with known sharpness, so that the demo and the self-check need no photograph.
+"""Generated pictures of known sharpness, so that the demo and the self-check need no photographs.
 
-Dead leaves (overlapping shapes whose sizes follow a power law, the statistics of natural pictures: Lee, Mumford and
-Huang, 2001), slanted edges, text and a Siemens star. Drawn at twice the size and reduced by area, so that edges are
-anti-aliased as a good lens makes them.
+Dead leaves (overlapping shapes whose sizes follow a power law, which gives the statistics of natural pictures: Lee, Mumford
+and Huang, 2001), slanted edges, text and a Siemens star. They are drawn at twice the size and reduced by area averaging, so
+that edges are anti-aliased like those of a good lens.
 """
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 
 from device.images.frame import Pixels
 
-_OVER = 2  # drawn this many times larger
+_OVER = 2  # oversampling factor
 _WORDS = [
     "deblurkit",
     "0123456789",
@@ -29,16 +29,16 @@ _WORDS = [
 
 
 def dead_leaves(height: int, width: int, seed: int = 0) -> Pixels:
-    """(height, width, 3) uint8: ellipses, rotated boxes and stripes of random colour that cover each other."""
+    """(height, width, 3) uint8: ellipses, rotated boxes and stripes of random colours that cover each other."""
     rng = np.random.default_rng(seed)
     h, w = height * _OVER, width * _OVER
     canvas = np.full((h, w, 3), 128, np.uint8)
     smallest, largest = 9.0, max(h, w) / 4
     count = int(h * w / 700)
-    # Inverse-cube law for the radii, drawn through its cumulative distribution.
+    # Radii follow an inverse-cube law; drawn by inverting its cumulative distribution.
     u = rng.random(count)
     radii = 1 / np.sqrt(u / largest**2 + (1 - u) / smallest**2)
-    radii[: count // 60] = largest  # the ground: no plain grey between the leaves
+    radii[: count // 60] = largest  # the background: leaves no plain grey between the others
     for radius in radii:
         centre = (float(rng.uniform(0, w)), float(rng.uniform(0, h)))
         grey = rng.uniform(20, 235)
@@ -55,7 +55,7 @@ def dead_leaves(height: int, width: int, seed: int = 0) -> Pixels:
 
 
 def siemens_star(size: int, spokes: int = 36, low: int = 20, high: int = 235) -> Pixels:
-    """(size, size, 3) uint8: spokes that grow finer towards the middle."""
+    """(size, size, 3) uint8: spokes that get finer towards the centre."""
     n = size * _OVER
     y, x = np.mgrid[:n, :n] - (n - 1) / 2
     bright = np.sin(spokes * np.arctan2(y, x)) > 0
@@ -65,7 +65,7 @@ def siemens_star(size: int, spokes: int = 36, low: int = 20, high: int = 235) ->
 
 
 def slanted_edge(height: int, width: int, angle_deg: float = 5.0, low: int = 60, high: int = 190) -> Pixels:
-    """(height, width, 3) uint8: a dark and a bright half, divided by an edge `angle_deg` off the vertical (ISO 12233)."""
+    """(height, width, 3) uint8: a dark and a bright half with an edge `angle_deg` off the vertical (ISO 12233)."""
     h, w = height * 4, width * 4
     y, x = np.mgrid[:h, :w]
     bright = (x - w / 2) > (y - h / 2) * np.tan(np.deg2rad(angle_deg))
@@ -89,7 +89,7 @@ def text_page(height: int, width: int, seed: int = 0) -> Pixels:
 
 
 def chart(height: int, width: int, seed: int = 0) -> Pixels:
-    """(height, width, 3) uint8: dead leaves with a page of text, a Siemens star and a slanted edge laid into it."""
+    """(height, width, 3) uint8: dead leaves with a page of text, a Siemens star and a slanted edge pasted in."""
     picture = dead_leaves(height, width, seed)
     h, w = height // 3, width // 3
     star = siemens_star(min(h, w))

@@ -1,6 +1,6 @@
-"""Pictures as cameras make them: a plane of brightness and two smaller planes of colour differences (4:2:0).
+"""Camera pictures in 4:2:0: a luma plane and two chroma planes of half the size.
 
-A model of luma takes the plane of brightness as it is, so a camera's picture is never converted on its way through.
+A luma model restores the luma plane directly, so a camera picture is never converted on its way through the loop.
 """
 
 from dataclasses import dataclass, replace
@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 
 Plane = NDArray[np.uint8]  # (height, width)
 
-# Share of red and of blue in luma (ITU-R BT.601 and BT.709).
+# Weights of red and blue in luma (ITU-R BT.601 and BT.709).
 _WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 
 
 @dataclass(frozen=True)
 class Yuv:
-    """One 4:2:0 picture. Planes may be views into a camera's buffer: their strides are numpy's, padded rows are cropped."""
+    """One 4:2:0 picture. Planes may be views into a camera buffer with row padding: numpy's strides skip it."""
 
     y: Plane
-    """(height, width) uint8: brightness."""
+    """(height, width) uint8: luma."""
     u: Plane
     v: Plane
-    """(ceil(height / 2), ceil(width / 2)) uint8: blue and red less brightness, 128 for grey."""
+    """(ceil(height / 2), ceil(width / 2)) uint8: chroma (blue and red minus luma), 128 for grey."""
     matrix: str = "bt601"
     """`bt601` or `bt709`."""
     full_range: bool = True
-    """True: brightness from 0 to 255, as in JPEG. False: 16 to 235, as in video."""
+    """True: luma from 0 to 255, as in JPEG. False: 16 to 235, as in video."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -43,19 +43,19 @@ class Yuv:
         return cv2.transform(cv2.merge([self.y, u, v]), _to_rgb(self.matrix, self.full_range))  # type: ignore[return-value]
 
     def in_full_range(self) -> "Yuv":
-        """The same picture with brightness from 0 to 255."""
+        """The same picture with luma from 0 to 255."""
         if self.full_range:
             return self
-        luma, chroma = _expanding()
+        luma, chroma = _range_expansion_tables()
         return replace(self, y=cv2.LUT(self.y, luma), u=cv2.LUT(self.u, chroma), v=cv2.LUT(self.v, chroma), full_range=True)  # type: ignore[arg-type]
 
     def copy(self) -> "Yuv":
-        """The same picture in memory of its own, rows without padding."""
+        """A copy without row padding."""
         return replace(self, y=self.y.copy(), u=self.u.copy(), v=self.v.copy())
 
 
 def from_rgb(rgb: NDArray[np.uint8], matrix: str = "bt601", full_range: bool = True) -> Yuv:
-    """(height, width, 3) uint8 R G B -> 4:2:0, each colour difference the mean of its four pixels."""
+    """(height, width, 3) uint8 R G B -> 4:2:0; each chroma value is the mean of its four pixels."""
     yuv = cv2.transform(rgb, _from_rgb(matrix, full_range))
     height, width = rgb.shape[:2]
     if height % 2 or width % 2:
@@ -66,7 +66,7 @@ def from_rgb(rgb: NDArray[np.uint8], matrix: str = "bt601", full_range: bool = T
 
 
 def from_i420(buffer: NDArray[np.uint8], width: int, height: int, stride: int, matrix: str, full_range: bool) -> Yuv:
-    """Three planes after each other (YUV420); rows of `stride` bytes, of half that for colour. Views, nothing is copied."""
+    """Three consecutive planes (YUV420); luma rows of `stride` bytes, chroma rows of half. Returns views, copies nothing."""
     rows, half = -(-height // 2), -(-width // 2)
     flat = buffer.reshape(-1)
     ends = [stride * height, stride * height + stride // 2 * rows, stride * height + 2 * (stride // 2) * rows]
@@ -77,7 +77,7 @@ def from_i420(buffer: NDArray[np.uint8], width: int, height: int, stride: int, m
 
 
 def from_nv12(buffer: NDArray[np.uint8], width: int, height: int, stride: int, matrix: str, full_range: bool) -> Yuv:
-    """A plane of brightness, then one of colour pairs U V; rows of `stride` bytes. Views, nothing is copied."""
+    """A luma plane, then a plane of U V pairs; rows of `stride` bytes. Returns views, copies nothing."""
     rows, half = -(-height // 2), -(-width // 2)
     flat = buffer.reshape(-1)
     y = flat[: stride * height].reshape(height, stride)[:, :width]
@@ -86,7 +86,7 @@ def from_nv12(buffer: NDArray[np.uint8], width: int, height: int, stride: int, m
 
 
 def from_yuyv(buffer: NDArray[np.uint8], width: int, height: int, stride: int, matrix: str, full_range: bool) -> Yuv:
-    """Y U Y V for each two pixels (4:2:2); of each two rows the colour differences are averaged."""
+    """Y U Y V for every two pixels (4:2:2); the chroma of every two rows is averaged."""
     packed = buffer.reshape(-1)[: stride * height].reshape(height, stride)[:, : 2 * width]
     u, v = (_mean_of_row_pairs(packed[:, start::4]) for start in (1, 3))
     return Yuv(np.ascontiguousarray(packed[:, 0::2]), u, v, matrix, full_range)
@@ -94,7 +94,7 @@ def from_yuyv(buffer: NDArray[np.uint8], width: int, height: int, stride: int, m
 
 def _mean_of_row_pairs(plane: Plane) -> Plane:
     upper, lower = plane[0::2], plane[1::2]
-    if len(lower) < len(upper):  # odd height: the last row stands for two
+    if len(lower) < len(upper):  # odd height: use the last row twice
         lower = np.concatenate([lower, upper[-1:]])
     return cv2.addWeighted(np.ascontiguousarray(upper), 0.5, np.ascontiguousarray(lower), 0.5, 0)  # type: ignore[return-value]
 
@@ -118,8 +118,8 @@ def _to_rgb(matrix: str, full_range: bool) -> NDArray[np.float64]:
 
 
 @cache
-def _expanding() -> tuple[Plane, Plane]:
-    """Tables from limited to full range, for brightness and for colour differences."""
+def _range_expansion_tables() -> tuple[Plane, Plane]:
+    """Look-up tables from limited to full range, for luma and for chroma."""
     levels = np.arange(256)
     luma = (levels - 16) * 255 / 219
     chroma = (levels - 128) * 255 / 224 + 128

@@ -1,6 +1,6 @@
 """The models of a run, best first: restores with the one asked for, recovers from failures, and changes models on request.
 
-If a model fails on a frame of a live source, the frame is passed through with a mark and the runtime is built anew. If that
+If a model fails on a frame of a live source, the frame is passed through with a mark and the runtime is rebuilt. If that
 happens too often, the run ends, so that its supervisor can start it again. Models change between two frames, never within one.
 """
 
@@ -94,11 +94,11 @@ class Models:
             return self.recover(frame, f"{type(error).__name__}: {error}")
 
     def recover(self, frame: Frame, why: str) -> Restored:
-        """Build all runtimes anew after a failure; returns the frame as it came, stamped. Raises RunError if it fails too often.
+        """Rebuild all runtimes after a failure; returns the frame as it came, stamped. Raises RunError if it fails too often.
 
         Does not close the old runtimes: a runtime that hangs cannot be closed, and a thread may still be in it.
         """
-        log.error("a frame was not restored: %s; the runtime is built anew", why)
+        log.error("a frame was not restored: %s; the runtime is rebuilt", why)
         now = time.monotonic()
         self._failures.append(now)
         if len(self._failures) == _MOST_FAILURES and now - self._failures[0] < _FAILURES_WITHIN_S:

@@ -33,7 +33,7 @@ class FrameRestorer(Protocol):
         """Restore a frame with the model of this index, 0 the best."""
 
     def recover(self, frame: Frame, why: str) -> Restored:
-        """Build the models anew and pass the frame through. Leaves the old ones to a thread that hangs in them."""
+        """Rebuild the models and pass the frame through. Leaves the old ones to a thread that hangs in them."""
 
 
 def run_pipeline(

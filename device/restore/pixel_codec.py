@@ -1,4 +1,4 @@
-"""Pixels to the model's tensors and back: scaling and quantisation happen here and nowhere else."""
+"""Convert pixels to the model's input tensor and its output back: scaling and quantisation happen only here."""
 
 import cv2
 import numpy as np
@@ -10,11 +10,11 @@ from device.images.yuv import Plane
 
 
 class PixelCodec:
-    """Turns pictures into the model's input tensor and its output tensor into pictures. Holds the tables of 8-bit models."""
+    """Converts pictures to the input tensor of a model file and its output to pictures. 8-bit models use look-up tables."""
 
     def __init__(self, model_input: TensorSpec, model_output: TensorSpec, colour: str = "rgb") -> None:
         self.luma = colour == "luma"
-        """Whether the model restores brightness alone: it then takes planes, (h, w)."""
+        """Whether the model restores luma only: it then takes planes, (h, w)."""
         self._input_table = None if model_input.dtype == "float32" else _table_to_tensor(model_input)
         self._output_table = None if model_output.dtype == "float32" else _table_to_pixels(model_output)
         self._input_dtype = np.dtype(model_input.dtype)
@@ -33,15 +33,15 @@ class PixelCodec:
         return tensor.reshape(1, *pixels.shape[:2], -1)  # type: ignore[return-value]
 
     def to_values(self, tensor: Tensor) -> NDArray[np.float32]:
-        """(1, h, w, 3) of the model's output type -> the same as float32, 1.0 for white, neither rounded nor clipped."""
+        """(1, h, w, c) of the model's output type -> the same as float32, 1.0 for white, neither rounded nor clipped."""
         if self._output_table is None:
             return tensor.astype(np.float32)
         return np.float32(self._output.scale) * (tensor.astype(np.float32) - np.float32(self._output.zero_point))
 
     def to_pixels(self, tensor: Tensor, before: Pixels | Plane) -> Pixels | Plane:
-        """The model's output for the picture `before` -> uint8 of the same shape, rounded to nearest, saturated.
+        """The model's output for the picture `before` -> uint8 of the same shape, rounded to nearest and clipped.
 
-        A model of luma moves all three channels of R G B by what it changed: colour differences stay as they were.
+        For an R G B picture, the change of luma is added to all three channels, so that chroma does not change.
         """
         restored = self._to_uint8(tensor)
         if not self.luma or before.ndim == 2:
@@ -59,7 +59,7 @@ class PixelCodec:
 
 
 def _flat(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    """(h, w, 3) as one OpenCV plane of (h, 3w): its element-wise calls are fastest on one channel."""
+    """(h, w, c) as one OpenCV plane of (h, c * w): its element-wise functions are fastest on one channel."""
     return np.ascontiguousarray(array).reshape(array.shape[0], -1)
 
 

@@ -1,4 +1,4 @@
-"""Restore one rectangle of a picture and leave the rest as it came."""
+"""Restore one rectangle of a picture and leave the rest unchanged."""
 
 from dataclasses import replace
 
@@ -11,16 +11,18 @@ from device.restore.restorer import Restorer
 
 
 def restore_region(image: Image, roi_xywh: tuple[int, int, int, int] | None, restorer: Restorer) -> Image:
-    """The picture with the region (x, y, width, height in pixels) restored; None restores all of it.
+    """Restore the region (x, y, width, height in pixels) of a picture; None restores the whole picture.
 
-    A region that reaches over the edge is cut there. Raises UsageError for one that lies outside the picture.
+    A region that extends beyond the picture is clipped. Raises UsageError for one that lies outside it.
     """
     if roi_xywh is None:
         return restorer.restore(image)
     height, width = image.shape[:2]
     x, y, right, bottom = roi_xywh[0], roi_xywh[1], sum(roi_xywh[0::2]), sum(roi_xywh[1::2])
     if x >= width or y >= height:
-        raise UsageError(f"roi {','.join(map(str, roi_xywh))}: lies outside the picture of {width}x{height}")
+        raise UsageError(
+            f"roi {','.join(map(str, roi_xywh))}: lies outside the picture of {width}x{height}; choose a region inside it"
+        )
     if isinstance(image, Yuv):
         image = image.in_full_range()
         restored = restorer.restore(replace(image, y=image.y[y:bottom, x:right])) if restorer.luma else None

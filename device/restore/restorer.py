@@ -1,4 +1,4 @@
-"""One frame in, one frame out; no threads. Read this first: pixels -> tensor -> runtime -> tensor -> pixels, tiled if large."""
+"""Restore one picture, without threads. Read this first: pixels -> tensor -> runtime -> tensor -> pixels, tiled if large."""
 
 import logging
 import os
@@ -22,16 +22,16 @@ from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-# The largest tile, in pixels: larger pictures are tiled, so that the process stays below 500 MB on a 12-megapixel
-# photograph. XNNPACK keeps nine pointers for each pixel of each 3x3 convolution: `small` takes 175 bytes a pixel.
+# The largest tile, in pixels. Larger pictures are tiled, so that the process stays below 500 MB on a 12-megapixel
+# photograph: XNNPACK keeps nine pointers per pixel for each 3x3 convolution, and `small` takes 175 bytes per pixel.
 MOST_PIXELS = 1_500_000
 
 
 class Restorer:
-    """Restores pictures of any size with one file of a bundle on one runtime. Close it, or use it in `with`.
+    """Restores pictures of any size with one model file on one runtime. Close it, or use it in `with`.
 
-    Without a `variant` the runtime's best 8-bit file is taken, without a `runtime` the best one installed, without
-    `threads` all cores but one, which capture and output need.
+    Defaults: `variant` is the one that the runtime prefers, else the bundle's best 8-bit file; `runtime` is the best one that
+    is installed; `threads` is all cores but one, which capture and output need.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class Restorer:
         self.runtime = open_runtime(self.runtime_name, bundle.path(self.artifact), self.threads)
         self.codec = PixelCodec(self.artifact.input, self.artifact.output, manifest.colour)
         self.luma = self.codec.luma
-        """Whether it restores brightness alone."""
+        """Whether it restores luma only."""
         self.telemetry = telemetry or Telemetry()
         self.moved_s = time.monotonic()
-        """When a picture was begun or a tile of it finished: a runtime that hangs is known by it."""
+        """`time.monotonic()` when the last picture began or the last tile finished: shows whether the runtime hangs."""
         self._most_pixels = most_pixels
         self._plan: tiling.Plan | None = None
 
     @property
     def description(self) -> str:
-        """What restores, in words: "small, int8.tflite on litert, 3 threads"."""
+        """For logs and pages: "small, int8.tflite on litert, 3 threads"."""
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
         return f"{self.bundle.name}, {self.artifact.label} on {self.runtime_name}, {threads}"
 
@@ -72,9 +72,9 @@ class Restorer:
     def restore(self, image: Image) -> Image: ...
 
     def restore(self, image: Image) -> Image:
-        """A picture -> the same size and kind, restored. Raises BundleError when the model fails.
+        """Restore a picture; the result has the same size. Raises BundleError if the model fails.
 
-        Of a 4:2:0 picture a model of luma restores the plane of brightness, in full range; other models give R G B.
+        For a 4:2:0 picture, a luma model restores the luma plane in full range; other models return R G B.
         """
         self.moved_s = time.monotonic()
         if isinstance(image, Yuv) and self.luma:
@@ -83,7 +83,7 @@ class Restorer:
         return self._restore(pixels_of(image))
 
     def plan_for(self, height: int, width: int) -> tiling.Plan:
-        """The tiles that a picture of this size is restored in; they depend on nothing else."""
+        """The tiles for a picture of this size; they depend on nothing else."""
         if self._plan is None or (self._plan.height, self._plan.width) != (height, width):
             manifest = self.bundle.manifest
             halo, multiple, fixed_hw = manifest.halo, manifest.pad_multiple, manifest.fixed_hw
@@ -102,11 +102,10 @@ class Restorer:
         restored = self.runtime.run(tensor)
         t2 = time.perf_counter()
         if restored.shape != tensor.shape:
-            raise BundleError(f"{self.artifact.file}: made {restored.shape} of {tensor.shape}; a restorer keeps the size")
+            expected = "expected the same size; export the model again"
+            raise BundleError(f"{self.artifact.file}: returned {restored.shape} for {tensor.shape}; {expected}")
         if restored.dtype == np.float32 and not cv2.checkRange(restored.reshape(restored.shape[1], -1))[0]:
-            raise BundleError(
-                f"{self.artifact.file}: made values that are no numbers (NaN or infinite); try another file or runtime"
-            )
+            raise BundleError(f"{self.artifact.file}: returned NaN or infinite values; try another file or runtime")
         pixels = self.codec.to_pixels(restored, tile)
         self.telemetry.add("to_tensor", t1 - t0)
         self.telemetry.add("infer", t2 - t1)

@@ -1,4 +1,4 @@
-"""Does a file of a bundle restore here as well as it did where it was exported? Needs no photograph."""
+"""Check that a model file restores as well on this machine as it did at export. Needs no photographs."""
 
 from functools import cache
 
@@ -16,7 +16,7 @@ _SIGMAS = (1.0, 1.6, 2.4)  # pixels
 
 @cache
 def scene_pairs() -> tuple[tuple[Pixels, Pixels], ...]:
-    """(blurred, sharp) pairs of generated scenes. No text: OpenCV 4 and 5 draw letters differently."""
+    """(blurred, sharp) pairs of generated scenes. They contain no text: OpenCV 4 and 5 draw letters differently."""
     scenes = (dead_leaves(192, 256, 1), siemens_star(192), slanted_edge(192, 192))
     rng = np.random.default_rng(2)
     return tuple(
@@ -27,5 +27,5 @@ def scene_pairs() -> tuple[tuple[Pixels, Pixels], ...]:
 
 
 def scenes_psnr(restorer: Restorer) -> float:
-    """Mean PSNR in dB that the restorer reaches on `scene_pairs`."""
+    """Mean PSNR in dB of the restorer on `scene_pairs`."""
     return float(np.mean([psnr(restorer.restore(blurred), sharp) for blurred, sharp in scene_pairs()]))

@@ -8,7 +8,7 @@ from device.images.frame import Tensor
 
 
 class TFLiteInterpreter:
-    """The interpreter API that LiteRT and its predecessor share. One resize and allocation for each new size."""
+    """The interpreter API that LiteRT and its predecessor share. Each new size costs one resize and allocation."""
 
     def __init__(self, interpreter_class: Any, path: Path, threads: int) -> None:
         try:
@@ -26,7 +26,7 @@ class TFLiteInterpreter:
             raise BundleError(f"{self._path}: used after it was closed")
         try:
             if tensor.shape != self._shape:
-                self._shape = None  # until this size is allocated: after a refused one the next call allocates again
+                self._shape = None  # a size that fails must be allocated again by the next call
                 if tuple(self._interpreter.get_input_details()[0]["shape"]) != tensor.shape:
                     self._interpreter.resize_tensor_input(self._input, tensor.shape, strict=False)
                 self._interpreter.allocate_tensors()
@@ -35,7 +35,7 @@ class TFLiteInterpreter:
             self._interpreter.invoke()
             return self._interpreter.get_tensor(self._output)
         except (ValueError, RuntimeError) as error:
-            raise BundleError(f"{self._path}: does not take a {tensor.dtype} tensor of {tensor.shape} ({error})") from error
+            raise BundleError(f"{self._path}: does not accept a {tensor.dtype} tensor of {tensor.shape} ({error})") from error
 
     def close(self) -> None:
         """See Runtime.close."""

@@ -1,4 +1,4 @@
-"""OpenCV's own DNN module: ONNX files without any further package."""
+"""OpenCV's DNN module: ONNX files without another package."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from device.images.frame import Tensor
 
 
 class OpenCVDnn:
-    """ONNX files through cv2.dnn. Thread count is OpenCV's own, one for the whole process."""
+    """ONNX files through cv2.dnn. The number of threads is a setting of OpenCV for the whole process."""
 
     def __init__(self, path: Path, threads: int) -> None:
         cv2.setNumThreads(threads)
         try:
-            # OpenCV 5.0's new engine computes `small` wrongly (50 grey levels off) and says nothing; its classic one is right.
+            # OpenCV 5.0's new engine silently computes `small` wrongly (50 grey levels off); its classic engine is correct.
             engine = [cv2.dnn.ENGINE_CLASSIC] if hasattr(cv2.dnn, "ENGINE_CLASSIC") else []
             self._net: Any = cv2.dnn.readNetFromONNX(str(path), *engine)
         except cv2.error as error:
@@ -27,14 +27,14 @@ class OpenCVDnn:
         """See Runtime.run."""
         if self._net is None:
             raise BundleError(f"{self._path}: used after it was closed")
-        if tensor.dtype != np.float32:  # the classic engine would take bytes, and compute something else of them
-            raise BundleError(f"{self._path}: does not take a {tensor.dtype} tensor of {tensor.shape}; expected float32")
+        if tensor.dtype != np.float32:  # the classic engine would accept bytes and compute something else
+            raise BundleError(f"{self._path}: does not accept a {tensor.dtype} tensor of {tensor.shape}; expected float32")
         try:
             self._net.setInput(tensor)
             return self._net.forward()
         except cv2.error as error:
             raise BundleError(
-                f"{self._path}: does not take a {tensor.dtype} tensor of {tensor.shape} ({_line(error)})"
+                f"{self._path}: does not accept a {tensor.dtype} tensor of {tensor.shape} ({_line(error)})"
             ) from error
 
     def close(self) -> None:

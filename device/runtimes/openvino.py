@@ -14,7 +14,7 @@ _TELEMETRY = "openvino_telemetry"
 
 
 class OpenVINO:
-    """ONNX and TFLite files through OpenVINO's CPU plugin. One compilation for each new size."""
+    """ONNX and TFLite files through OpenVINO's CPU plugin. Each new size costs one compilation."""
 
     def __init__(self, path: Path, threads: int) -> None:
         openvino = _without_telemetry()
@@ -24,22 +24,22 @@ class OpenVINO:
             self._element = self._model.input(0).element_type.to_dtype()
             channels = self._model.input(0).partial_shape[3]
             self._channels = int(channels.get_length()) if channels.is_static else None
-        except Exception as error:  # plain RuntimeError and errors of its own, by version
+        except Exception as error:  # RuntimeError or its own errors, depending on the version
             raise BundleError(
                 f"{path}: not an ONNX or TFLite model that OpenVINO can load ({_line(error)}); export or copy it again"
             ) from error
         if int8_overflows_here() and _computes_in_8_bits(self._model):
             raise BundleError(
-                f"{path}: an 8-bit file, and this processor has no VNNI: OpenVINO's sums would overflow there and spoil the "
-                "picture; use --runtime litert or onnxruntime, or a float variant"
+                f"{path}: an 8-bit file, but this processor has no VNNI: OpenVINO's sums would overflow and spoil the picture; "
+                "use --runtime litert or onnxruntime, or a float variant"
             )
-        # Left to itself OpenVINO computes every float file in bfloat16 where the processor has AMX (`small` is then 2 grey
-        # levels from fp32, 60 dB), and in halves on a Cortex-A76 (1 level, 70 dB). Here a file is computed as it says it is;
-        # but in fp32 on x86, where halves took longer (a Xeon with AVX512-FP16).
-        halves = platform.machine() == "aarch64" and _holds_halves(self._model)
-        halves = halves and "FP16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        # By default OpenVINO computes every float file in bfloat16 if the processor has AMX (`small` is then 2 grey levels from
+        # fp32, 60 dB), and in half precision on a Cortex-A76 (1 level, 70 dB). We compute in the precision of the file, but in
+        # fp32 on x86, where half precision was slower (a Xeon with AVX512-FP16).
+        half = platform.machine() == "aarch64" and _has_half_weights(self._model)
+        half = half and "FP16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._options = {
-            "INFERENCE_PRECISION_HINT": "f16" if halves else "f32",
+            "INFERENCE_PRECISION_HINT": "f16" if half else "f32",
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
@@ -52,13 +52,13 @@ class OpenVINO:
         """See Runtime.run."""
         if self._core is None:
             raise BundleError(f"{self._path}: used after it was closed")
-        # It would convert other types and shapes silently.
+        # OpenVINO would silently convert other types and shapes.
         if tensor.dtype != self._element or tensor.ndim != 4 or self._channels not in (None, tensor.shape[3]):
             expected = f"{self._element} of (1, height, width, {self._channels or 'channels'})"
-            raise BundleError(f"{self._path}: does not take a {tensor.dtype} tensor of {tensor.shape}; expected {expected}")
+            raise BundleError(f"{self._path}: does not accept a {tensor.dtype} tensor of {tensor.shape}; expected {expected}")
         try:
             if tensor.shape != self._shape:
-                self._shape = self._request = None  # two compiled models at once would be twice the memory
+                self._shape = self._request = None  # free the old one first: two compiled models need twice the memory
                 self._model.reshape(list(tensor.shape))
                 self._request = self._core.compile_model(self._model, "CPU", self._options).create_infer_request()
                 self._shape = tensor.shape
@@ -66,7 +66,7 @@ class OpenVINO:
             return self._request.get_output_tensor(0).data.copy()
         except Exception as error:
             raise BundleError(
-                f"{self._path}: does not take a {tensor.dtype} tensor of {tensor.shape} ({_line(error)})"
+                f"{self._path}: does not accept a {tensor.dtype} tensor of {tensor.shape} ({_line(error)})"
             ) from error
 
     def close(self) -> None:
@@ -75,9 +75,9 @@ class OpenVINO:
 
 
 def _without_telemetry() -> Any:
-    """The openvino package. Its import alone reports itself to a server and writes into the home folder, unless told not to.
+    """Import openvino without its telemetry, which at import reports to a server and writes into the home folder.
 
-    Where the package that does so cannot be imported OpenVINO uses a stub of its own.
+    If the telemetry package cannot be imported, OpenVINO uses its own stub.
     """
     if "openvino" in sys.modules:
         return importlib.import_module("openvino")
@@ -92,9 +92,9 @@ def _without_telemetry() -> Any:
 
 
 def int8_overflows(machine: str, features: tuple[str, ...]) -> bool:
-    """Whether 8-bit products are added in 16 bits: x86 without VNNI ("saturation issue" in OpenVINO's documentation).
+    """Whether 8-bit products are added in 16 bits: x86 without VNNI (the "saturation issue" in OpenVINO's documentation).
 
-    Measured on an AMD EPYC with AVX2: `small` int8 29 dB from fp32, 44 dB on a Xeon with VNNI.
+    Measured: `small` int8 is 29 dB from fp32 on an AMD EPYC with AVX2, 44 dB on a Xeon with VNNI.
     """
     return machine == "x86_64" and not {"avx512_vnni", "avx_vnni", "amx_int8"}.intersection(features)
 
@@ -105,11 +105,11 @@ def int8_overflows_here() -> bool:
 
 
 def _computes_in_8_bits(model: Any) -> bool:
-    """Whether activations are rounded, not weights alone as in a `dynamic` file."""
+    """Whether activations are quantised too, not only weights as in a `dynamic` file."""
     return any(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
 
 
-def _holds_halves(model: Any) -> bool:
+def _has_half_weights(model: Any) -> bool:
     """Whether the weights are in half precision."""
     constants = (op for op in model.get_ops() if op.get_type_name() == "Constant")
     return any(op.get_element_type().get_type_name() == "f16" and op.get_byte_size() > 2 for op in constants)

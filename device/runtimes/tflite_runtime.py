@@ -1,4 +1,4 @@
-"""tflite-runtime, LiteRT's predecessor: for environments that still have it (Python 3.11 and older, numpy 1)."""
+"""tflite-runtime, the predecessor of LiteRT, for environments that still have it (Python 3.11 and older, numpy 1)."""
 
 from pathlib import Path
 

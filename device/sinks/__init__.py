@@ -17,7 +17,7 @@ from device.telemetry import Telemetry
 def open_sink(spec: str, source: Source, settings: Settings, controls: Controls, telemetry: Telemetry) -> Sink:
     """Open `web`, `null`, `record:DIR`, `rtsp://…`, a picture or video file (known by suffix), or a folder (anything else).
 
-    Raises UsageError for an output that exists and is not to be replaced, RunError for one that cannot be made.
+    Raises UsageError if the output exists and must not be replaced, RunError if it cannot be created.
     """
     if spec == "null":
         from device.sinks.null import Null
@@ -37,7 +37,7 @@ def open_sink(spec: str, source: Source, settings: Settings, controls: Controls,
         return Publisher(spec, settings.fps or source.fps, settings.record.mbit)
     path = Path(spec)
     if path.exists() and source.origin is not None and path.resolve() in (source.origin, source.origin.parent):
-        raise UsageError(f"{path}: is where the pictures come from; choose another --sink, so that no original is lost")
+        raise UsageError(f"{path}: the pictures are read from there; choose another --sink, so that no original is lost")
     if is_file(spec):
         if path.exists() and not settings.replace:
             raise UsageError(f"{path}: exists; choose another --sink, or --replace it")
@@ -58,6 +58,6 @@ def open_sink(spec: str, source: Source, settings: Settings, controls: Controls,
 
 
 def is_file(spec: str) -> bool:
-    """Whether the sink is one picture or video file, which opening again would write over."""
+    """Whether the sink is a single picture or video file, which opening again would overwrite."""
     path = Path(spec)
     return (is_picture(path) or is_video(path)) and not path.is_dir()

@@ -1,6 +1,6 @@
-"""Restored pictures as H.264: what the recorder and the publisher have in common.
+"""H.264 encoding for the recorder and the publisher.
 
-Needs PyAV (extra `live`), which brings FFmpeg and x264 along; it is imported when the first stream is opened.
+It needs PyAV (extra `live`), which includes FFmpeg and x264 and is imported when the first stream is opened.
 """
 
 import logging
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MISSING = "recording and publishing need PyAV, which is not installed: pip install 'deblurkit[live]'"
-TIME_BASE = Fraction(1, 90_000)  # the clock of RTP and of MPEG
+TIME_BASE = Fraction(1, 90_000)  # the clock rate of RTP and MPEG
 KEY_FRAME_EVERY_S = 1.0
 _USUAL_FPS = 30.0
-# ISO/IEC 23091-2 codes. The matrix and the range are the picture's own; primaries and transfer those of sRGB, as in JPEG.
+# ISO/IEC 23091-2 codes. Matrix and range are those of the picture; primaries and transfer are sRGB's, as in JPEG.
 _MATRIX = {"bt601": 5, "bt709": 1}
 _PRIMARIES, _TRANSFER = 1, 13
 _LIMITED, _FULL = 1, 2  # FFmpeg's AVColorRange
 _NAMES = Path("/sys/class/video4linux")
-_HARDWARE_NAME = "bcm2835-codec-encode"  # up to the Raspberry Pi 4; the Pi 5 has no encoder
+_HARDWARE_NAME = "bcm2835-codec-encode"  # in Raspberry Pis up to the 4; the 5 has no encoder
 _X264 = {"preset": "ultrafast", "tune": "zerolatency", "forced-idr": "1"}
 
 
 @dataclass(frozen=True)
-class Form:
-    """What all pictures of one stream have in common."""
+class StreamFormat:
+    """What all pictures of a stream have in common."""
 
     width: int
     height: int
@@ -45,36 +45,38 @@ class Form:
 
     @property
     def coded_wh(self) -> tuple[int, int]:
-        """(width, height) in the stream: 4:2:0 has even sides only, so odd ones get their last column or row twice."""
+        """(width, height) in the stream: 4:2:0 needs even sides, so an odd side repeats its last column or row."""
         return self.width + self.width % 2, self.height + self.height % 2
 
 
-def form_of(image: Image) -> Form:
-    """The form of a stream of such pictures; R G B becomes 4:2:0 as in JPEG."""
+def stream_format(image: Image) -> StreamFormat:
+    """The format of a stream of pictures like this one; R G B becomes 4:2:0 as in JPEG."""
     height, width = image.shape[:2]
-    return Form(width, height, image.matrix, image.full_range) if isinstance(image, Yuv) else Form(width, height)
+    return StreamFormat(width, height, image.matrix, image.full_range) if isinstance(image, Yuv) else StreamFormat(width, height)
 
 
-def planes_of(image: Image) -> Yuv:
-    """The picture as 4:2:0. R G B is converted by OpenCV, at two thirds of the time that FFmpeg's scaler takes."""
+def as_yuv(image: Image) -> Yuv:
+    """The picture as 4:2:0. OpenCV converts R G B in two thirds of the time of FFmpeg's scaler."""
     return image if isinstance(image, Yuv) else from_rgb(image)
 
 
 class Encoder:
-    """One stream of H.264 in a container of its own. Owned and used by one thread; `finish` or `abandon` it.
+    """One H.264 stream in a container. Owned and used by one thread; end it with `finish` or `abandon`.
 
-    One thread of the processor, so that inference keeps the others. A key frame each second; time stamps are those of capture,
-    so the frame rate may vary.
+    It encodes on one thread, so that inference keeps the other cores. There is a key frame every second. Time stamps are
+    capture times, so the frame rate may vary.
     """
 
-    def __init__(self, target: Any, container: str, options: dict[str, str], form: Form, fps: float, mbit: float) -> None:
-        """`target`: an address, or an object that FFmpeg writes into; `container` and `options` are FFmpeg's.
+    def __init__(
+        self, target: Any, container: str, options: dict[str, str], format: StreamFormat, fps: float, mbit: float
+    ) -> None:
+        """`target`: an address, or a file object for FFmpeg; `container` and `options` are FFmpeg's.
 
-        `fps` is what is expected (0: unknown), `mbit` what a second may cost, in Mbit. Raises RunError.
+        `fps` is the expected frame rate (0: unknown), `mbit` the bit rate in Mbit/s. Raises RunError.
         """
         av = pyav()
-        self._av, self._form = av, form
-        codec = "h264_v4l2m2m" if _hardware_works(form.coded_wh) else "libx264"
+        self._av, self._format = av, format
+        codec = "h264_v4l2m2m" if _hardware_works(format.coded_wh) else "libx264"
         rate = Fraction(fps or _USUAL_FPS).limit_denominator(1001)
         bits = round(mbit * 1e6)
         limits = {**_X264, "maxrate": str(bits), "bufsize": str(bits)} if codec == "libx264" else {}
@@ -82,25 +84,25 @@ class Encoder:
             self._container: Any = av.open(target, "w", format=container, options=options)
             self._stream = self._container.add_stream(codec, rate=rate, options=limits)
         except av.FFmpegError as error:
-            raise RunError(f"no {container} stream of H.264 can be made here: {error}") from error
+            raise RunError(f"cannot create an H.264 stream in {container}: {error}; check address and network") from error
         context = self._stream.codec_context
-        context.width, context.height = form.coded_wh
+        context.width, context.height = format.coded_wh
         context.pix_fmt = "yuv420p"
         context.time_base = TIME_BASE
         context.bit_rate = bits
-        context.gop_size = round(60 * float(rate))  # key frames are asked for, by time
+        context.gop_size = round(60 * float(rate))  # longer than needed: `write` requests key frames by time
         context.thread_count = 1
-        context.colorspace = _MATRIX[form.matrix]
-        context.color_range = _FULL if form.full_range else _LIMITED
+        context.colorspace = _MATRIX[format.matrix]
+        context.color_range = _FULL if format.full_range else _LIMITED
         context.color_primaries, context.color_trc = _PRIMARIES, _TRANSFER
         self._began_s: float | None = None
         self._last_pts = -1
         self._next_key_pts = 0
 
     def write(self, picture: Yuv, captured_s: float) -> None:
-        """Encode one picture of this form, and hand it to the container.
+        """Encode one picture of this format and write it to the container.
 
-        Raises RunError when FFmpeg fails, and what an object that is written into raises.
+        Raises RunError if FFmpeg fails, and whatever the file object raises.
         """
         if self._began_s is None:
             self._began_s = captured_s
@@ -114,7 +116,7 @@ class Encoder:
         self._encode(frame)
 
     def finish(self) -> None:
-        """Write what encoder and container still hold. Raises as `write` does."""
+        """Write what is buffered in encoder and container. Raises like `write`."""
         if self._began_s is not None:
             self._encode(None)
         container, self._container = self._container, None
@@ -124,7 +126,7 @@ class Encoder:
             raise RunError(f"FFmpeg: {error.strerror}") from error
 
     def abandon(self) -> None:
-        """Free everything; what the container still writes may fail."""
+        """Free everything; errors while the container is closed are ignored."""
         container, self._container = self._container, None
         if container is not None:
             with suppress(Exception):
@@ -137,7 +139,7 @@ class Encoder:
             raise RunError(f"FFmpeg: {error.strerror}") from error
 
     def _video_frame(self, picture: Yuv) -> "VideoFrame":
-        frame = self._av.VideoFrame(*self._form.coded_wh, "yuv420p")
+        frame = self._av.VideoFrame(*self._format.coded_wh, "yuv420p")
         for plane, source in zip(frame.planes, (picture.y, picture.u, picture.v), strict=True):
             rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
             _fill(rows[: plane.height, : plane.width], source)
@@ -145,7 +147,7 @@ class Encoder:
 
 
 def pyav() -> Any:
-    """The module `av`. Raises RunError, with the line that installs it, where it is missing."""
+    """The module `av`. Raises RunError with the command that installs it if it is missing."""
     try:
         import av
     except ImportError as error:
@@ -154,7 +156,7 @@ def pyav() -> Any:
 
 
 def _fill(target: Plane, source: Plane) -> None:
-    """Copy, the last row and column twice where the target has one more."""
+    """Copy a plane; if the target has one more row or column, repeat the last one."""
     height, width = source.shape
     target[:height, :width] = source
     target[:height, width:] = target[:height, width - 1 : width]
@@ -163,7 +165,7 @@ def _fill(target: Plane, source: Plane) -> None:
 
 @cache
 def _hardware_works(coded_wh: tuple[int, int]) -> bool:
-    """Whether the board's own encoder takes pictures of this size: tried once, with one of them."""
+    """Whether the board's hardware encoder accepts pictures of this size; tested once per size."""
     names = (path.read_text(errors="replace").strip() for path in sorted(_NAMES.glob("video*/name")))
     if _HARDWARE_NAME not in names:
         return False
@@ -176,8 +178,8 @@ def _hardware_works(coded_wh: tuple[int, int]) -> bool:
         frame.pts, frame.time_base = 0, TIME_BASE
         if context.encode(frame) + context.encode(None):
             return True
-        reason = "it encoded nothing"
+        reason = "it returned no data"
     except (av.FFmpegError, ValueError, OSError) as error:
         reason = str(error)
-    log.warning("the board's H.264 encoder does not take %dx%d pictures (%s); x264 encodes instead", *coded_wh, reason)
+    log.warning("the board's H.264 encoder does not accept %dx%d pictures (%s); using x264 instead", *coded_wh, reason)
     return False

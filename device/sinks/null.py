@@ -1,15 +1,15 @@
-"""Nowhere: to measure the loop."""
+"""A sink that discards frames, to measure the loop."""
 
 from device.images.frame import Restored
 
 
 class Null:
-    """Takes frames and forgets them."""
+    """Discards all frames."""
 
     description = "nowhere (null)"
 
     def write(self, restored: Restored) -> None:
-        """Forget the frame."""
+        """Discard the frame."""
 
     def close(self) -> None:
         """Nothing to finish."""

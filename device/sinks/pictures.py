@@ -1,4 +1,4 @@
-"""Restored frames as picture files."""
+"""Sinks that write picture files."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from device.images.picture import write_picture
 
 
 class Folder:
-    """Every frame as a picture under its own name; frames without one are numbered. Each is written atomically."""
+    """Writes every frame as a picture with the frame's name, or a number if it has none. Each file is written atomically."""
 
     def __init__(self, path: Path) -> None:
         self.description = f"pictures in {path}"
@@ -16,7 +16,7 @@ class Folder:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"{path}: cannot be made: {error.strerror}; choose another --sink") from error
+            raise RunError(f"{path}: cannot be created: {error.strerror}; choose another --sink") from error
 
     def write(self, restored: Restored) -> None:
         """Write one picture."""
@@ -27,7 +27,7 @@ class Folder:
 
 
 class LastPicture:
-    """One picture file: the last frame, written on closing."""
+    """Writes one picture, the last frame, when it is closed."""
 
     def __init__(self, path: Path) -> None:
         self.description = str(path)
@@ -35,7 +35,7 @@ class LastPicture:
         self._last: Restored | None = None
 
     def write(self, restored: Restored) -> None:
-        """Keep the frame until a newer one comes."""
+        """Keep the frame until a newer one arrives."""
         self._last = restored
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The live picture for others: published to an RTSP server such as MediaMTX, which serves the readers.
+"""Publish the live picture to an RTSP server such as MediaMTX, which serves the viewers.
 
-FFmpeg's RTSP client holds Python's lock while it connects, so a server that does not answer would stop the whole loop. So it runs
-in a process of its own, which encodes as well: `device/sinks/publisher.py`. What hangs there is killed.
+FFmpeg's RTSP client holds Python's interpreter lock while it connects, so a server that does not answer would stop the whole
+loop. So the client runs in its own process, together with the encoder (`publisher.py`), and is killed if it hangs.
 """
 
 import fcntl
@@ -22,24 +22,24 @@ import numpy as np
 from device.errors import RunError
 from device.images.frame import Restored
 from device.images.yuv import Yuv
-from device.sinks.h264 import MISSING, Form, form_of, planes_of
+from device.sinks.h264 import MISSING, StreamFormat, as_yuv, stream_format
 from device.system.address import without_password, without_secrets
 from device.system.python_process import start_python
 
 log = logging.getLogger(__name__)
 CONNECTED = b"connected\n"
-STAMP = struct.Struct("<d")  # time of capture, before each picture's planes
-_STARTING_S = 15.0  # to the first picture at the server: a busy board takes some seconds to start a process
-_STUCK_S = 4.0  # afterwards, for one picture
-_GRACE_S = 0.3  # for a process that is asked to end
-_PIPE_BYTES = 1 << 20  # the most that any user may ask for: a picture or two
+STAMP = struct.Struct("<d")  # capture time, sent before the planes of each picture
+_STARTING_S = 15.0  # until the server has the first picture: a busy board takes seconds to start a process
+_STUCK_S = 4.0  # per picture, after that
+_GRACE_S = 0.3  # for the process to end before it is killed
+_PIPE_BYTES = 1 << 20  # the maximum for unprivileged users: one or two pictures
 
 
 class Publisher:
-    """A sink. Connects with the first frame; cards are published as well, so that readers see them."""
+    """A sink that connects with the first frame. It publishes placeholders too, so that viewers see what is wrong."""
 
     def __init__(self, url: str, fps: float, mbit: float) -> None:
-        """`rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH`; `fps` is what is expected (0: unknown), `mbit` what a second may cost."""
+        """`url`: `rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH`; `fps`: expected rate (0: unknown); `mbit`: bit rate in Mbit/s."""
         if importlib.util.find_spec("av") is None:
             raise RunError(MISSING)
         self.description = f"published to {without_password(url)}"
@@ -50,34 +50,34 @@ class Publisher:
         self._closed = False
 
     def write(self, restored: Restored) -> None:
-        """Publish one frame. Raises RunError when the server does not take it; waits a few seconds for it at most."""
+        """Publish one frame. Raises RunError if the server does not accept it within a few seconds."""
         with self._lock:
             if self._closed:
-                raise RunError(f"{self.description}: is closed already")
-            if restored is self._last:  # repeated to keep a frame rate: readers keep the last picture anyway
+                raise RunError(f"{self.description}: is already closed")
+            if restored is self._last:  # repeated to keep a frame rate: viewers keep the last picture anyway
                 return
             self._last = restored
-            form = form_of(restored.image)
-            if self._process is not None and self._process.form != form:  # a stream of H.264 has one size
+            format = stream_format(restored.image)
+            if self._process is not None and self._process.format != format:  # an H.264 stream has one size
                 self._process.close()
                 self._process = None
             if self._process is None:
-                self._process = _Process(self._url, form, self._fps, self._mbit)
+                self._process = _Process(self._url, format, self._fps, self._mbit)
             try:
-                self._process.send(planes_of(restored.image), restored.frame.captured_s)
+                self._process.send(as_yuv(restored.image), restored.frame.captured_s)
             except OSError as error:
                 self._process.kill()
-                reason = self._process.said() or str(error)
+                reason = self._process.last_line() or str(error)
                 self._process.close()
                 self._process = None
-                raise RunError(f"{self.description}: {without_secrets(reason, self._url)}; is the server there?") from error
+                raise RunError(f"{self.description}: {without_secrets(reason, self._url)}; is the server running?") from error
 
     def close(self) -> None:
         """End the stream. Closing twice is safe."""
         self._closed = True
         while not self._lock.acquire(timeout=_GRACE_S):
             if (process := self._process) is not None:
-                process.kill()  # which ends the write
+                process.kill()  # this ends the write
         try:
             if self._process is not None:
                 self._process.close()
@@ -87,10 +87,10 @@ class Publisher:
 
 
 class _Process:
-    """One stream of one form. Pictures go in through its standard input; what it says comes out as text."""
+    """The process of one stream. It reads pictures from its standard input and writes text."""
 
-    def __init__(self, url: str, form: Form, fps: float, mbit: float) -> None:
-        self.form = form
+    def __init__(self, url: str, format: StreamFormat, fps: float, mbit: float) -> None:
+        self.format = format
         self._process = start_python(
             *("-m", "device.sinks.publisher"),
             stdin=subprocess.PIPE,
@@ -105,15 +105,15 @@ class _Process:
         os.set_blocking(self._out, False)
         with suppress(OSError):
             fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        self._said = b""
-        # Through the pipe: other users can read the arguments of a process, and the address may hold a password.
-        order = {"url": url, "form": asdict(form), "fps": fps, "mbit": mbit}
-        self._unsent = memoryview(json.dumps(order).encode() + b"\n")
+        self._output = b""
+        # Through the pipe: other users can read a process's arguments, and the address may contain a password.
+        settings = {"url": url, "format": asdict(format), "fps": fps, "mbit": mbit}
+        self._unsent = memoryview(json.dumps(settings).encode() + b"\n")
 
     def send(self, picture: Yuv, captured_s: float) -> None:
-        """Hand over one picture. Raises OSError when the process has ended or takes nothing for too long."""
-        self._listen()
-        until = time.monotonic() + (_STUCK_S if CONNECTED in self._said else _STARTING_S)
+        """Send one picture to the process. Raises OSError if it has ended or does not read for too long."""
+        self._read_output()
+        until = time.monotonic() + (_STUCK_S if CONNECTED in self._output else _STARTING_S)
         planes = (np.ascontiguousarray(plane).data.cast("B") for plane in (picture.y, picture.u, picture.v))
         for part in (self._unsent, memoryview(STAMP.pack(captured_s)), *planes):
             self._send(part, until)
@@ -128,27 +128,27 @@ class _Process:
             except BlockingIOError:
                 left_s = until - time.monotonic()
                 if left_s <= 0 or not poll.poll(1000 * left_s):
-                    raise TimeoutError("took no picture for some seconds") from None
+                    raise TimeoutError("no picture was accepted for some seconds") from None
 
     def kill(self) -> None:
-        """End it, whatever it hangs in. Safe from any thread."""
+        """Kill the process, even if it hangs. Safe from any thread."""
         self._process.kill()
 
-    def said(self) -> str:
-        """Its last line, after it was killed or ended by itself."""
+    def last_line(self) -> str:
+        """The last line of its output, after it was killed or ended."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
-        self._listen()
-        lines = self._said.replace(CONNECTED, b"").decode(errors="replace").strip().splitlines()
+        self._read_output()
+        lines = self._output.replace(CONNECTED, b"").decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
 
-    def _listen(self) -> None:
+    def _read_output(self) -> None:
         with suppress(BlockingIOError):
             while data := os.read(self._out, 1 << 16):
-                self._said = self._said[-4096:] + data
+                self._output = self._output[-4096:] + data
 
     def close(self) -> None:
-        """Let it say goodbye to the server, then kill it."""
+        """Give it time to close the connection, then kill it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()

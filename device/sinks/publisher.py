@@ -1,9 +1,9 @@
-"""The process that publishes one stream: pictures from standard input, encoded, to an RTSP server.
+"""The process that publishes one stream: it encodes pictures from standard input and sends them to an RTSP server.
 
     python -m device.sinks.publisher
 
-It is begun by `device/sinks/publish.py`, which may kill it at any time. First comes a line of JSON (`url form fps mbit`), then
-for each picture its time of capture (8 bytes) and its planes. It says `connected` after the first one, and why it ends.
+`publish.py` starts it and may kill it at any time. Its input is a line of JSON (`url format fps mbit`), then for each picture
+the capture time (8 bytes) and the planes. It prints `connected` after the first picture, and the reason if it fails.
 """
 
 import json
@@ -16,21 +16,21 @@ import numpy as np
 
 from device.errors import RunError
 from device.images.yuv import Yuv
-from device.sinks.h264 import Encoder, Form
+from device.sinks.h264 import Encoder, StreamFormat
 from device.sinks.publish import CONNECTED, STAMP
 
-# TCP goes through routers and loses nothing. The timeout, in microseconds, is that of one send or one answer.
+# TCP passes routers and loses nothing. The timeout in microseconds is for one send or one answer.
 _OPTIONS = {"rtsp_transport": "tcp", "timeout": "3000000"}
 
 
 def publish(pictures: BinaryIO) -> None:
-    """Until the pictures end. Raises RunError when the server is not there, refuses, or does not answer for three seconds."""
-    order = json.loads(pictures.readline())
-    form = Form(**order["form"])
-    whole, half = (form.height, form.width), (-(-form.height // 2), -(-form.width // 2))
+    """Publish until the input ends. Raises RunError if the server is missing, refuses, or does not answer for three seconds."""
+    settings = json.loads(pictures.readline())
+    format = StreamFormat(**settings["format"])
+    whole, half = (format.height, format.width), (-(-format.height // 2), -(-format.width // 2))
     shapes = (whole, half, half)
     bytes_of_picture = sum(rows * columns for rows, columns in shapes)
-    encoder = Encoder(order["url"], "rtsp", _OPTIONS, form, order["fps"], order["mbit"])
+    encoder = Encoder(settings["url"], "rtsp", _OPTIONS, format, settings["fps"], settings["mbit"])
     first = True
     while len(stamp := pictures.read(STAMP.size)) == STAMP.size:
         data = np.frombuffer(pictures.read(bytes_of_picture), np.uint8)
@@ -38,7 +38,7 @@ def publish(pictures: BinaryIO) -> None:
             break
         ends = np.cumsum([rows * columns for rows, columns in shapes])[:-1]
         y, u, v = (plane.reshape(shape) for plane, shape in zip(np.split(data, ends), shapes, strict=True))
-        encoder.write(Yuv(y, u, v, form.matrix, form.full_range), STAMP.unpack(stamp)[0])
+        encoder.write(Yuv(y, u, v, format.matrix, format.full_range), STAMP.unpack(stamp)[0])
         if first:
             os.write(sys.stdout.fileno(), CONNECTED)
             first = False
@@ -46,8 +46,8 @@ def publish(pictures: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Publish, then end at once: closing a connection that is lost may take as long as sending to it."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and a service's stop reach the whole group: the parent sees to both
+    """Publish, then exit at once: closing a lost connection may take as long as sending to it."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # these reach the whole group; the parent handles them
         signal.signal(number, signal.SIG_IGN)
     code = 0
     try:

@@ -1,4 +1,4 @@
-"""Brings what was written to the medium, in a thread of its own: a card that is busy for a second costs no frame."""
+"""Sync files to the medium in a separate thread, so that a card that is busy for a second costs no frames."""
 
 import os
 import threading
@@ -6,29 +6,29 @@ import time
 
 from device.errors import RunError
 
-STUCK_S = 10.0  # cards and USB sticks pause for a second or two while they put their blocks in order
+STUCK_S = 10.0  # cards and USB sticks pause for a second or two while they reorganise their blocks
 
 
 class Syncer:
-    """Owns its thread. `request` returns at once; what went wrong is raised by the next one."""
+    """Owns its thread. `request` returns at once; the next `request` raises the error of an earlier one."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: dict[tuple[int, int], int] = {}  # file -> a descriptor of our own: each file waits once
+        self._waiting: dict[tuple[int, int], int] = {}  # file -> our copy of its descriptor: each file is queued once
         self._busy_since: float | None = None
         self._error: OSError | None = None
-        self._over = False
+        self._stopping = False
         self._thread = threading.Thread(target=self._work, name="sync", daemon=True)
         self._thread.start()
 
     def request(self, fd: int) -> None:
-        """Sync this file (or folder) soon; the caller may close it meanwhile.
+        """Sync this file or folder soon; the caller may close it meanwhile.
 
-        Raises RunError when an earlier sync failed, or has not returned for ten seconds.
+        Raises RunError if an earlier sync failed, or has not returned for ten seconds.
         """
         with self._changed:
             if self._error is not None:
-                raise RunError(f"the medium did not take what was recorded: {self._error.strerror}; check or replace it")
+                raise RunError(f"the recording could not be written to the medium: {self._error.strerror}; check or replace it")
             if self._busy_since is not None and time.monotonic() - self._busy_since > STUCK_S:
                 raise RunError(f"the medium has not answered for {STUCK_S:.0f} s; check or replace it")
             state = os.fstat(fd)
@@ -39,7 +39,7 @@ class Syncer:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and not self._over:
+                while not self._waiting and not self._stopping:
                     self._changed.wait()
                 if not self._waiting:
                     return
@@ -57,8 +57,8 @@ class Syncer:
                 self._error = self._error or error
 
     def close(self, timeout_s: float) -> None:
-        """Finish what was requested, waiting so long at most. Closing twice is safe."""
+        """Finish the requested syncs, within `timeout_s`. Closing twice is safe."""
         with self._changed:
-            self._over = True
+            self._stopping = True
             self._changed.notify_all()
         self._thread.join(timeout_s)

@@ -1,4 +1,4 @@
-"""Restored frames as a video file."""
+"""A sink that writes a video file."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ _CODECS = {".avi": "MJPG", ".webm": "VP80"}
 
 
 class VideoSink:
-    """MPEG-4 in .mp4, .mkv and .mov, MJPEG in .avi. Written aside and renamed when it is finished."""
+    """Writes MPEG-4 to .mp4, .mkv and .mov, MJPEG to .avi. The file gets its name when it is finished."""
 
     def __init__(self, path: Path, fps: float) -> None:
         self.description = f"{path}, video at {fps:.4g} fps"
@@ -26,17 +26,15 @@ class VideoSink:
         self._lock = threading.Lock()  # a stop may close while a write has not returned: OpenCV would crash
 
     def write(self, restored: Restored) -> None:
-        """Append one frame. Raises RunError if it cannot be opened, or the frame has another size."""
+        """Append one frame. Raises RunError if the file cannot be opened or the frame has another size."""
         size_wh = (restored.pixels.shape[1], restored.pixels.shape[0])
         with self._lock:
             if self._closed:
-                raise RunError(f"{self._path}: is closed already")
+                raise RunError(f"{self._path}: is already closed")
             if self._writer is None:
                 self._writer, self._size_wh = self._open(size_wh), size_wh
             if size_wh != self._size_wh:
-                raise RunError(
-                    f"{self._path}: frame of {size_wh} in a video of {self._size_wh}; write a folder of pictures instead"
-                )
+                raise RunError(f"{self._path}: frame size changed to {size_wh} from {self._size_wh}; write a folder of pictures")
             self._writer.write(cv2.cvtColor(restored.pixels, cv2.COLOR_RGB2BGR))
             self._frames += 1
 
@@ -44,7 +42,7 @@ class VideoSink:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"{self._path}: its folder cannot be made: {error.strerror}; choose another --sink") from error
+            raise RunError(f"{self._path}: its folder cannot be created: {error.strerror}; choose another --sink") from error
         codec = cv2.VideoWriter.fourcc(*_CODECS.get(self._path.suffix.lower(), "mp4v"))
         writer = cv2.VideoWriter(str(self._aside), cv2.CAP_FFMPEG, codec, self._fps, size_wh)
         if not writer.isOpened():
@@ -53,25 +51,27 @@ class VideoSink:
         return writer
 
     def close(self) -> None:
-        """Finish the file and give it its name. Raises RunError if it did not become a video (a full disk does that)."""
+        """Finish and rename the file. Raises RunError if the video is incomplete, as on a full disk."""
         with self._lock:
             self._closed = True
             if self._writer is None:
                 return
             self._writer.release()
             self._writer = None
-        # VideoWriter reports no error of its own: read the file back. Matroska's frame count stands at its beginning, also
-        # where the end is missing; so the last frame must be there too.
+        # VideoWriter reports no errors, so read the file back. Matroska has its frame count at the beginning, even if the end
+        # is missing, so check the last frame too.
         check = cv2.VideoCapture(str(self._aside), cv2.CAP_FFMPEG)
-        whole = check.isOpened() and int(check.get(cv2.CAP_PROP_FRAME_COUNT)) >= self._frames
-        whole = whole and check.set(cv2.CAP_PROP_POS_FRAMES, self._frames - 1) and check.grab()
+        complete = check.isOpened() and int(check.get(cv2.CAP_PROP_FRAME_COUNT)) >= self._frames
+        complete = complete and check.set(cv2.CAP_PROP_POS_FRAMES, self._frames - 1) and check.grab()
         check.release()
-        if whole and self._path.suffix.lower() == ".avi":  # half a last JPEG still decodes: compare with the length it declares
+        if (
+            complete and self._path.suffix.lower() == ".avi"
+        ):  # half of the last JPEG still decodes: check the length in the header
             with open(self._aside, "rb") as file:
-                whole = int.from_bytes(file.read(8)[4:], "little") + 8 <= os.fstat(file.fileno()).st_size
-        if not whole:
+                complete = int.from_bytes(file.read(8)[4:], "little") + 8 <= os.fstat(file.fileno()).st_size
+        if not complete:
             self._aside.unlink(missing_ok=True)
-            raise RunError(f"{self._path}: the video did not come out whole after {self._frames} frames; is the disk full?")
+            raise RunError(f"{self._path}: the video is incomplete after {self._frames} frames; is the disk full?")
         try:
             with open(self._aside, "rb") as file:
                 os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Cameras as they are, without anybody who watches them: what the camera's own process opens and reads."""
+"""The contract of a camera inside its own process, without supervision, and the rotation of its pictures."""
 
 from dataclasses import replace
 from typing import Protocol
@@ -8,29 +8,29 @@ import cv2
 from device.images.frame import Frame, Image
 from device.images.yuv import Yuv
 
-_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+_ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
 class Camera(Protocol):
-    """Delivers frames for as long as it can. Lives in a process of its own, so it may hang and crash."""
+    """Delivers frames while it can. It runs in its own process, so it may hang or crash."""
 
     description: str
-    """What it is, its size and rate as they were got, and where they are not what was asked for. No password."""
+    """What it is, its actual size and rate, and what was requested if that differs. Contains no password."""
     fps: float
 
     def read(self) -> Frame:
-        """Wait for the next frame. Raises BadFrame for one that is not to be shown, CameraLost when there will be no more."""
+        """Wait for the next frame. Raises BadFrame for one that must not be shown, CameraLost if there will be no more."""
 
     def close(self) -> None:
-        """Let the device go."""
+        """Release the device."""
 
 
 def rotated(image: Image, degrees: int) -> Image:
-    """The picture turned clockwise by 0, 90, 180 or 270 degrees."""
+    """The picture rotated clockwise by 0, 90, 180 or 270 degrees."""
     if not degrees:
         return image
-    turn = _TURNS[degrees]
+    rotation = _ROTATIONS[degrees]
     if isinstance(image, Yuv):
-        y, u, v = (cv2.rotate(plane, turn) for plane in (image.y, image.u, image.v))
+        y, u, v = (cv2.rotate(plane, rotation) for plane in (image.y, image.u, image.v))
         return replace(image, y=y, u=u, v=v)  # type: ignore[arg-type]
-    return cv2.rotate(image, turn)  # type: ignore[return-value]
+    return cv2.rotate(image, rotation)  # type: ignore[return-value]

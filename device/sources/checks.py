@@ -1,4 +1,4 @@
-"""What makes a camera's frame unfit to be shown: empty, cut off, green. And a picture that does not move any more."""
+"""Detect camera frames that must not be shown (empty, truncated, green), and a picture that is frozen."""
 
 import time
 import zlib
@@ -10,54 +10,54 @@ from device.errors import DataError
 from device.images.frame import Image
 from device.images.yuv import Yuv
 
-FROZEN_S = 10.0  # a sensor's noise differs in every frame; so long the same bytes is no camera looking at a wall
-_FINGERPRINT_ROWS = 480  # rows that are compared: enough to see noise change, and 4K costs no more than VGA
+FROZEN_S = 10.0  # sensor noise differs in every frame: identical bytes for this long are not a camera facing a wall
+_FINGERPRINT_ROWS = 480  # rows compared: enough to notice changing noise, and 4K costs no more than VGA
 
 
 class BadFrame(DataError):
-    """One frame that is not to be shown; the next may be well."""
+    """One frame that must not be shown; the next one may be good."""
 
 
 def check_image(image: Image) -> None:
-    """Raise BadFrame for a picture without pixels, and for one whose lower part the camera left empty.
+    """Raise BadFrame for a picture without pixels, and for one whose lower part the camera did not fill.
 
-    Buffers that a camera did not fill hold zeros, which is no black (that has 128 in both planes of colour) but green. Cut off
-    frames of many USB cameras are that in their lower part only, and a driver that lost its sensor delivers nothing else. A
-    black picture is a night, and passes.
+    An unfilled buffer contains zeros, which are green: black has 128 in both chroma planes. Truncated frames of many USB
+    cameras are green in their lower part only; a driver that lost its sensor delivers green frames only. A black picture, as
+    at night, passes.
     """
     if not all(image.shape[:2]):
-        raise BadFrame("an empty picture")
+        raise BadFrame("empty picture")
     if isinstance(image, Yuv):
         last = max(1, image.u.shape[0] // 16)
-        hollow = not image.u[-last:].any() and not image.v[-last:].any()
+        unfilled = not image.u[-last:].any() and not image.v[-last:].any()
     else:
-        hollow = _zero_planes_as_rgb(image[-max(1, image.shape[0] // 16) :])
-    if hollow:
-        raise BadFrame("green, at least in its lower part: the camera did not fill the picture")
+        unfilled = _zero_planes_as_rgb(image[-max(1, image.shape[0] // 16) :])
+    if unfilled:
+        raise BadFrame("green, at least in the lower part: the camera did not fill the picture")
 
 
 def _zero_planes_as_rgb(pixels: NDArray[np.uint8]) -> bool:
-    """Whether all is the green that Y = U = V = 0 becomes: (0, 135, 0) by BT.601 in both ranges, (0, 77 or 84, 0) by BT.709."""
+    """Whether all pixels have the green of Y = U = V = 0: (0, 135, 0) in BT.601, either range; (0, 77 or 84, 0) in BT.709."""
     red, green, blue = (pixels[..., channel] for channel in range(3))
-    if red.max() > 2 or blue.max() > 2:  # JPEG rounds
+    if red.max() > 2 or blue.max() > 2:  # JPEG rounding
         return False
     return int(green.min()) >= 70 and int(green.max()) <= 140 and int(green.max()) - int(green.min()) <= 2
 
 
-class Stillness:
-    """Notices a live picture that repeats itself byte by byte."""
+class FreezeDetector:
+    """Notices when a camera repeats the same picture, byte by byte."""
 
     def __init__(self) -> None:
         self._fingerprint, self._since = -1, 0.0
 
-    def look(self, image: Image) -> str:
-        """What to say of it, empty where nothing is to be said."""
+    def check(self, image: Image) -> str:
+        """The problem as text if the picture is frozen, else an empty string."""
         plane = image.y if isinstance(image, Yuv) else image
         step = -(-plane.shape[0] // _FINGERPRINT_ROWS)
         fingerprint, now = zlib.crc32(plane[::step].tobytes()), time.monotonic()
         if fingerprint != self._fingerprint:
             self._fingerprint, self._since = fingerprint, now
-        still_s = now - self._since
-        if still_s < FROZEN_S:
+        unchanged_s = now - self._since
+        if unchanged_s < FROZEN_S:
             return ""
-        return "picture frozen: the camera sends the same one again and again; plug it out and in, or restart it"
+        return "picture frozen: the camera keeps sending the same picture; unplug and reconnect it, or restart it"

@@ -1,11 +1,11 @@
-"""The camera's own process: opens it, reads it as fast as frames come, and hands over the newest one that is asked for.
+"""The camera's own process: it opens the camera, reads every frame as it arrives, and passes on the newest when asked.
 
     python -m device.sources.child LINK LIFELINE OPENER
 
-It is begun by `device/sources/process.py`, which may kill it at any time: whatever hangs or crashes in a driver or a library
-does so here. Over LINK (a socket that keeps messages apart) come `open` and `want`, and go `ready`, `opened`, `frame`, `bad`
-and `lost`, JSON each. A frame's pixels lie in shared memory: `want` asks for one frame newer than the last, and gives its slot
-back. LIFELINE is a pipe that nobody writes to. This process is killed when its other end closes.
+`process.py` starts it and may kill it at any time: if a driver or library hangs or crashes, it does so here. LINK is a socket
+that preserves message boundaries; it receives `open` and `want` and sends `ready`, `opened`, `frame`, `bad` and `lost`, all in
+JSON. Pixels are in shared memory: `want` releases the slot of the last frame and asks for a newer one. LIFELINE is a pipe that
+nobody writes to: the kernel kills this process when the other end closes.
 """
 
 import array
@@ -29,44 +29,44 @@ from device.errors import DeblurkitError, UsageError
 from device.images.frame import Frame
 from device.settings import CameraSettings
 from device.sources.camera import Camera, rotated
-from device.sources.checks import BadFrame, Stillness, check_image
-from device.sources.ring import SLOTS, Ring, layout_of
+from device.sources.checks import BadFrame, FreezeDetector, check_image
+from device.sources.triple_buffer import SLOTS, TripleBuffer, layout_of
 from device.system.address import without_password, without_secrets
 
 Opener = Callable[[str, CameraSettings], Camera]
-_BAD_EVERY_S = 0.1  # how often thrown away frames are reported
+_BAD_EVERY_S = 0.1  # report dropped frames at most this often
 
 
 def die_with(lifeline: int) -> None:
-    """Be killed when the other end of the pipe is closed, by exit or by SIGKILL of its owner.
+    """Make the kernel kill this process when the other end of the pipe closes, even if its owner gets SIGKILL.
 
-    The kernel does it (fcntl(2), F_SETSIG), so it holds while a C function keeps the interpreter's lock. PR_SET_PDEATHSIG would
-    bind this process to the thread that began it, not to its parent.
+    The kernel does it (fcntl(2), F_SETSIG), so it works while a C function holds the interpreter lock. PR_SET_PDEATHSIG would
+    tie this process to the thread that started it, not to the parent process.
     """
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([lifeline], [], [], 0)[0]:  # closed before the kernel knew what to do about it
+    if select.select([lifeline], [], [], 0)[0]:  # it closed before F_SETSIG took effect
         os._exit(0)
 
 
 class Child:
-    """One camera for one parent. The main thread reads the camera, the other one listens to the parent."""
+    """One camera for one parent process. The main thread reads the camera; a second thread listens to the parent."""
 
     def __init__(self, link: socket.socket, opener: Opener) -> None:
         self._link, self._opener = link, opener
-        self._lock = threading.Lock()  # of all that follows
+        self._lock = threading.Lock()  # guards everything below
         self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._stop = False
         self._wanted = False
-        self._newest: tuple[int, dict[str, Any]] | None = None  # slot and message, not yet sent
-        self._held = -1  # slot that the parent may be reading
-        self._ring: Ring | None = None
-        self._ring_sent = False
-        self._bad_frames, self._bad_said_s = 0, 0.0
+        self._newest: tuple[int, dict[str, Any]] | None = None  # slot and message that are not sent yet
+        self._reading = -1  # slot that the parent may be reading
+        self._buffer: TripleBuffer | None = None
+        self._buffer_sent = False
+        self._bad_frames, self._bad_reported_s = 0, 0.0
 
     def run(self) -> None:
-        """Open what is asked for, until the parent closes the link or an opened camera is lost."""
+        """Open cameras on request, until the parent closes the link or an opened camera is lost."""
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         self._send({"kind": "ready"})
         while (order := self._orders.get()) is not None:
@@ -84,8 +84,8 @@ class Child:
             except Exception as error:
                 if not isinstance(error, DeblurkitError):
                     print(without_secrets(traceback.format_exc(), spec), file=sys.stderr)
-                ours = isinstance(error, DeblurkitError)
-                reason = str(error) if ours else f"{without_password(spec)}: {type(error).__name__}: {error}"
+                expected = isinstance(error, DeblurkitError)
+                reason = str(error) if expected else f"{without_password(spec)}: {type(error).__name__}: {error}"
                 usage = isinstance(error, UsageError)
                 self._send({"kind": "lost", "reason": without_secrets(reason, spec), "usage": usage})
                 if opened:
@@ -95,37 +95,37 @@ class Child:
                     camera.close()
 
     def _good_frames(self, camera: Camera, rotation: int) -> Iterator[tuple[Frame, str]]:
-        """Frames as they are to be shown, and what there is to be said of them."""
-        stillness = Stillness()
+        """Frames to show, rotated, each with a problem to report or an empty string."""
+        freeze_detector = FreezeDetector()
         while not self._stop:
             try:
                 frame = camera.read()
                 check_image(frame.image)
             except BadFrame as error:
-                self._throw_away(str(error))
+                self._drop(str(error))
                 continue
-            note = stillness.look(frame.image)
+            note = freeze_detector.check(frame.image)
             yield replace(frame, image=rotated(frame.image, rotation)), note
 
-    def _throw_away(self, reason: str) -> None:
+    def _drop(self, reason: str) -> None:
         self._bad_frames += 1
-        if time.monotonic() - self._bad_said_s < _BAD_EVERY_S:
-            time.sleep(0.002)  # garbage may come as fast as memory
+        if time.monotonic() - self._bad_reported_s < _BAD_EVERY_S:
+            time.sleep(0.002)  # bad frames may arrive as fast as memory allows
             return
-        self._bad_said_s = time.monotonic()
+        self._bad_reported_s = time.monotonic()
         self._send({"kind": "bad", "reason": reason, "bad_frames": self._bad_frames}, socket.MSG_DONTWAIT)
 
     def _offer(self, frame: Frame, note: str) -> None:
-        """Make it the newest frame, and send it where one is wanted."""
+        """Make this the newest frame, and send it if the parent is waiting for one."""
         layout = layout_of(frame.image)
         with self._lock:
-            if self._ring is None or self._ring.slot_bytes < layout.nbytes:
-                if self._ring is not None:
-                    self._ring.close()
-                self._ring, self._ring_sent, self._newest, self._held = Ring.made_for(layout), False, None, -1
-            taken = {self._held, self._newest[0] if self._newest else -1}
-        slot = next(slot for slot in range(SLOTS) if slot not in taken)
-        self._ring.write(slot, frame.image, layout)
+            if self._buffer is None or self._buffer.slot_bytes < layout.nbytes:
+                if self._buffer is not None:
+                    self._buffer.close()
+                self._buffer, self._buffer_sent, self._newest, self._reading = TripleBuffer.create(layout), False, None, -1
+            in_use = {self._reading, self._newest[0] if self._newest else -1}
+        slot = next(slot for slot in range(SLOTS) if slot not in in_use)
+        self._buffer.write(slot, frame.image, layout)
         message = {
             "kind": "frame",
             "slot": slot,
@@ -135,7 +135,7 @@ class Child:
             "shot": asdict(frame.shot) if frame.shot else None,
             "note": note,
             "bad_frames": self._bad_frames,
-            "slot_bytes": self._ring.slot_bytes,
+            "slot_bytes": self._buffer.slot_bytes,
         }
         with self._lock:
             self._newest = slot, message
@@ -149,7 +149,7 @@ class Child:
                 self._orders.put(message)
                 continue
             with self._lock:
-                self._held, self._wanted = -1, True
+                self._reading, self._wanted = -1, True
                 if self._newest is not None:
                     self._send_newest()
         self._stop = True
@@ -162,13 +162,13 @@ class Child:
             return b""
 
     def _send_newest(self) -> None:
-        """With the lock held."""
+        """Send the newest frame. Call it with the lock held."""
         assert self._newest is not None
-        assert self._ring is not None
-        self._held, message = self._newest
+        assert self._buffer is not None
+        self._reading, message = self._newest
         self._newest, self._wanted = None, False
-        fds = [] if self._ring_sent else [self._ring.fd]
-        self._ring_sent = True
+        fds = [] if self._buffer_sent else [self._buffer.fd]
+        self._buffer_sent = True
         self._send(message, fds=fds)
 
     def _send(self, message: dict[str, Any], flags: int = 0, fds: list[int] | None = None) -> None:
@@ -176,16 +176,16 @@ class Child:
         try:
             self._link.sendmsg([json.dumps(message).encode()], rights, flags)
         except BlockingIOError:
-            pass  # the parent is busy, and the next message will hold the count
+            pass  # the parent is busy; the next message will contain the count
         except OSError:
             self._stop = True  # the parent closed the link
 
 
 def main() -> None:
-    """Serve one parent, then end without waiting for the threads that camera libraries leave behind."""
+    """Serve one parent, then exit without waiting for threads that camera libraries leave behind."""
     link, lifeline, opener = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     die_with(lifeline)
-    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and a service's stop reach the whole group: the parent sees to both
+    for number in (signal.SIGINT, signal.SIGTERM):  # these reach the whole group; the parent handles them
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=link) as link_socket:
         Child(link_socket, pkgutil.resolve_name(opener)).run()

@@ -1,6 +1,6 @@
-"""Network cameras: `rtsp://` through OpenCV's FFmpeg, `http(s)://` as a stream of JPEG pictures, else through FFmpeg as well.
+"""Network cameras: `rtsp://` through OpenCV's FFmpeg; `http(s)://` as an MJPEG stream, or through FFmpeg if it is another kind.
 
-No clock is shared with such a camera, so a frame's age begins when it arrives: what encoding and the way took comes on top.
+We share no clock with such a camera, so a frame's age counts from its arrival; encoding and transmission are not included.
 """
 
 import contextlib
@@ -24,49 +24,51 @@ from device.sources.checks import BadFrame
 from device.sources.mjpeg import decode_jpeg, parts_of
 from device.system.address import without_password
 
-_ANSWER_S = 5.0  # to connect, and to each answer
-_LOGGED = 4096  # bytes of what FFmpeg printed that go on to the log
-# FFmpeg's options: no waiting for lost packets to come in another order (TCP), and nothing collected before the first picture.
+_ANSWER_S = 5.0  # to connect, and for each response
+_LOGGED = 4096  # bytes of FFmpeg's output that are logged
+# FFmpeg's options: TCP, so no waiting for reordered packets; no buffering before the first picture.
 _FFMPEG = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
 
 
 def open_stream(address: str) -> Camera:
-    """Open a network camera. Raises CameraLost with what it answered, UsageError for what is no address."""
+    """Open a network camera. Raises CameraLost with its answer, UsageError for an invalid address."""
     try:
         parts = urlsplit(address)
         port = parts.port or {"rtsp": 554, "http": 80, "https": 443}[parts.scheme]
     except (ValueError, KeyError) as error:
-        raise UsageError(f"{without_password(address)}: not an address of a camera; expected rtsp://host/path") from error
+        raise UsageError(f"{without_password(address)}: not a valid camera address; expected rtsp://host/path") from error
     if not parts.hostname:
         raise UsageError(f"{without_password(address)}: has no host; expected {parts.scheme}://host/path")
     if parts.scheme == "rtsp":
-        _reach(without_password(address), parts.hostname, port)
+        _check_reachable(without_password(address), parts.hostname, port)
         return FfmpegStream(address)
     return open_http(address)
 
 
 class FfmpegStream:
-    """Whatever FFmpeg reads of the network, R G B, in the size and at the rate that the camera is set to."""
+    """Any stream that FFmpeg can read, as R G B, at the size and rate set in the camera."""
 
     def __init__(self, address: str) -> None:
         """Open. Raises CameraLost."""
-        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = _FFMPEG  # read by OpenCV; this process is the camera's own
+        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = _FFMPEG  # read by OpenCV; this process has only this camera
         self._name, self._index = without_password(address), 0
         limit_ms = int(1000 * _ANSWER_S)
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms]
-        with _printed_errors() as said:
+        with _captured_stderr() as lines:
             self._capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, timeouts)
         if not self._capture.isOpened():
-            answered = re.search(r"failed: (\d{3})|error (\d{3})", " ".join(said))
-            if answered:
-                raise CameraLost(f"{self._name}: {_status(int(answered[1] or answered[2]), _without_user(address)[1])}")
-            raise CameraLost(f"{self._name}: carries no video that can be decoded; try the address in another player")
-        self.fps = min(float(self._capture.get(cv2.CAP_PROP_FPS)) or 25.0, 240.0)  # some say 90,000, their clock's rate
+            status = re.search(r"failed: (\d{3})|error (\d{3})", " ".join(lines))
+            if status:
+                raise CameraLost(f"{self._name}: {_explain_status(int(status[1] or status[2]), _split_credentials(address)[1])}")
+            raise CameraLost(f"{self._name}: has no video that can be decoded; try the address in another player")
+        self.fps = min(
+            float(self._capture.get(cv2.CAP_PROP_FPS)) or 25.0, 240.0
+        )  # some cameras report 90,000, the rate of their clock
         width, height = (int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         self.description = f"{self._name}, {width}x{height} at {self.fps:.4g} fps"
 
     def read(self) -> Frame:
-        """Wait for the next frame. Raises CameraLost when the stream ends or is silent for five seconds."""
+        """Wait for the next frame. Raises CameraLost if the stream ends or is silent for five seconds."""
         got, bgr = self._capture.read()
         if not got or bgr is None:
             raise CameraLost(f"{self._name}: the stream ended after {self._index} frames; is the camera on?")
@@ -74,23 +76,23 @@ class FfmpegStream:
         return Frame(self._index - 1, time.monotonic(), cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))  # type: ignore[arg-type]
 
     def close(self) -> None:
-        """Leave the stream. Closing twice is safe."""
+        """Close the stream. Closing twice is safe."""
         self._capture.release()
 
 
 class JpegStream:
-    """`multipart/x-mixed-replace`: JPEG after JPEG in one answer that does not end. Each is checked before it is shown."""
+    """`multipart/x-mixed-replace`: one endless response with JPEG after JPEG. Each is checked before it is shown."""
 
-    fps = 0.0  # nobody tells; it follows from what arrives
+    fps = 0.0  # unknown: the stream does not contain it
 
-    def __init__(self, name: str, answer: HTTPResponse) -> None:
-        """Take over an answer that was opened."""
-        self._name, self._answer, self._index = name, answer, 0
-        self._parts = parts_of(answer, answer.headers.get_boundary(""))
+    def __init__(self, name: str, response: HTTPResponse) -> None:
+        """Take ownership of an open response."""
+        self._name, self._response, self._index = name, response, 0
+        self._parts = parts_of(response, response.headers.get_boundary(""))
         self.description = f"{name}, MJPEG"
 
     def read(self) -> Frame:
-        """Wait for the next picture. Raises BadFrame for what is none, CameraLost when the stream ends or is silent."""
+        """Wait for the next picture. Raises BadFrame for an invalid picture, CameraLost if the stream ends or is silent."""
         try:
             data = next(self._parts)
         except CameraLost as error:
@@ -107,16 +109,16 @@ class JpegStream:
         return Frame(self._index - 1, arrived_s, pixels)
 
     def close(self) -> None:
-        """Leave the stream. Closing twice is safe."""
+        """Close the stream. Closing twice is safe."""
         with contextlib.suppress(OSError, HTTPException):
-            self._answer.close()
+            self._response.close()
 
 
 def open_http(address: str) -> Camera:
-    """Open an http(s) address by what it answers with. Raises CameraLost with the reason in words."""
+    """Open an http(s) address according to the type of its response. Raises CameraLost with the reason."""
     name = without_password(address)
-    bare, user, password = _without_user(address)
-    # No proxy: a camera is in the house, and what is set for the web does not reach it.
+    bare, user, password = _split_credentials(address)
+    # No proxy: the camera is in the local network, which a proxy for the web does not reach.
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     if user or password:
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
@@ -124,76 +126,76 @@ def open_http(address: str) -> Camera:
         handlers += [urllib.request.HTTPDigestAuthHandler(passwords), urllib.request.HTTPBasicAuthHandler(passwords)]
     opener = urllib.request.build_opener(*handlers)
     try:
-        answer = opener.open(bare, timeout=_ANSWER_S)
+        response = opener.open(bare, timeout=_ANSWER_S)
     except urllib.error.HTTPError as error:
         error.close()
-        raise CameraLost(f"{name}: {_status(error.code, user)}") from None
+        raise CameraLost(f"{name}: {_explain_status(error.code, user)}") from None
     except (OSError, HTTPException, ValueError) as error:
-        raise CameraLost(f"{name}: {_unreachable(error)}") from None
-    kind = answer.headers.get_content_type()
+        raise CameraLost(f"{name}: {_explain_failure(error)}") from None
+    kind = response.headers.get_content_type()
     if kind == "multipart/x-mixed-replace":
-        return JpegStream(name, answer)
-    answer.close()
+        return JpegStream(name, response)
+    response.close()
     if kind.startswith(("text/html", "image/")):
         what = "one picture" if kind.startswith("image/") else "a web page"
-        raise CameraLost(f"{name}: is {what} ({kind}), no video; look up the address of the camera's stream")
+        raise CameraLost(f"{name}: is {what} ({kind}), not a video; look up the address of the camera's stream")
     return FfmpegStream(address)
 
 
-def _reach(name: str, host: str, port: int) -> None:
-    """Connect and leave again, only to say in words what is wrong: OpenCV does not tell. Raises CameraLost.
+def _check_reachable(name: str, host: str, port: int) -> None:
+    """Connect and disconnect, to report a reason that OpenCV would not. Raises CameraLost.
 
-    Asking for more would be a viewer that goes at once, and there are cameras that then send the next one away.
+    It requests no stream: some cameras would count that as a viewer and reject the next one.
     """
     try:
         socket.create_connection((host, port), timeout=_ANSWER_S).close()
     except OSError as error:
-        raise CameraLost(f"{name}: {_unreachable(error)}") from None
+        raise CameraLost(f"{name}: {_explain_failure(error)}") from None
 
 
 @contextlib.contextmanager
-def _printed_errors() -> Iterator[list[str]]:
-    """What libraries print to the standard error inside `with` is in the list after it: nothing else tells FFmpeg's reasons."""
-    said: list[str] = []
+def _captured_stderr() -> Iterator[list[str]]:
+    """Collect in the list what libraries print to stderr inside `with`: FFmpeg gives its reasons only there."""
+    lines: list[str] = []
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     with os.fdopen(os.memfd_create("stderr"), "w+b") as file:
         os.dup2(file.fileno(), 2)
         try:
-            yield said
+            yield lines
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
             file.seek(0)
             text = file.read()
             os.write(2, text[-_LOGGED:])
-            said += text.decode(errors="replace").splitlines()
+            lines += text.decode(errors="replace").splitlines()
 
 
-def _without_user(address: str) -> tuple[str, str, str]:
+def _split_credentials(address: str) -> tuple[str, str, str]:
     """(address without user and password, user, password)."""
     parts = urlsplit(address)
     bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
     return bare, unquote(parts.username or ""), unquote(parts.password or "")
 
 
-def _status(code: int, user: str) -> str:
+def _explain_status(code: int, user: str) -> str:
     if code in (401, 403):
         if user:
-            return f"{code}, user or password is wrong"
-        return f"{code}, asks for a user and a password; give them in the address, USER:PASSWORD@ before the host"
+            return f"{code}, wrong user or password; correct them in the address"
+        return f"{code}, user and password required; put USER:PASSWORD@ before the host in the address"
     if code == 404:
-        return "404, the camera has no stream of that name; look up its path"
-    return f"the camera answers with {code}; is the path right, and has it viewers enough already?"
+        return "404, the camera has no such stream; look up its path"
+    return f"the camera answers with {code}; check the path, and whether it has too many viewers"
 
 
-def _unreachable(error: BaseException) -> str:
+def _explain_failure(error: BaseException) -> str:
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(reason, socket.gaierror):
-        return "no such host; check the name, or give the camera's number address"
+        return "no such host; check the name, or use the camera's IP address"
     if isinstance(reason, ConnectionRefusedError):
-        return "nothing listens there; is the camera on, and the port right?"
+        return "connection refused; check that the camera is on and the port is correct"
     if isinstance(reason, TimeoutError):
-        return f"does not answer within {_ANSWER_S:.0f} s; is the camera on, and in this network?"
-    said = reason.strerror if isinstance(reason, OSError) else None
-    return f"cannot be opened ({said or type(reason).__name__}); is the camera on, and the address right?"
+        return f"no answer within {_ANSWER_S:.0f} s; check that the camera is on and in this network"
+    text = reason.strerror if isinstance(reason, OSError) else None
+    return f"cannot be opened ({text or type(reason).__name__}); check that the camera is on and the address is correct"

@@ -1,4 +1,4 @@
-"""The /dev/video nodes: which of them are cameras, what each can deliver, and what to ask of it."""
+"""The /dev/video nodes: which are cameras, which modes each has, and which mode to request."""
 
 import os
 from dataclasses import dataclass
@@ -7,33 +7,33 @@ from pathlib import Path
 from device.errors import CameraLost
 from device.sources import videodev2 as v4l2
 
-RAW = ("YUYV", "NV12", "YU12")  # that can be read here, best first
+RAW = ("YUYV", "NV12", "YU12")  # formats that we can read, best first
 JPEGS = ("MJPG", "JPEG")
-# Nodes that deliver pictures and are no cameras: codecs and image processors of Raspberry Pis, and raw sensors, which need
-# libcamera to become a picture (their drivers' names in the kernel's drivers/media/platform).
-_NO_CAMERAS = ("bcm2835-codec", "bcm2835-isp", "rpivid", "rpi-hevc-dec", "pispbe", "unicam", "rp1-cfe")
+# Drivers of nodes that deliver pictures but are not cameras: codecs and image processors of Raspberry Pis, and raw sensors,
+# which need libcamera (driver names from the kernel's drivers/media/platform).
+_NOT_CAMERAS = ("bcm2835-codec", "bcm2835-isp", "rpivid", "rpi-hevc-dec", "pispbe", "unicam", "rp1-cfe")
 
 
 @dataclass(frozen=True)
 class Mode:
-    """One thing that a camera can be told to deliver."""
+    """One format, size and rate that a camera offers."""
 
     format: str
-    """Four letters, for example YUYV."""
+    """FourCC, for example YUYV."""
     width: int
     height: int
     fps: float
-    """Highest rate; 0.0 where the driver does not tell."""
+    """Highest rate; 0.0 if the driver does not report it."""
 
 
 def cameras() -> tuple[list[str], list[str]]:
-    """Nodes that are cameras, in the order of their numbers; and of the others what they are, or why they cannot be opened."""
+    """(nodes that are cameras, in the order of their numbers; for each other node, why it is not one or cannot be opened)."""
     nodes, others = [], []
     for path in sorted(Path("/dev").glob("video*"), key=lambda p: (len(p.name), p.name)):
         try:
-            fd = v4l2.opened(str(path))
+            fd = v4l2.open_node(str(path))
         except OSError as error:
-            others.append(f"{path}: {why_unopened(error)}")
+            others.append(f"{path}: {explain_open_error(error)}")
             continue
         try:
             require_camera(fd)
@@ -45,46 +45,50 @@ def cameras() -> tuple[list[str], list[str]]:
     return nodes, others
 
 
-def choose(modes: list[Mode], size_wh: tuple[int, int], fps: float, format: str) -> Mode:
-    """What to ask for, among what there is: the size first, then the rate, then uncompressed before MJPEG.
+def choose_mode(modes: list[Mode], size_wh: tuple[int, int], fps: float, format: str) -> Mode:
+    """The best mode to request: nearest size first, then rate, then uncompressed before MJPEG.
 
-    Uncompressed pictures need no decoding and show no blocks, which a restorer would sharpen. Raises CameraLost where the
-    wanted `format` (`yuyv`, `mjpeg`) is not among them, or none that can be read.
+    Uncompressed pictures need no decoding and have no block artefacts, which a restorer would sharpen. Raises CameraLost if
+    no mode has the requested `format` (`yuyv`, `mjpeg`), or one that we can read.
     """
     wanted = {"auto": (*RAW, *JPEGS), "yuyv": ("YUYV",), "mjpeg": JPEGS}[format]
-    able = [mode for mode in modes if mode.format in wanted]
-    if not able:
-        there = ", ".join(sorted({mode.format for mode in modes})) or "none"
-        raise CameraLost(f"delivers {there}, expected {' or '.join(wanted)}; try another `format` under [camera]")
+    readable = [mode for mode in modes if mode.format in wanted]
+    if not readable:
+        offered = ", ".join(sorted({mode.format for mode in modes})) or "none"
+        raise CameraLost(f"delivers {offered}, expected {' or '.join(wanted)}; try another `format` under [camera]")
     width, height = size_wh
 
-    def liking(mode: Mode) -> tuple[float, float, bool, int]:
+    def preference(mode: Mode) -> tuple[float, float, bool, int]:
         other_size = abs(mode.width - width) * height + abs(mode.height - height) * width
-        reached = min(mode.fps, fps) if mode.fps < 0.95 * fps else fps  # 29.97 is 30
+        reached = min(mode.fps, fps) if mode.fps < 0.95 * fps else fps  # 29.97 counts as 30
         return -other_size, reached, mode.format in RAW, -wanted.index(mode.format)
 
-    return max(able, key=liking)
+    return max(readable, key=preference)
 
 
 def require_camera(fd: int) -> str:
-    """The camera's name. Raises CameraLost for a node that is none."""
+    """The camera's name. Raises CameraLost if the node is not a camera."""
     capability = v4l2.Capability()
     try:
         v4l2.call(fd, v4l2.QUERYCAP, capability)
     except OSError as error:
-        raise CameraLost("no V4L2 device; `ls /dev/video*` shows them, --source auto takes the first camera") from error
-    given = capability.capabilities
-    able = capability.device_caps if given & v4l2.CAP_DEVICE_CAPS else given
+        raise CameraLost("not a V4L2 device; `ls /dev/video*` lists them, --source auto uses the first camera") from error
+    whole_device = capability.capabilities
+    able = capability.device_caps if whole_device & v4l2.CAP_DEVICE_CAPS else whole_device
     driver, card = (text.decode(errors="replace") for text in (capability.driver, capability.card))
-    if driver in _NO_CAMERAS:
-        raise CameraLost(f"{card} ({driver}) is no camera by itself; a camera on the ribbon is --source picamera2")
+    if driver in _NOT_CAMERAS:
+        raise CameraLost(f"{card} ({driver}) is not a camera by itself; for a ribbon-cable camera use --source picamera2")
     if able & (v4l2.CAP_VIDEO_M2M | v4l2.CAP_VIDEO_M2M_MPLANE):
-        raise CameraLost(f"{card} ({driver}) converts pictures, it takes none")
+        raise CameraLost(f"{card} ({driver}) converts pictures but captures none")
     if not able & v4l2.CAP_VIDEO_CAPTURE:
-        many = " in one plane, which is what can be read here" if able & v4l2.CAP_VIDEO_CAPTURE_MPLANE else ""
-        raise CameraLost(f"{card} ({driver}) delivers no pictures{many}")
+        reason = (
+            "delivers pictures in several planes, expected one"
+            if able & v4l2.CAP_VIDEO_CAPTURE_MPLANE
+            else "captures no pictures"
+        )
+        raise CameraLost(f"{card} ({driver}) {reason}")
     if not able & v4l2.CAP_STREAMING:
-        raise CameraLost(f"{card} ({driver}) does not stream")
+        raise CameraLost(f"{card} ({driver}) does not support streaming")
     if not _formats(fd):
         raise CameraLost(f"{card} ({driver}) offers no format")
     return card
@@ -103,7 +107,7 @@ def _formats(fd: int) -> list[str]:
 
 
 def modes_of(fd: int, size_wh: tuple[int, int]) -> list[Mode]:
-    """All sizes of all formats with their highest rates; of a range of sizes the one nearest to that wanted."""
+    """All sizes of all formats with their highest rates; for a range of sizes, the size nearest to `size_wh`."""
     modes: list[Mode] = []
     for format in _formats(fd):
         index = 0
@@ -112,7 +116,7 @@ def modes_of(fd: int, size_wh: tuple[int, int]) -> list[Mode]:
             try:
                 v4l2.call(fd, v4l2.ENUM_FRAMESIZES, size)
             except OSError:
-                if index == 0:  # the driver does not tell: ask and see
+                if index == 0:  # the driver does not report sizes: request this one
                     modes.append(Mode(format, *size_wh, 0.0))
                 break
             if size.type == v4l2.FRMSIZE_TYPE_DISCRETE:
@@ -149,9 +153,10 @@ def _highest_fps(fd: int, format: str, width: int, height: int) -> float:
     return highest
 
 
-def why_unopened(error: OSError) -> str:
+def explain_open_error(error: OSError) -> str:
+    """Why a node cannot be opened, and what to do."""
     if isinstance(error, PermissionError):
-        return "may not be opened by this user; `sudo usermod -aG video $USER`, then log in again"
+        return "this user may not open it; `sudo usermod -aG video $USER`, then log in again"
     if isinstance(error, FileNotFoundError):
-        return "no such device; `ls /dev/video*` shows the cameras, --source auto takes the first"
+        return "no such device; `ls /dev/video*` lists the cameras, --source auto uses the first"
     return f"cannot be opened ({error.strerror}); does another program use it?"

@@ -1,4 +1,4 @@
-"""A picture, or every picture of a folder in the order of their names."""
+"""A picture file, or all pictures in a folder in the order of their names."""
 
 import time
 from pathlib import Path
@@ -9,7 +9,7 @@ from device.sources.source import SourceStatus
 
 
 class Pictures:
-    """Every picture once; an unreadable one raises DataError that names it."""
+    """Delivers each picture once; an unreadable one raises DataError with its name."""
 
     live = False
     status = SourceStatus()
@@ -23,13 +23,13 @@ class Pictures:
         self._index = 0
 
     def read(self) -> Frame | None:
-        """The next picture, None after the last."""
+        """The next picture; None after the last."""
         if self._index >= self.total:
             return None
         path, index = self._paths[self._index], self._index
         self._index += 1
-        began = time.monotonic()
-        return Frame(index, began, read_picture(path), path.name)
+        started = time.monotonic()
+        return Frame(index, started, read_picture(path), path.name)
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Nothing to release."""

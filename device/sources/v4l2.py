@@ -1,8 +1,8 @@
-"""A V4L2 camera: USB, HDMI grabbers, whatever has a /dev/video node that delivers pictures.
+"""V4L2 cameras: USB cameras, HDMI grabbers, everything with a /dev/video node that captures pictures.
 
-The kernel's interface is used as it is, not through OpenCV, whose capture hides what has to be known of a frame: how many bytes
-of it arrived, whether the driver calls it damaged, how long its rows are, which colours it is in, and by which clock it was
-stamped (opencv/modules/videoio/src/cap_v4l.cpp copies `bytesused` bytes and keeps the rest of the frame before).
+We use the kernel's interface directly because OpenCV's capture hides facts that we need about a frame: how many bytes arrived,
+whether the driver marked it as damaged, its stride, its colour space, and the clock of its time stamp
+(opencv/modules/videoio/src/cap_v4l.cpp copies `bytesused` bytes and keeps the rest of the previous frame).
 """
 
 import ctypes
@@ -23,15 +23,15 @@ from device.settings import CameraSettings
 from device.sources import videodev2 as v4l2
 from device.sources.checks import BadFrame
 from device.sources.mjpeg import decode_jpeg
-from device.sources.nodes import JPEGS, choose, modes_of, require_camera, why_unopened
+from device.sources.nodes import JPEGS, choose_mode, explain_open_error, modes_of, require_camera
 
 log = logging.getLogger(__name__)
 
-_BUFFERS = 3  # one being filled, one waiting, one with us: with fewer a camera at its full rate loses every second frame
+_BUFFERS = 3  # one being filled, one waiting, one with us; with fewer, a camera at full rate loses every second frame
 _READ_S = 2.0
-_NEWEST_AGE_S = 5.0  # a stamp older than that is of another clock
-_AHEAD_S = 0.1  # drivers that compute the end of a frame are ahead of it: vivid by 27 ms
-_PLANES: dict[str, tuple[float, Callable[..., Yuv]]] = {  # bytes per pixel, and what makes planes of it
+_NEWEST_AGE_S = 5.0  # an older time stamp comes from another clock
+_AHEAD_S = 0.1  # drivers that predict the end of a frame are ahead of it: vivid by 27 ms
+_PLANES: dict[str, tuple[float, Callable[..., Yuv]]] = {  # bytes per pixel, and the function that makes planes of them
     "YUYV": (2.0, from_yuyv),
     "NV12": (1.5, from_nv12),
     "YU12": (1.5, from_i420),
@@ -39,8 +39,11 @@ _PLANES: dict[str, tuple[float, Callable[..., Yuv]]] = {  # bytes per pixel, and
 
 
 def colours(pix: v4l2.PixFormat) -> tuple[str, bool]:
-    """(matrix, full range) of the driver's pictures, its defaults resolved as V4L2_MAP_YCBCR_ENC_DEFAULT and
-    V4L2_MAP_QUANTIZATION_DEFAULT of videodev2.h do. USB cameras mostly say sRGB, which is BT.601, 16 to 235."""
+    """(matrix, full range) of the driver's pictures.
+
+    Defaults are resolved like V4L2_MAP_YCBCR_ENC_DEFAULT and V4L2_MAP_QUANTIZATION_DEFAULT in videodev2.h. Most USB cameras
+    report sRGB, which means BT.601 with 16 to 235.
+    """
     is_709 = pix.ycbcr_enc in (v4l2.YCBCR_ENC_709, v4l2.YCBCR_ENC_XV709)
     if pix.ycbcr_enc == v4l2.YCBCR_ENC_DEFAULT:
         is_709 = pix.colorspace in (v4l2.COLORSPACE_REC709, v4l2.COLORSPACE_DCI_P3)
@@ -51,17 +54,17 @@ def colours(pix: v4l2.PixFormat) -> tuple[str, bool]:
 
 
 class V4l2Camera:
-    """Frames of one node, 4:2:0 where it delivers uncompressed pictures, R G B where it delivers JPEG."""
+    """Frames of one node: 4:2:0 if it delivers uncompressed pictures, R G B if it delivers JPEG."""
 
     def __init__(self, path: str, settings: CameraSettings) -> None:
         """Open, configure and start. Raises CameraLost."""
         self._path, self._index = path, 0
         self._buffers: list[mmap.mmap] = []
-        self._stamped = True
+        self._warn_about_clock = True
         try:
-            self._fd = v4l2.opened(path)
+            self._fd = v4l2.open_node(path)
         except OSError as error:
-            raise CameraLost(f"{path}: {why_unopened(error)}") from error
+            raise CameraLost(f"{path}: {explain_open_error(error)}") from error
         try:
             card = require_camera(self._fd)
             self._configure(settings, card)
@@ -74,26 +77,26 @@ class V4l2Camera:
             raise CameraLost(f"{path}: cannot be started ({error.strerror}); does another program use it?") from error
 
     def _configure(self, settings: CameraSettings, card: str) -> None:
-        mode = choose(modes_of(self._fd, settings.size_wh), settings.size_wh, settings.fps, settings.format)
+        mode = choose_mode(modes_of(self._fd, settings.size_wh), settings.size_wh, settings.fps, settings.format)
         asked = v4l2.Format(type=v4l2.CAPTURE)
         asked.fmt.pix = v4l2.PixFormat(
             width=mode.width, height=mode.height, pixelformat=v4l2.fourcc(mode.format), field=v4l2.FIELD_NONE
         )
         v4l2.call(self._fd, v4l2.S_FMT, asked)
-        self._pix: v4l2.PixFormat = asked.fmt.pix  # what was got: a driver changes what it cannot do
+        self._pix: v4l2.PixFormat = asked.fmt.pix  # the actual format: a driver changes what it cannot do
         self._format = v4l2.letters(self._pix.pixelformat)
         if self._format not in _PLANES and self._format not in JPEGS:
-            raise CameraLost(f"gives {self._format} when asked for {mode.format}; try another `format` under [camera]")
+            raise CameraLost(f"delivers {self._format}, expected {mode.format}; try another `format` under [camera]")
         self._matrix, self._full_range = colours(self._pix)
         self.fps = self._set_rate(settings.fps) or mode.fps or settings.fps
-        got = f"{self._pix.width}x{self._pix.height}"
-        self.description = f"{self._path}, {card}, {got} {self._format} at {self.fps:.4g} fps"
-        if got != settings.size or self.fps < 0.95 * settings.fps:
-            self.description += f" (asked for {settings.size} at {settings.fps:.4g})"
+        size = f"{self._pix.width}x{self._pix.height}"
+        self.description = f"{self._path}, {card}, {size} {self._format} at {self.fps:.4g} fps"
+        if size != settings.size or self.fps < 0.95 * settings.fps:
+            self.description += f" (requested: {settings.size} at {settings.fps:.4g})"
         self._shot = _set_controls(self._fd, self._path, settings)
 
     def _set_rate(self, fps: float) -> float:
-        """Ask for a rate; returns the one that was got, 0.0 where the driver has no say in it."""
+        """Request a rate; returns the actual one, 0.0 if the driver cannot set it."""
         parm = v4l2.StreamParm(type=v4l2.CAPTURE)
         try:
             parm.parm.capture.timeperframe = v4l2.Fract(1000, round(1000 * fps))
@@ -115,7 +118,7 @@ class V4l2Camera:
         v4l2.call(self._fd, v4l2.STREAMON, ctypes.c_int(v4l2.CAPTURE))
 
     def read(self) -> Frame:
-        """Wait for the newest frame. Raises BadFrame, and CameraLost when the camera has gone or is silent for two seconds."""
+        """Wait for the newest frame. Raises BadFrame; CameraLost if the camera is gone or silent for two seconds."""
         try:
             buffer = self._newest()
             try:
@@ -129,12 +132,12 @@ class V4l2Camera:
         except BadFrame as error:
             raise BadFrame(f"{self._path}: {error}") from error
         except OSError as error:  # ENODEV: unplugged
-            raise CameraLost(f"{self._path}: gone ({error.strerror}); check its plug, cable and power") from error
+            raise CameraLost(f"{self._path}: is gone ({error.strerror}); check its plug, cable and power") from error
         self._index += 1
         return Frame(self._index - 1, captured_s, image, shot=self._shot)
 
     def _newest(self) -> v4l2.Buffer:
-        """The last filled buffer; older ones go back."""
+        """The buffer filled last; older ones are returned to the driver."""
         until = time.monotonic() + _READ_S
         newest: v4l2.Buffer | None = None
         while True:
@@ -152,45 +155,47 @@ class V4l2Camera:
             newest = buffer
 
     def _captured_s(self, buffer: v4l2.Buffer, now: float) -> float:
-        """The driver's stamp where it is of CLOCK_MONOTONIC, as time.monotonic() is; else when the frame was fetched."""
+        """The driver's time stamp if it is CLOCK_MONOTONIC, like time.monotonic(); else the time when the frame was fetched."""
         stamp = buffer.tv_sec + buffer.tv_usec / 1e6
         monotonic = buffer.flags & v4l2.BUF_FLAG_TIMESTAMP_MASK == v4l2.BUF_FLAG_TIMESTAMP_MONOTONIC
         if monotonic and -_AHEAD_S < now - stamp < _NEWEST_AGE_S:
             return min(float(stamp), now)
-        if self._stamped:
-            log.warning("%s: the driver's time stamps are of another clock; frame ages begin when a frame is fetched", self._path)
-            self._stamped = False
+        if self._warn_about_clock:
+            log.warning(
+                "%s: the driver's time stamps use another clock; frame age counts from when a frame is fetched", self._path
+            )
+            self._warn_about_clock = False
         return now
 
     def _image(self, buffer: v4l2.Buffer) -> Image:
         if buffer.flags & v4l2.BUF_FLAG_ERROR:
-            raise BadFrame("damaged, says the driver")
+            raise BadFrame("damaged according to the driver")
         data: NDArray[np.uint8] = np.frombuffer(self._buffers[buffer.index], np.uint8)[: buffer.bytesused]
         if self._format in JPEGS:
             return decode_jpeg(data.tobytes())
-        return unpacked(data, self._pix, self._format, self._matrix, self._full_range)
+        return unpack(data, self._pix, self._format, self._matrix, self._full_range)
 
     def close(self) -> None:
-        """Stop and let the device go. Closing twice is safe."""
+        """Stop and release the device. Closing twice is safe."""
         if self._fd >= 0:
-            os.close(self._fd)  # stops the stream and frees its buffers, also of a device that was unplugged
+            os.close(self._fd)  # stops the stream and frees its buffers, even if the device was unplugged
             self._fd = -1
             self._buffers.clear()
 
 
-def unpacked(data: NDArray[np.uint8], pix: v4l2.PixFormat, format: str, matrix: str, full_range: bool) -> Yuv:
-    """One uncompressed picture in memory of its own. Raises BadFrame where bytes are missing."""
+def unpack(data: NDArray[np.uint8], pix: v4l2.PixFormat, format: str, matrix: str, full_range: bool) -> Yuv:
+    """Copy one uncompressed picture out of a buffer. Raises BadFrame if bytes are missing."""
     per_pixel, planes = _PLANES[format]
-    # bytesperline is that of the first plane; drivers exist that leave it 0.
+    # bytesperline belongs to the first plane; some drivers leave it 0.
     stride = pix.bytesperline or pix.width * (2 if format == "YUYV" else 1)
     expected = stride * pix.height if format == "YUYV" else round(stride * pix.height * per_pixel)
     if data.size < expected:
-        raise BadFrame(f"cut off: {data.size} bytes, expected {expected}")
+        raise BadFrame(f"truncated: {data.size} bytes, expected {expected}")
     return planes(data, pix.width, pix.height, stride, matrix, full_range).copy()
 
 
 def _set_controls(fd: int, path: str, settings: CameraSettings) -> Shot | None:
-    """Exposure, gain, focus and sharpness as far as the camera has them; returns what is thereby known of every frame."""
+    """Set exposure, gain, focus and sharpness if the camera has them; returns what is then known about every frame."""
 
     def put(control: int, name: str, value: Callable[[v4l2.QueryCtrl], float]) -> bool:
         known = v4l2.QueryCtrl(id=control)
@@ -202,7 +207,7 @@ def _set_controls(fd: int, path: str, settings: CameraSettings) -> Shot | None:
             v4l2.call(fd, v4l2.S_CTRL, v4l2.Control(control, number))
         except OSError:
             if name:
-                log.warning("%s: has no %s that could be set", path, name)
+                log.warning("%s: cannot set its %s", path, name)
             return False
         return True
 
@@ -219,7 +224,7 @@ def _set_controls(fd: int, path: str, settings: CameraSettings) -> Shot | None:
         put(v4l2.CID_FOCUS_AUTO, "", lambda _: 1)
     else:
         put(v4l2.CID_FOCUS_AUTO, "", lambda _: 0)
-        log.warning("%s: V4L2 knows no unit of focus; set it with `v4l2-ctl -d %s -c focus_absolute=…`", path, path)
+        log.warning("%s: focus has no unit in V4L2; set it with `v4l2-ctl -d %s -c focus_absolute=…`", path, path)
     if settings.sharpness is not None:
         sharpness = settings.sharpness
         put(v4l2.CID_SHARPNESS, "sharpness", lambda c: c.minimum + sharpness * (c.default_value - c.minimum))

@@ -1,6 +1,6 @@
 """The part of the kernel's V4L2 interface that a camera needs: structures and ioctl numbers of linux/videodev2.h.
 
-Names are the kernel's, without V4L2_ and VIDIOC_. Sizes are those of 64-bit systems; a test compares them with the header.
+The names are the kernel's, without V4L2_ and VIDIOC_. Sizes are for 64-bit systems; a test compares them with the header.
 """
 
 import ctypes
@@ -27,12 +27,12 @@ EXPOSURE_MANUAL, EXPOSURE_APERTURE_PRIORITY = 1, 3
 
 
 def fourcc(code: str) -> int:
-    """Four letters as the kernel's number of a pixel format."""
+    """The kernel's number for the four letters of a pixel format."""
     return int.from_bytes(code.encode(), "little")
 
 
 def letters(number: int) -> str:
-    """The number of a pixel format as its four letters."""
+    """The four letters of a pixel format's number."""
     return number.to_bytes(4, "little").decode("ascii", "replace")
 
 
@@ -78,7 +78,7 @@ class PixFormat(Structure):
 
 
 class _FormatUnion(Union):
-    # c_uint64: other members hold pointers, which sets the alignment.
+    # c_uint64 sets the alignment: other members of the kernel's union contain pointers.
     _fields_ = (("pix", PixFormat), ("raw", c_uint8 * 200), ("align", c_uint64))
 
 
@@ -201,33 +201,33 @@ class Control(Structure):
     _fields_ = (("id", c_uint32), ("value", c_int32))
 
 
-def _number(direction: int, command: int, size: int) -> int:
-    """As _IOR (2), _IOW (1) and _IOWR (3) of asm-generic/ioctl.h make it."""
+def _ioctl_number(direction: int, command: int, size: int) -> int:
+    """The number that _IOR (2), _IOW (1) or _IOWR (3) of asm-generic/ioctl.h gives."""
     return direction << 30 | size << 16 | ord("V") << 8 | command
 
 
 _INT = ctypes.sizeof(ctypes.c_int)
-QUERYCAP = _number(2, 0, ctypes.sizeof(Capability))
-ENUM_FMT = _number(3, 2, ctypes.sizeof(FmtDesc))
-S_FMT = _number(3, 5, ctypes.sizeof(Format))
-REQBUFS = _number(3, 8, ctypes.sizeof(RequestBuffers))
-QUERYBUF = _number(3, 9, ctypes.sizeof(Buffer))
-QBUF = _number(3, 15, ctypes.sizeof(Buffer))
-DQBUF = _number(3, 17, ctypes.sizeof(Buffer))
-STREAMON = _number(1, 18, _INT)
-G_PARM = _number(3, 21, ctypes.sizeof(StreamParm))
-S_PARM = _number(3, 22, ctypes.sizeof(StreamParm))
-S_CTRL = _number(3, 28, ctypes.sizeof(Control))
-QUERYCTRL = _number(3, 36, ctypes.sizeof(QueryCtrl))
-ENUM_FRAMESIZES = _number(3, 74, ctypes.sizeof(FrmSizeEnum))
-ENUM_FRAMEINTERVALS = _number(3, 75, ctypes.sizeof(FrmIvalEnum))
+QUERYCAP = _ioctl_number(2, 0, ctypes.sizeof(Capability))
+ENUM_FMT = _ioctl_number(3, 2, ctypes.sizeof(FmtDesc))
+S_FMT = _ioctl_number(3, 5, ctypes.sizeof(Format))
+REQBUFS = _ioctl_number(3, 8, ctypes.sizeof(RequestBuffers))
+QUERYBUF = _ioctl_number(3, 9, ctypes.sizeof(Buffer))
+QBUF = _ioctl_number(3, 15, ctypes.sizeof(Buffer))
+DQBUF = _ioctl_number(3, 17, ctypes.sizeof(Buffer))
+STREAMON = _ioctl_number(1, 18, _INT)
+G_PARM = _ioctl_number(3, 21, ctypes.sizeof(StreamParm))
+S_PARM = _ioctl_number(3, 22, ctypes.sizeof(StreamParm))
+S_CTRL = _ioctl_number(3, 28, ctypes.sizeof(Control))
+QUERYCTRL = _ioctl_number(3, 36, ctypes.sizeof(QueryCtrl))
+ENUM_FRAMESIZES = _ioctl_number(3, 74, ctypes.sizeof(FrmSizeEnum))
+ENUM_FRAMEINTERVALS = _ioctl_number(3, 75, ctypes.sizeof(FrmIvalEnum))
 
 
 def call(fd: int, number: int, argument: Structure | ctypes.c_int) -> None:
-    """One ioctl; the kernel fills the argument. Raises OSError."""
+    """Call an ioctl; the kernel fills `argument`. Raises OSError."""
     fcntl.ioctl(fd, number, argument)  # type: ignore[call-overload]
 
 
-def opened(path: str) -> int:
-    """A descriptor of the node, not inherited, whose calls do not wait. Raises OSError."""
+def open_node(path: str) -> int:
+    """Open the node non-blocking and close-on-exec; returns its file descriptor. Raises OSError."""
     return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

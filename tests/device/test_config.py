@@ -27,7 +27,7 @@ class Camera:
 GOOD: dict[str, Any] = {"width": 640, "lens": {"focal_mm": 4}}
 
 
-def test_nested_tables_lists_and_options_become_frozen_records() -> None:
+def test_nested_tables_lists_and_options_become_frozen_dataclasses() -> None:
     mapping = GOOD | {
         "gain": None,
         "lights": ["red", "blue"],
@@ -42,11 +42,11 @@ def test_nested_tables_lists_and_options_become_frozen_records() -> None:
         camera.width = 1  # type: ignore[misc]
 
 
-def test_one_text_stands_for_a_list_of_one() -> None:
+def test_a_single_string_becomes_a_list_of_one() -> None:
     assert build(Camera, GOOD | {"lights": "red"}, "x").lights == ("red",)
 
 
-def test_what_is_left_out_takes_its_default() -> None:
+def test_a_missing_key_takes_its_default() -> None:
     assert build(Camera, GOOD, "x") == Camera(640, Lens(4.0))
 
 
@@ -77,16 +77,16 @@ def test_a_missing_key_is_named() -> None:
         ("lenses", {"far": {"focal_mm": "x"}}, "lenses: far: focal_mm: expected float, found 'x'"),
     ],
 )
-def test_a_value_of_the_wrong_type_is_refused_and_placed(key: str, value: Any, words: str) -> None:
+def test_a_value_of_the_wrong_type_is_refused_and_its_place_named(key: str, value: Any, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         build(Camera, GOOD | {key: value}, "x")
 
 
-def test_what_is_no_table_at_all_is_refused_with_the_callers_error() -> None:
+def test_anything_but_a_table_is_refused_with_the_error_class_of_the_caller() -> None:
     with pytest.raises(BundleError, match="manifest: expected a table of keys, found list"):
         build(Camera, [1, 2], "manifest", BundleError)
 
 
-def test_nearest_lists_all_and_guesses_only_what_is_near() -> None:
+def test_nearest_lists_all_and_suggests_only_similar_ones() -> None:
     assert nearest("samll", ["small", "nano"]) == "did you mean 'small'? Known: nano, small"
     assert nearest("zzz", ["small", "nano"]) == "Known: nano, small"

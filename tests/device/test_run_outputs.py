@@ -1,4 +1,4 @@
-"""What `deblurkit run` makes of pictures, folders and videos, with every runtime."""
+"""The output of `deblurkit run` for pictures, folders and videos, with every runtime."""
 
 import json
 import os
@@ -31,21 +31,21 @@ def write_video(path: Path, frames: int, width: int = 64, height: int = 48) -> P
     return path
 
 
-def test_a_folder_comes_out_with_the_same_names_and_sizes(command: Command, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_is_restored_with_the_same_names_and_sizes(command: Command, folder: Path, tmp_path: Path) -> None:
     ended = command("run", "--source", folder, "--sink", tmp_path / "out", "--json")
     assert ended.code == 0
     assert sorted(os.listdir(tmp_path / "out")) == names_in(folder)
     for path in folder.iterdir():
         blurred, restored = read_picture(path), read_picture(tmp_path / "out" / path.name)
         assert restored.shape == blurred.shape
-        if min(blurred.shape[:2]) > 32:  # in a few pixels a model may see anything
+        if min(blurred.shape[:2]) > 32:  # a model can do anything with a few pixels
             assert np.abs(restored.astype(int) - blurred).mean() < 25
     record = json.loads(ended.out.splitlines()[-1])
     assert record["frames"] == 5
     assert record["dropped"] == 0
 
 
-def test_a_picture_comes_out_as_a_picture(command: Command, folder: Path, tmp_path: Path) -> None:
+def test_a_picture_is_restored_to_a_picture(command: Command, folder: Path, tmp_path: Path) -> None:
     ended = command("run", "--source", folder / "b.jpg", "--sink", tmp_path / "out.png", "--sink", tmp_path / "more")
     assert ended.code == 0
     assert read_picture(tmp_path / "out.png").shape == (61, 83, 3)
@@ -53,7 +53,7 @@ def test_a_picture_comes_out_as_a_picture(command: Command, folder: Path, tmp_pa
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mov"])
-def test_a_video_comes_out_with_the_same_number_of_frames(command: Command, tmp_path: Path, suffix: str) -> None:
+def test_a_video_is_restored_with_the_same_number_of_frames(command: Command, tmp_path: Path, suffix: str) -> None:
     source = write_video(tmp_path / "in.avi", frames=9)
     ended = command("run", "--source", source, "--sink", tmp_path / f"out{suffix}", "--json")
     assert ended.code == 0
@@ -69,7 +69,7 @@ def test_a_video_comes_out_with_the_same_number_of_frames(command: Command, tmp_
     assert sorted(os.listdir(tmp_path)) == sorted({"in.avi", f"out{suffix}"})
 
 
-def test_a_video_comes_out_as_numbered_pictures(command: Command, tmp_path: Path) -> None:
+def test_a_video_is_restored_to_numbered_pictures(command: Command, tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.avi", frames=3)
     assert command("run", "--source", source, "--sink", tmp_path / "out").code == 0
     assert sorted(os.listdir(tmp_path / "out")) == [f"frame-{i:06d}.png" for i in range(3)]
@@ -83,7 +83,7 @@ def test_a_name_with_a_dot_is_a_folder_unless_its_suffix_is_known(command: Comma
     assert sorted(os.listdir(tmp_path / "again.v2")) == names_in(folder)
 
 
-def test_replace_writes_over_and_keeps_what_else_is_there(command: Command, folder: Path, tmp_path: Path) -> None:
+def test_replace_overwrites_pictures_and_keeps_other_files(command: Command, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_picture(out / "a.png", np.full((5, 5, 3), 9, np.uint8))
     write_picture(out / "mine.png", np.full((6, 6, 3), 9, np.uint8))
@@ -108,7 +108,7 @@ def test_every_installed_runtime_runs(command: Command, folder: Path, tmp_path: 
     assert record["artifact"].startswith(f"{variant}.")
 
 
-def test_a_bundles_folder_and_one_of_its_files_are_taken(command: Command, folder: Path, small_copy: Path) -> None:
+def test_a_bundle_may_be_given_as_its_folder_or_one_of_its_files(command: Command, folder: Path, small_copy: Path) -> None:
     for bundle, flags in ((small_copy, ["--variant", "fp16"]), (small_copy / "small_fp16.tflite", [])):
         ended = command("run", "--bundle", bundle, "--source", folder, "--sink", "null", "--json", "--runtime", "litert", *flags)
         if ended.code == 4 and "pip install" in ended.err:

@@ -1,4 +1,4 @@
-"""`deblurkit run` on a board that was measured: what it takes, what it says, and what it does where that fails."""
+"""`deblurkit run` with a tuned model: which model it uses, what it logs, and what it does if that model fails."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ DEMO = ("run", "--source", "demo", "--size", "64x48", "--sink", "null", "--frame
 
 @pytest.fixture
 def measured() -> TunedModel:
-    """`nano` fp32 on OpenCV with two threads, which nobody would get otherwise; kept for this machine."""
+    """`nano` fp32 on OpenCV with two threads, which is never a default; stored as measured on this machine."""
     file = SHIPPED / "nano" / "nano_fp32.onnx"
     found = TunedModel(
         tuned.SCHEMA, hardware.hardware_hash(), tuned.versions("opencv_dnn"), "nano",
@@ -48,7 +48,7 @@ def used(record: dict[str, Any]) -> tuple[Any, ...]:
     return record["choice"]["kind"], record["bundle"], record["artifact"], record["runtime"], record["threads"]
 
 
-def test_what_was_measured_is_taken_and_said_once(command: Command, measured: TunedModel) -> None:
+def test_the_tuned_model_is_used_and_logged_once(command: Command, measured: TunedModel) -> None:
     record, said = run(command)
     assert used(record) == ("measured", "nano", "fp32.onnx", "opencv_dnn", 2)
     line = "using the best model measured on this board on 2026-11-25: nano fp32.onnx on opencv_dnn, 2 threads"
@@ -58,11 +58,11 @@ def test_what_was_measured_is_taken_and_said_once(command: Command, measured: Tu
     assert record["warnings"] == []
 
 
-def test_a_board_that_was_not_measured_is_told_how(command: Command) -> None:
+def test_a_board_that_was_never_measured_is_told_how_to_do_it(command: Command) -> None:
     record, said = run(command)
     assert used(record)[:4] == ("none", "small", "int8.tflite", "litert")
     assert said.count("this board was never measured; run `deblurkit bench --pick` to find its best model") == 1
-    assert not tuned.folder().exists()  # to run leaves nothing behind
+    assert not tuned.folder().exists()  # running leaves nothing behind
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_a_board_that_was_not_measured_is_told_how(command: Command) -> None:
         (["--threads", "1"], ("measured", "nano", "fp32.onnx", "opencv_dnn", 1)),
     ],
 )
-def test_a_flag_beats_what_was_measured_but_threads_go_beside_it(
+def test_a_flag_overrides_the_tuned_model_except_threads(
     command: Command, measured: TunedModel, words: list[str], expected: tuple[Any, ...]
 ) -> None:
     assert used(run(command, *words)[0])[: len(expected)] == expected
 
 
-def test_the_environment_and_the_file_beat_what_was_measured_too(
+def test_the_environment_and_the_file_override_the_tuned_model_too(
     command: Command, measured: TunedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run.toml").write_text('variant = "fp32"\n')
@@ -99,7 +99,7 @@ def test_the_environment_and_the_file_beat_what_was_measured_too(
         ({"sha256": "0" * 64}, "nano_fp32.onnx of nano has changed"),
     ],
 )
-def test_a_stale_measurement_is_said_and_the_usual_choice_taken(
+def test_a_stale_measurement_is_reported_and_the_default_used(
     command: Command, measured: TunedModel, others: dict[str, Any], words: str
 ) -> None:
     tuned.write(tuned.folder(), replace(measured, **others))
@@ -112,7 +112,7 @@ def test_a_stale_measurement_is_said_and_the_usual_choice_taken(
     assert warning["mend"] == "run `deblurkit bench --pick` to measure again"
 
 
-def test_a_damaged_measurement_is_said_ignored_and_kept(command: Command, measured: TunedModel) -> None:
+def test_a_damaged_measurement_is_reported_ignored_and_kept(command: Command, measured: TunedModel) -> None:
     path = tuned.folder() / "choice.json"
     half = path.read_bytes()[:100]
     path.write_bytes(half)
@@ -122,7 +122,7 @@ def test_a_damaged_measurement_is_said_ignored_and_kept(command: Command, measur
     assert path.read_bytes() == half
 
 
-def test_a_deadline_puts_what_was_measured_first_and_the_smaller_one_behind_it(command: Command, measured: TunedModel) -> None:
+def test_with_a_target_the_tuned_model_is_followed_by_the_smaller_one(command: Command, measured: TunedModel) -> None:
     small = SHIPPED / "small" / "small_fp32.onnx"
     facts = file_facts(small)
     bundle_hash = file_facts(SHIPPED / "small" / MANIFEST)["sha256"]
@@ -134,7 +134,7 @@ def test_a_deadline_puts_what_was_measured_first_and_the_smaller_one_behind_it(c
     assert said.index("with small, fp32.onnx on opencv_dnn, 2 threads") < said.index("with nano, int8.tflite on litert")
 
 
-def test_pictures_from_files_are_restored_with_it_too(command: Command, measured: TunedModel, folder: Path) -> None:
+def test_files_are_restored_with_the_tuned_model_too(command: Command, measured: TunedModel, folder: Path) -> None:
     ended = command("run", "--source", folder, "--sink", "null", "--json")
     assert used(json.loads(ended.out.splitlines()[-1]))[:4] == ("measured", "nano", "fp32.onnx", "opencv_dnn")
 
@@ -150,7 +150,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restorer, "open_runtime", open_runtime)
 
 
-def test_a_camera_comes_back_with_the_usual_choice_where_what_was_measured_fails(
+def test_a_live_run_falls_back_to_the_default_if_the_tuned_model_fails(
     command: Command, measured: TunedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch)
@@ -160,7 +160,7 @@ def test_a_camera_comes_back_with_the_usual_choice_where_what_was_measured_fails
     assert "no memory for its plan" in record["warnings"][0]["text"]
 
 
-def test_of_files_the_failure_ends_the_run_and_says_what_to_do(
+def test_on_files_a_failure_of_the_tuned_model_ends_the_run_and_says_what_to_do(
     command: Command, measured: TunedModel, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch)
@@ -169,7 +169,7 @@ def test_of_files_the_failure_ends_the_run_and_says_what_to_do(
     assert "no memory for its plan; run `deblurkit bench --pick` to measure again" in ended.err
 
 
-def test_what_a_viewer_switches_to_is_no_longer_called_measured(measured: TunedModel, caplog: pytest.LogCaptureFixture) -> None:
+def test_after_a_switch_the_model_is_no_longer_called_measured(measured: TunedModel, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     settings = Settings(source="demo", sink=("null",), camera=CameraSettings(size="64x48", fps=60.0))
     stop = threading.Event()

@@ -19,7 +19,7 @@ SMALL = CameraSettings(size="64x48", fps=60.0)
 
 
 class Running:
-    """A session in a thread, ended by leaving `with`."""
+    """A session in a thread; leaving `with` ends it."""
 
     def __init__(self, **wanted: Any) -> None:
         self.stop = threading.Event()
@@ -72,6 +72,7 @@ def test_models_are_switched_and_reloaded_without_losing_a_frame() -> None:
 def test_the_page_serves_the_state_of_the_session() -> None:
     with Running(sink=("web",), web=WebSettings(port=0)) as session:
         url = session.state().sinks[0].description
+        assert session.invitation == url
         with urllib.request.urlopen(f"{url}/state", timeout=10) as reply:
             seen = json.load(reply)
         assert seen["source"] == session.source.description

@@ -1,4 +1,4 @@
-"""Settings of `deblurkit run`: a flag beats the environment, which beats the file."""
+"""Settings of `deblurkit run`: a flag overrides the environment, which overrides the file."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def frames_of(ended: Any) -> int:
     return int(json.loads(ended.out.splitlines()[-1])["frames"])
 
 
-def test_a_flag_beats_the_environment_which_beats_the_file(
+def test_a_flag_overrides_the_environment_which_overrides_the_file(
     command: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run.toml").write_text(f'source = "{folder}"\nsink = ["null"]\nframes = 1\nthreads = 1\n')
@@ -36,7 +36,7 @@ def test_a_flag_beats_the_environment_which_beats_the_file(
     assert frames_of(command(*line, "--frames", "3")) == 3
 
 
-def test_a_flag_may_turn_a_setting_back_to_its_default(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flag_may_reset_a_setting_to_its_default(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEBLURKIT_FRAMES", "2")
     assert frames_of(command("run", "--source", folder, "--sink", "null", "--json", "--frames", 0)) == len(os.listdir(folder))
 
@@ -112,7 +112,7 @@ def settings_of(**flags: Any) -> Settings:
     return read_settings(Namespace(**{"config": None, **flags}))
 
 
-def test_tables_of_the_file_are_settings_and_flags_reach_into_them(tmp_path: Path) -> None:
+def test_the_file_has_tables_and_flags_set_values_in_them(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(
         'sink = "web"\n[camera]\nsize = "1280x720"\nfps = 25\n[web]\nport = 81\nhosts = ["a.example"]\n'
     )
@@ -122,7 +122,7 @@ def test_tables_of_the_file_are_settings_and_flags_reach_into_them(tmp_path: Pat
     assert (settings.web.port, settings.web.lan, settings.web.hosts) == (81, True, ("a.example",))
 
 
-def test_the_environment_reaches_into_tables_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_values_in_tables_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEBLURKIT_SIZE", "800x600")
     monkeypatch.setenv("DEBLURKIT_LAN", "1")
     monkeypatch.setenv("DEBLURKIT_FPS", "12.5")
@@ -134,7 +134,7 @@ def test_the_environment_reaches_into_tables_too(monkeypatch: pytest.MonkeyPatch
     assert settings.bundles == ("small", "nano")
 
 
-def test_a_deadline_brings_the_smaller_bundle_along_unless_bundles_are_given() -> None:
+def test_a_target_adds_the_smaller_bundle_unless_bundles_are_given() -> None:
     assert settings_of().bundles == ("small",)
     assert settings_of(fps=30.0).bundles == settings_of(max_age=80.0).bundles == ("small", "nano")
     assert settings_of(fps=30.0, bundle=["small"]).bundles == ("small",)
@@ -145,13 +145,13 @@ def test_a_region_is_read_as_pixels() -> None:
     assert settings_of(roi="8,16,320,240").roi_xywh == (8, 16, 320, 240)
 
 
-def test_a_deadline_for_a_file_is_wrong_usage(command: Command, folder: Path) -> None:
+def test_a_target_for_a_file_is_wrong_usage(command: Command, folder: Path) -> None:
     ended = command("run", "--source", folder, "--sink", "null", "--fps", 30)
     assert ended.code == 2
     assert "--fps and --max-age are for live sources" in ended.err
 
 
-def test_the_example_that_is_installed_holds_every_setting_at_its_default() -> None:
+def test_the_installed_example_lists_every_setting_with_its_default() -> None:
     text = (Path(device.settings.__file__).parent / "deblurkit.toml").read_text()
     lines = [line.removeprefix("# ").removeprefix("#") for line in text.splitlines()]
     given = tomllib.loads("\n".join(line for line in lines if re.match(r"\[?[a-z_]+(\]| = )", line)))

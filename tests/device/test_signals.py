@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT to the real command: how a service manager and a keyboard end it."""
+"""SIGTERM and SIGINT to the real command: how a service manager and the keyboard end it."""
 
 import json
 import os
@@ -21,7 +21,7 @@ import pytest
 from device.images.scenes import dead_leaves
 
 ROOT = Path(__file__).parents[2]
-BOUND_S = 4.0  # the promise is two seconds after the signal; this machine may be busy
+BOUND_S = 4.0  # the limit is two seconds after the signal; the machine may be busy
 
 
 class Running:
@@ -123,14 +123,14 @@ def test_a_signal_right_at_the_start_ends_the_run_before_its_first_frame(run: St
     assert summary["frames"] <= 2
 
 
-def test_viewers_do_not_hold_up_the_end(run: Start) -> None:
+def test_viewers_do_not_delay_the_end(run: Start) -> None:
     running = run("--source", "demo", "--sink", "web", "--port", "0")
     running.until_it_shows_frames()
     host, port = running.url.removeprefix("http://").split(":")
     viewers = [socket.create_connection((host, int(port)), 10) for _ in range(4)]
     for viewer, path in zip(viewers, ("/stream", "/stream?view=blurred", "/stream", "/state"), strict=True):
         viewer.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
-        assert viewer.recv(1000).startswith(b"HTTP/1.1 200")  # and reads no more
+        assert viewer.recv(1000).startswith(b"HTTP/1.1 200")  # and reads nothing more
     idle = socket.create_connection((host, int(port)), 10)
     time.sleep(1)
     code, summary = running.end_with(signal.SIGTERM)
@@ -140,7 +140,7 @@ def test_viewers_do_not_hold_up_the_end(run: Start) -> None:
         viewer.close()
 
 
-def test_a_signal_ends_a_video_that_is_played_and_the_video_written_is_whole(run: Start, tmp_path: Path) -> None:
+def test_a_signal_ends_a_played_video_and_the_written_video_is_complete(run: Start, tmp_path: Path) -> None:
     writer = cv2.VideoWriter(str(tmp_path / "in.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (96, 64))
     for i in range(300):
         writer.write(dead_leaves(64, 96, i % 3))
@@ -154,7 +154,7 @@ def test_a_signal_ends_a_video_that_is_played_and_the_video_written_is_whole(run
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.avi", "out.mp4"]
 
 
-def test_seconds_end_the_run_by_themselves_with_code_0(run: Start) -> None:
+def test_a_run_limited_by_seconds_ends_with_code_0(run: Start) -> None:
     running = run("--source", "demo", "--sink", "null", "--seconds", "1")
     out, _ = running.process.communicate(timeout=60)
     assert running.process.returncode == 0

@@ -1,4 +1,4 @@
-"""What the loop measures of itself, with a clock that the test turns where numbers matter."""
+"""Telemetry of the loop, with a clock that the test sets where numbers matter."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Clock:
-    """Seconds that pass only when told."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -40,7 +40,7 @@ def show(telemetry: Telemetry, clock: Clock, count: int, every_s: float, age_s: 
         telemetry.shown(Frame(0, clock.now_s - age_s, np.zeros((2, 2, 3), np.uint8)))
 
 
-def test_frames_per_second_is_counted_from_the_first_frame_not_from_the_loading_of_the_model(clock: Clock) -> None:
+def test_frames_per_second_is_counted_from_the_first_frame_not_from_loading_the_model(clock: Clock) -> None:
     telemetry = Telemetry()
     clock.now_s += 60
     show(telemetry, clock, 101, 0.1)
@@ -59,7 +59,7 @@ def test_the_present_rate_follows_a_change_that_the_whole_runs_rate_hides(clock:
     assert 10 < snapshot.fps < 20
 
 
-def test_a_rate_below_one_frame_a_second_is_told_and_not_shown_as_zero(clock: Clock) -> None:
+def test_a_rate_below_one_frame_a_second_is_not_shown_as_zero(clock: Clock) -> None:
     telemetry = Telemetry()
     show(telemetry, clock, 3, 4.0)
     assert telemetry.snapshot().fps_now == 0.25
@@ -67,7 +67,7 @@ def test_a_rate_below_one_frame_a_second_is_told_and_not_shown_as_zero(clock: Cl
     assert telemetry.snapshot().fps_now == 0.25
 
 
-def test_the_present_rate_falls_while_no_frame_comes(clock: Clock) -> None:
+def test_the_present_rate_falls_while_no_frame_arrives(clock: Clock) -> None:
     telemetry = Telemetry()
     show(telemetry, clock, 50, 0.05)
     clock.now_s += 10
@@ -77,7 +77,7 @@ def test_the_present_rate_falls_while_no_frame_comes(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("frames", [0, 1])
-def test_with_less_than_two_frames_there_is_no_rate(clock: Clock, frames: int) -> None:
+def test_with_fewer_than_two_frames_there_is_no_rate(clock: Clock, frames: int) -> None:
     telemetry = Telemetry()
     show(telemetry, clock, frames, 0.1)
     snapshot = telemetry.snapshot()
@@ -91,7 +91,7 @@ def test_frame_age_is_from_capture_to_shown_in_milliseconds(clock: Clock) -> Non
     assert telemetry.snapshot().frame_age_ms == Percentiles(40.0, 400.0)
 
 
-def test_a_stage_takes_the_time_of_what_is_inside_it(clock: Clock) -> None:
+def test_a_stage_measures_the_time_of_its_body(clock: Clock) -> None:
     telemetry = Telemetry()
     for seconds in (0.010, 0.020, 0.030):
         with telemetry.stage("infer"):
@@ -109,7 +109,7 @@ def test_without_samples_the_percentiles_are_null() -> None:
     assert snapshot.frame_age_ms == Percentiles(None, None)
 
 
-def test_memory_of_samples_is_bounded_and_the_latest_count() -> None:
+def test_the_number_of_samples_is_bounded_and_the_latest_are_used() -> None:
     telemetry = Telemetry()
     for _ in range(3000):
         telemetry.add("infer", 9.0)
@@ -118,7 +118,7 @@ def test_memory_of_samples_is_bounded_and_the_latest_count() -> None:
     assert telemetry.snapshot().stages_ms["infer"] == Percentiles(1000.0, 1000.0)
 
 
-def test_counts_are_right_when_several_threads_count_while_others_look() -> None:
+def test_counts_are_correct_when_several_threads_count_while_others_read() -> None:
     telemetry, over = Telemetry(), threading.Event()
 
     def count() -> None:
@@ -142,7 +142,7 @@ def test_counts_are_right_when_several_threads_count_while_others_look() -> None
     assert (telemetry.frames, telemetry.dropped) == (8000, 8000)
 
 
-def test_a_snapshot_is_plain_data_that_json_takes() -> None:
+def test_a_snapshot_can_be_written_as_json() -> None:
     telemetry = Telemetry()
     telemetry.add("infer", float(np.float64(0.01)))
     telemetry.shown(Frame(0, 0.0, np.zeros((2, 2, 3), np.uint8)))
@@ -150,7 +150,7 @@ def test_a_snapshot_is_plain_data_that_json_takes() -> None:
     assert json.loads(json.dumps(asdict(snapshot))) == asdict(snapshot)
 
 
-def test_peak_memory_grows_with_what_this_process_takes_and_is_not_its_parents() -> None:
+def test_peak_memory_grows_with_this_process_and_does_not_start_at_its_parents() -> None:
     code = (
         "import numpy as np; from device.telemetry import peak_rss_mib as peak; before = peak(); "
         "block = np.ones(200 << 20, np.uint8); full = peak(); del block; print(before, full, peak())"

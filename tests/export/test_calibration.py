@@ -151,10 +151,10 @@ def test_a_calibrator_finds_ranges_within_the_extremes_and_a_percentile_cuts_off
     assert cut or method == "entropy"  # which keeps what is far out where it finds it worth its levels
 
 
-def test_the_method_that_restores_best_is_kept_and_named(command: Command, run: Path, tmp_path: Path) -> None:
-    ended = command("export", run, "--out", tmp_path / "b", "--variants", "int8", "--quiet")
-    assert ended.code == 0, ended.err
-    for artifact in open_bundle(tmp_path / "b").manifest.artifacts:
+def test_the_method_that_restores_best_is_kept_and_named(run: Path, exported: tuple[Path, dict[str, Any]]) -> None:
+    quantised = [artifact for artifact in open_bundle(exported[0]).manifest.artifacts if artifact.variant == "int8"]
+    assert [artifact.format for artifact in quantised] == ["tflite", "onnx"]
+    for artifact in quantised:
         facts = artifact.calibrated
         assert facts is not None
         assert set(facts.tried) == {"minmax", "percentile", "entropy"}

@@ -22,7 +22,7 @@ import tf2onnx  # noqa: E402
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
-from device.bundle.embedded import read_embedded_manifest  # noqa: E402
+from device.bundle.embedded import read_contract  # noqa: E402
 from device.bundle.manifest import Artifact, Manifest, file_facts  # noqa: E402
 from device.bundle.open import Bundle, open_bundle  # noqa: E402
 from device.bundle.write import write_manifest  # noqa: E402
@@ -149,10 +149,10 @@ def test_the_contract_reads_back_and_the_same_call_makes_the_same_bytes(
     once = with_contract(data, format_, first)
     assert with_contract(data, format_, dict(reversed(first.items()))) == once
     path.write_bytes(once)
-    assert read_embedded_manifest(path) == first
+    assert read_contract(path) == first
     other = with_contract(once, format_, first | {"name": "another, with a longer name"})
     path.write_bytes(other)
-    assert read_embedded_manifest(path) == first | {"name": "another, with a longer name"}
+    assert read_contract(path) == first | {"name": "another, with a longer name"}
     assert with_contract(other, format_, first) == once
 
 

@@ -19,7 +19,7 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-from device.bundle.embedded import read_embedded_manifest
+from device.bundle.embedded import read_contract
 from device.bundle.manifest import Artifact, file_facts
 from device.bundle.open import Bundle, open_bundle
 from device.errors import BundleError, ExportError, RuntimeMissing
@@ -134,7 +134,7 @@ def test_tensors_are_called_by_what_they_hold(shipped: Path) -> None:
 def test_a_contract_takes_the_place_of_the_one_before(shipped: Path, tmp_path: Path) -> None:
     path = tmp_path / "small_fp16.ncnn"
     path.write_bytes(with_contract(shipped.read_bytes(), "ncnn", {"name": "Grün"}))
-    assert read_embedded_manifest(path) == {"name": "Grün"}
+    assert read_contract(path) == {"name": "Grün"}
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"half", b"altered"])

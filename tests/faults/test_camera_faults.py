@@ -211,9 +211,9 @@ def test_a_process_that_cannot_be_started_leads_to_no_video_and_not_to_the_end(
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     plug.write_text("crash")
     end = time.monotonic() + 20
-    while "no process can be begun" not in source.status.reason and time.monotonic() < end:
+    while "its process cannot be started" not in source.status.reason and time.monotonic() < end:
         source.read()
-    assert "no process can be begun" in source.status.reason
+    assert "its process cannot be started" in source.status.reason
     monkeypatch.setattr(sys, "executable", interpreter)
     plug.write_text("")
     viewer = Viewer(source)

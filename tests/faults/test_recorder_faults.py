@@ -249,7 +249,7 @@ def test_a_read_only_medium_is_named(recorder: Callable[..., Recorder], disk: Ca
     (place / "rec").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
     said = write_until_refused(recorder(place / "rec"))
-    assert f"{place / 'rec'}: cannot be recorded to: Read-only file system" in said
+    assert f"{place / 'rec'}: recording failed: Read-only file system" in said
     with pytest.raises(RunError, match="cannot be opened: Read-only file system"):
         recorder(place / "new")
 
@@ -262,7 +262,7 @@ def test_a_folder_removed_under_way_is_noticed_within_a_second_and_made_again(
     for i in range(40):
         sink.write(restored(i))
     folder.rename(tmp_path / "elsewhere")
-    assert "has gone while recording" in write_until_refused(sink, 40, FPS)
+    assert "disappeared while recording" in write_until_refused(sink, 40, FPS)
     sink.close()
     assert not folder.exists()
     again = recorder(folder)
@@ -300,7 +300,7 @@ def test_a_medium_that_the_system_knows_of_has_to_be_mounted_from_the_start(
     (tmp_path / "stick").mkdir()
     (tmp_path / "fstab").write_text(f"# media\nLABEL=REC {tmp_path}/stick ext4 nofail 0 2\n\nproc /proc proc defaults 0 0\n")
     monkeypatch.setattr(segments, "_FSTAB", tmp_path / "fstab")
-    with pytest.raises(RunError, match=f"nothing is mounted at {tmp_path}/stick; put the medium in"):
+    with pytest.raises(RunError, match=f"nothing is mounted at {tmp_path}/stick; insert the medium"):
         recorder(tmp_path / "stick" / "rec")
     assert list((tmp_path / "stick").iterdir()) == []
     recorder(tmp_path / "rec")

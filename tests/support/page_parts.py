@@ -1,4 +1,4 @@
-"""The page in a real browser, for its tests: a window that notes what the page complains of and asks for."""
+"""The page in a real browser, for its tests: records what the page logs and requests."""
 
 import shutil
 import time
@@ -15,11 +15,13 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 BROWSER = [
     pytest.mark.browser,
     pytest.mark.timeout(180),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome here: apt install chromium"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome is installed: apt install chromium"
+    ),
 ]
 QUIET = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync"
 PATIENCE_MS = 30_000
-# The grey of the page's canvas at a share of its width and height.
+# The grey of the canvas at (x, y), shares of its width and height.
 GREY = """([x, y]) => {
     const canvas = document.getElementById("picture");
     window.probe ??= new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
@@ -27,7 +29,7 @@ GREY = """([x, y]) => {
     return probe.getImageData(0, 0, 1, 1).data[0];
 }"""
 SHOWS = f"([x, y, grey]) => Math.abs(({GREY})([x, y]) - grey) <= 3"
-# Mean difference of neighbouring pixels of one of the two pictures.
+# Mean difference between neighbouring pixels of one of the two pictures.
 SHARPNESS = """name => {
     const picture = name === "before" ? before : after, ink = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
     ink.drawImage(picture, 0, 0);
@@ -44,7 +46,7 @@ LOOK = """hidden => {
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Chromium without a window."""
+    """Headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make setup")
     with playwright.sync_playwright() as engine:
         opened = engine.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
@@ -53,7 +55,7 @@ def browser() -> Iterator[Any]:
 
 
 class Watched:
-    """A page, with everything that it complained of and asked for."""
+    """A page, with its console messages, errors and requests."""
 
     def __init__(self, context: Any, url: str) -> None:
         self.complaints: list[str] = []
@@ -66,14 +68,14 @@ class Watched:
         self.page.goto(url)
 
     def shows(self, grey: int, x: float = 0.75, y: float = 0.5) -> None:
-        """Wait until the canvas has this grey there."""
+        """Wait until the canvas shows this grey at (x, y), shares of its width and height."""
         self.page.wait_for_function(SHOWS, arg=[x, y, grey])
 
     def grey(self, x: float, y: float = 0.5) -> int:
         return int(self.page.evaluate(GREY, [x, y]))
 
     def says(self, name: str, text: str) -> None:
-        """Wait until the element of that id has the text in it."""
+        """Wait until the element with this id contains the text."""
         self.page.wait_for_function(
             "([id, text]) => !document.getElementById(id).hidden && document.getElementById(id).textContent.includes(text)",
             arg=[name, text],
@@ -91,7 +93,7 @@ Open = Callable[..., Watched]
 
 
 def until(watched: Watched, so: Callable[[], bool]) -> None:
-    """Wait while the browser goes on."""
+    """Wait for an event while the browser runs."""
     end = time.monotonic() + PATIENCE_MS / 1000
     while not so() and time.monotonic() < end:
         watched.page.wait_for_timeout(20)
@@ -120,7 +122,7 @@ Show = Callable[..., None]
 
 @pytest.fixture
 def show(web: Web, loop: Any) -> Show:
-    """`show(blurred, restored, size_hw, mark)`: a frame of two greys goes through the sink, as from the loop."""
+    """`show(blurred, restored, size_hw, mark)`: write a frame of two greys to the sink, as the loop does."""
     numbers = iter(range(10**9))
 
     def show(blurred: int, restored: int, size_hw: tuple[int, int] = (120, 160), mark: str = "") -> None:

@@ -1,6 +1,6 @@
-"""Run by test_accelerator.py in a process of its own: a few steps over N virtual CPU devices; prints how many held the weights.
+"""Run by test_accelerator.py in its own process: a few steps on N virtual CPU devices; prints how many devices had the weights.
 
-With a teacher, the moving average, and validation pictures that cannot be shared out evenly.
+With a teacher, the moving average, and a number of validation pictures that does not divide evenly.
 """
 
 import json
@@ -29,7 +29,7 @@ from train.presets import Recipe  # noqa: E402
 
 
 class Noise:
-    """Batches of noise, and of twice that noise as what is sharp."""
+    """Batches of noise; the sharp picture is twice the blurred one."""
 
     steps_per_epoch = 4
 
@@ -45,8 +45,8 @@ used = set()
 predict = accelerator.Devices.predict
 
 
-def noting_predict(self: accelerator.Devices, network: keras.Model, batch: np.ndarray) -> np.ndarray:
-    """Devices.predict, which notes on how many devices the network's weights lie."""
+def recording_predict(self: accelerator.Devices, network: keras.Model, batch: np.ndarray) -> np.ndarray:
+    """Devices.predict that also records how many devices have the weights of the network."""
     value = network.weights[0].value
     if os.environ["KERAS_BACKEND"] == "jax":
         used.add(len(value.sharding.device_set))
@@ -55,7 +55,7 @@ def noting_predict(self: accelerator.Devices, network: keras.Model, batch: np.nd
     return predict(self, network, batch)
 
 
-accelerator.Devices.predict = noting_predict
+accelerator.Devices.predict = recording_predict
 tiny = UNet((8, 16), (0, 1), (0,), stem=2)
 recipe = Recipe(batch=8, patch=16, epochs=2, steps_per_epoch=4, ema=0.9, precision="float32", fft_weight=0.1)
 record = run_folder.RunRecord(
@@ -63,7 +63,7 @@ record = run_folder.RunRecord(
     0, 0, 0.0, "", {}, "", finished=True,
 )  # fmt: skip
 validation = Noise().batch(99)[0][:3], Noise().batch(99)[1][:3]
-if count == 1:  # it leaves the teacher for the others
+if count == 1:  # the first process trains the teacher for the others
     (folder / "teacher").mkdir()
     fit.fit(record, folder / "teacher", Noise(), validation, True)
 record = replace(record, teacher=str(folder / "teacher"), teacher_sha256=teacher_sha256(folder / "teacher"))

@@ -17,23 +17,23 @@ COLOUR, DENSE = UNet(), PRESETS["dense"].architecture
     "architecture",
     [COLOUR, DENSE, PRESETS["nano"].architecture, UNet(widths=(16, 48)), Dense(side=64, filters=(8, 16), latent=32)],
 )
-def test_an_architecture_survives_the_way_through_json(architecture: UNet | Dense) -> None:
+def test_an_architecture_is_the_same_after_a_round_trip_through_json(architecture: UNet | Dense) -> None:
     config = json.loads(json.dumps(architecture_config(architecture)))
     assert architecture_from(config, "run.json") == architecture
 
 
-def test_a_configuration_with_an_unknown_key_names_the_place_and_the_nearest_key() -> None:
+def test_an_unknown_key_is_refused_with_the_file_and_the_nearest_key() -> None:
     with pytest.raises(UsageError, match=r"run.json: unknown key 'width'; did you mean 'widths'\?"):
         architecture_from({"kind": "unet", "width": [16, 32, 64]}, "run.json")
 
 
 @pytest.mark.parametrize("config", [{"kind": "unett"}, {"widths": [16]}])
-def test_a_configuration_of_an_unknown_kind_is_refused(config: dict) -> None:
+def test_an_unknown_kind_is_refused(config: dict) -> None:
     with pytest.raises(UsageError, match=r"run.json: unknown architecture kind .*Known: dense, nafnet, unet"):
         architecture_from(config, "run.json")
 
 
-def test_an_unknown_architecture_in_a_run_is_a_bad_run_not_a_wrong_usage(tmp_path: Path) -> None:
+def test_an_unknown_architecture_in_a_run_is_a_bundle_error(tmp_path: Path) -> None:
     content = {
         "schema": 1, "preset": "small", "architecture": {"kind": "unet", "depth": 3}, "recipe": {}, "blur": {}, "seed": 0,
         "data": {"kind": "package", "folders": [], "train": [], "validation": [], "val_share": 0.2},

@@ -1,4 +1,4 @@
-"""What stands in for Keras' own: it decides as Keras does."""
+"""Our replacements for parts of Keras give the same results as Keras."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from train.fit import plateau_rate  # noqa: E402
 
 
 def callback_rates(losses: list[float], peak: float) -> list[float]:
-    """The learning rate of each epoch as the tutorial's callback sets it, and that of the epoch after the last."""
+    """The learning rates that the tutorial's callback sets for each epoch and for the one after the last."""
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
     network.compile(keras.optimizers.SGD(peak), "mse")
     callback = keras.callbacks.ReduceLROnPlateau(factor=np.sqrt(0.1), cooldown=0, patience=5, min_lr=0.5e-6)
@@ -25,7 +25,7 @@ def callback_rates(losses: list[float], peak: float) -> list[float]:
     return rates
 
 
-def test_the_plateau_rate_decides_as_the_callback_of_keras_does() -> None:
+def test_the_plateau_rate_equals_that_of_the_keras_callback() -> None:
     epochs, reduced = np.arange(90), []
     for seed in range(12):
         rng = np.random.default_rng(seed)
@@ -42,7 +42,7 @@ def test_the_plateau_rate_decides_as_the_callback_of_keras_does() -> None:
     assert sum(reduced) >= 9
 
 
-def test_the_plateau_rate_stops_at_its_floor_as_the_callback_does() -> None:
+def test_the_plateau_rate_has_the_floor_of_the_keras_callback() -> None:
     losses = [1.0] * 80
     assert plateau_rate(1e-3, losses) == 0.5e-6
     assert callback_rates(losses, 1e-3)[-1] == pytest.approx(0.5e-6)

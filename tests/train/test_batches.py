@@ -52,7 +52,7 @@ def test_prefetching_changes_neither_the_batches_nor_their_order() -> None:
         np.testing.assert_array_equal(sharp, batches.batch(step)[1])
 
 
-def test_an_error_while_a_batch_is_made_reaches_the_training() -> None:
+def test_an_error_in_a_batch_thread_reaches_the_training() -> None:
     class Broken:
         steps_per_epoch = 3
 
@@ -63,7 +63,7 @@ def test_an_error_while_a_batch_is_made_reaches_the_training() -> None:
         next(prefetched(Broken(), 0, 3))
 
 
-def test_patches_have_the_asked_size_and_hold_values_from_zero_to_one() -> None:
+def test_patches_have_the_requested_size_and_values_from_zero_to_one() -> None:
     blurred, sharp = patches(leaves(3)).batch(0)
     for batch in (blurred, sharp):
         assert batch.shape == (6, 32, 32, 3)
@@ -73,7 +73,7 @@ def test_patches_have_the_asked_size_and_hold_values_from_zero_to_one() -> None:
     assert not np.array_equal(blurred, sharp)
 
 
-def test_patches_of_brightness_are_the_luma_of_the_colour_ones() -> None:
+def test_luma_patches_are_the_luma_of_the_colour_patches() -> None:
     colour, brightness = (patches(leaves(3), luma=luma).batch(2) for luma in (False, True))
     for rgb, luma in zip(colour, brightness, strict=True):
         assert luma.shape == (6, 32, 32, 1)
@@ -87,7 +87,7 @@ def test_without_blur_noise_and_jpeg_both_sides_of_a_pair_are_equal() -> None:
         np.testing.assert_array_equal(blurred, sharp)
 
 
-def test_a_blurred_patch_lies_on_its_sharp_one() -> None:
+def test_a_blurred_patch_is_aligned_with_its_sharp_one() -> None:
     soft = only("literature", sigma_px=(1.5, 1.5))
     for blurred, sharp in zip(*patches(leaves(3), soft).batch(0), strict=True):
         expected = cv2.GaussianBlur(sharp, (0, 0), 1.5)[8:-8, 8:-8]
@@ -97,8 +97,8 @@ def test_a_blurred_patch_lies_on_its_sharp_one() -> None:
         assert beside > 2 * here
 
 
-def test_the_pixels_round_a_patch_are_blurred_into_it() -> None:
-    """A border that is mirrored where the picture goes on would teach the network a world with walls."""
+def test_the_pixels_around_a_patch_are_blurred_into_it() -> None:
+    """If patches were mirrored at borders inside the picture, the network would learn edges that do not exist."""
     sharp = np.zeros((96, 96, 3), np.uint8)
     sharp[:, 48:] = 255
     soft = only("literature", sigma_px=(3.0, 3.0))
@@ -111,13 +111,13 @@ def test_the_pixels_round_a_patch_are_blurred_into_it() -> None:
     assert dark_beside_bright > 0
 
 
-def test_a_picture_exactly_as_large_as_the_patch_can_be_trained_on() -> None:
+def test_a_picture_may_be_exactly_as_large_as_the_patch() -> None:
     blurred, sharp = patches([MemoryPhotograph("a", dead_leaves(32, 32, 0))], CLEAR).batch(0)
     assert sharp.shape == (6, 32, 32, 3)
     np.testing.assert_array_equal(blurred, sharp)
 
 
-def test_patches_of_a_real_pair_come_from_one_place_with_one_turn() -> None:
+def test_both_patches_of_a_real_pair_have_the_same_place_and_turn() -> None:
     sharp = dead_leaves(64, 80, 0)
     batches = patches([MemoryPhotograph("a", sharp, 255 - sharp)])
     blurred, clear = batches.batch(0)
@@ -137,7 +137,7 @@ def test_without_a_number_of_steps_an_epoch_is_one_pass_over_the_pictures() -> N
     assert Patches(leaves(2), CAMERA, patch=32, batch=4, steps_per_epoch=0, seed=0).steps_per_epoch == 1
 
 
-def test_an_epoch_of_whole_pictures_meets_each_picture_once_in_a_new_order() -> None:
+def test_an_epoch_of_whole_pictures_has_each_picture_once_in_a_new_order() -> None:
     pairs = fixed_pairs(leaves(7), CAMERA, side=32, whole=True, multiple=32, seed=0)
     batches = WholePictures(pairs, batch=3, seed=2)
     assert batches.steps_per_epoch == 3
@@ -156,7 +156,7 @@ def test_an_epoch_of_whole_pictures_meets_each_picture_once_in_a_new_order() -> 
 # growing patches
 
 
-def test_growing_patches_serve_an_equal_share_of_the_epochs_each() -> None:
+def test_each_stage_of_growing_patches_has_an_equal_share_of_the_epochs() -> None:
     sizes = ((16, 8), (32, 2))
     stages = [Patches(leaves(2), CLEAR, patch=p, batch=b, steps_per_epoch=3, seed=0) for p, b in sizes]
     growing = GrowingPatches(stages, epochs=4)
@@ -168,7 +168,7 @@ def test_growing_patches_serve_an_equal_share_of_the_epochs_each() -> None:
 # fixed pairs
 
 
-def test_fixed_pairs_are_the_middle_of_each_picture_the_same_every_time() -> None:
+def test_fixed_pairs_are_the_centre_of_each_picture_the_same_every_time() -> None:
     pictures = [MemoryPhotograph("a", dead_leaves(90, 110, 0)), MemoryPhotograph("b", dead_leaves(75, 200, 1))]
     blurred, sharp = fixed_pairs(pictures, CLEAR, side=256, whole=False, multiple=8, seed=3)
     assert sharp.shape == (2, 72, 72, 3)
@@ -185,7 +185,7 @@ def test_fixed_pairs_of_whole_pictures_are_resized_to_the_networks_size() -> Non
     np.testing.assert_allclose(blurred, 1 - clear, atol=1.5 / 255)
 
 
-def test_a_crop_that_reaches_beyond_the_picture_is_mirrored_there() -> None:
+def test_a_crop_is_mirrored_beyond_the_edges_of_the_picture() -> None:
     picture = dead_leaves(20, 30, 0)
     crop = crop_with_margin(picture, 0, 10, 20, 20, 5)
     assert crop.shape == (30, 30, 3)

@@ -23,7 +23,7 @@ def tiny_network() -> tuple[keras.Model, keras.optimizers.Optimizer]:
     return network, optimizer
 
 
-def test_a_checkpoint_gives_back_weights_optimizer_and_history_to_the_last_bit(tmp_path: Path) -> None:
+def test_a_checkpoint_restores_weights_optimizer_and_history_exactly(tmp_path: Path) -> None:
     network, optimizer = tiny_network()
     rng = np.random.default_rng(0)
     optimizer.apply([keras.ops.convert_to_tensor(rng.random(v.shape, np.float32)) for v in network.trainable_variables])
@@ -47,7 +47,7 @@ def test_a_checkpoint_gives_back_weights_optimizer_and_history_to_the_last_bit(t
     ],
     ids=["empty", "garbage", "without-its-end", "altered"],
 )
-def test_a_spoiled_checkpoint_is_refused_and_named(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_checkpoint_is_refused_and_named(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
     network, optimizer = tiny_network()
     save_checkpoint(tmp_path, network, optimizer, [{"epoch": 1}])
     path = tmp_path / "checkpoint.npz"

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The losses."""
 
 import numpy as np
 import pytest
@@ -17,20 +17,20 @@ def pictures(seed: int, channels: int = 3) -> np.ndarray:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_is_one_number_a_picture_and_least_at_the_sharp_one(name: str, channels: int) -> None:
+def test_a_loss_is_one_number_per_picture_and_lowest_for_the_sharp_one(name: str, channels: int) -> None:
     sharp, other = pictures(0, channels), pictures(1, channels)
     assert LOSSES[name](sharp, other).shape == (2,)
     assert np.all(np.asarray(LOSSES[name](sharp, sharp)) < np.asarray(LOSSES[name](sharp, other)))
 
 
-def test_the_frequency_error_is_that_of_numpys_transform() -> None:
+def test_the_frequency_error_equals_one_computed_with_numpy() -> None:
     sharp, restored = pictures(0), pictures(1)
     transform = np.fft.fft2(restored - sharp, axes=(1, 2))
     expected = (np.abs(transform.real) + np.abs(transform.imag)).mean(axis=(1, 2, 3)) / np.sqrt(6 * 10)
     np.testing.assert_allclose(np.asarray(frequency_error(sharp, restored)), expected, rtol=1e-4)
 
 
-def test_the_weight_of_the_frequencies_is_the_recipes() -> None:
+def test_the_recipe_sets_the_weight_of_the_frequency_error() -> None:
     sharp, restored = pictures(0), pictures(1)
     plain, error = np.asarray(LOSSES["charbonnier"](sharp, restored)), np.asarray(frequency_error(sharp, restored))
     both = picture_loss(Recipe(loss="charbonnier", fft_weight=0.25))(sharp, restored)
@@ -38,7 +38,7 @@ def test_the_weight_of_the_frequencies_is_the_recipes() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_distillation_loss_is_that_against_the_sharp_picture_and_the_weighted_one_against_the_teachers(channels: int) -> None:
+def test_the_distillation_loss_adds_the_weighted_loss_against_the_teacher(channels: int) -> None:
     sharp, taught, restored = (pictures(seed, channels) for seed in (0, 1, 2))
     recipe = Recipe(loss="log_mse", teacher_weight=0.25, fft_weight=0.1)
     loss = picture_loss(recipe)

@@ -1,4 +1,4 @@
-"""The teacher's network."""
+"""NAFNet, the network of the teacher."""
 
 import importlib.util
 import json
@@ -37,8 +37,8 @@ np.save(sys.argv[1], network.predict_on_batch(rng.random((2, 16, 24, 3), np.floa
 """
 
 
-def woken(architecture: NAFNet) -> keras.Model:
-    """The network with random weights, so that every part of it does something."""
+def with_random_weights(architecture: NAFNet) -> keras.Model:
+    """The network with random weights, so that every part has an effect."""
     network = build_network(architecture, clip=False)
     rng = np.random.default_rng(0)
     network.set_weights([rng.normal(0, 0.3, w.shape).astype(np.float32) for w in network.get_weights()])
@@ -50,11 +50,11 @@ def test_the_teacher_keeps_its_budget() -> None:
     assert 55_000 < macs_per_pixel(TEACHER) < 65_000
 
 
-def test_the_multiply_accumulates_of_a_tiny_one_are_those_counted_by_hand() -> None:
+def test_the_macs_of_a_tiny_nafnet_equal_a_count_by_hand() -> None:
     def block(channels: int) -> int:  # both 1x1 pairs, and the depthwise 3x3 over twice the channels
         return 2 * (2 * channels**2 + channels**2) + 9 * 2 * channels
 
-    pixels = 32 * 32  # of the concrete network that is counted, for the attention, which has one value a picture
+    pixels = 32 * 32  # of the counted network; the attention has one value per picture
     attention = (2 * 4**2 + 2 * 8**2 + 16**2) / pixels
     levels = 2 * block(4) + 2 * block(8) / 4 + block(16) / 16
     down = 4 * 4 * 8 / 4 + 4 * 8 * 16 / 16
@@ -65,13 +65,13 @@ def test_the_multiply_accumulates_of_a_tiny_one_are_those_counted_by_hand() -> N
 
 
 @pytest.mark.parametrize("colour", ["rgb", "luma"])
-def test_an_untrained_one_passes_the_picture_through(colour: str) -> None:
+def test_an_untrained_nafnet_passes_the_picture_through(colour: str) -> None:
     picture = np.random.default_rng(1).random((2, 8, 12, 1 if colour == "luma" else 3), np.float32)
     network = build_network(replace(TINY, colour=colour))
     np.testing.assert_array_equal(np.asarray(network(picture)), picture)
 
 
-def test_its_scales_begin_at_zero_and_learn() -> None:
+def test_its_scales_are_initially_zero_and_learn() -> None:
     network = build_network(TINY, clip=False)
     scales = [w for w in network.trainable_weights if w.name == "factor"]
     assert len(scales) == 2 * 5
@@ -83,16 +83,16 @@ def test_its_scales_begin_at_zero_and_learn() -> None:
     assert all(np.any(w) for w in scales)
 
 
-def test_a_window_of_a_picture_is_restored_otherwise_than_the_picture() -> None:
-    # With any halo: the window is the left half, and what is compared lies at its left edge.
-    network = woken(TINY)
+def test_a_tile_of_a_picture_is_restored_differently_from_the_whole() -> None:
+    # True for any halo: the tile is the left half, and the compared pixels are at its left edge.
+    network = with_random_weights(TINY)
     picture = np.random.default_rng(3).random((1, 16, 128, 3), np.float32)
     picture[:, :, 96:] = 0
-    whole, window = (network.predict_on_batch(p)[:, :, :4] for p in (picture, picture[:, :, :64]))
-    assert np.abs(whole - window).max() > 1e-3
+    whole, tile = (network.predict_on_batch(p)[:, :, :4] for p in (picture, picture[:, :, :64]))
+    assert np.abs(whole - tile).max() > 1e-3
 
 
-def test_it_hands_out_float32_under_a_mixed_policy() -> None:
+def test_its_output_is_float32_under_a_mixed_policy() -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         network = build_network(TINY, 8, 8)
@@ -102,7 +102,7 @@ def test_it_hands_out_float32_under_a_mixed_policy() -> None:
     assert network.output.dtype == "float32"
 
 
-def test_it_survives_the_way_through_json() -> None:
+def test_it_is_the_same_after_a_round_trip_through_json() -> None:
     assert architecture_from(json.loads(json.dumps(architecture_config(TINY))), "run.json") == TINY
 
 
@@ -118,7 +118,7 @@ def test_jax_computes_what_tensorflow_computes(tmp_path: Path) -> None:
 
 
 def test_export_refuses_it_and_says_why(command: Callable[..., Any], tmp_path: Path) -> None:
-    # A run without weights and pictures: the refusal comes before either is looked for.
+    # A run without weights and pictures: export refuses it before it looks for either.
     data = DataRecord("photographs", ("nowhere",), (), (), 0.2)
     config = architecture_config(TINY)
     run = tmp_path / "run"

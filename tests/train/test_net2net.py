@@ -1,4 +1,4 @@
-"""A larger network that begins as what a smaller one does."""
+"""A larger network initialised from a smaller one."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ SMALL = UNet(widths=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1,))
     ],
     ids=["luma", "blocks", "a level"],
 )
-def test_it_begins_as_the_smaller_one_on_grey_pictures(larger: UNet) -> None:
+def test_the_larger_network_initially_equals_the_smaller_on_grey_pictures(larger: UNet) -> None:
     assert can_grow(SMALL, larger)
     rng = np.random.default_rng(0)
     small, large = build_network(SMALL, clip=False), build_network(larger, clip=False)
@@ -36,11 +36,11 @@ def test_it_begins_as_the_smaller_one_on_grey_pictures(larger: UNet) -> None:
     grey = rng.random((1, 32, 48, 1), dtype=np.float32)
     expected = np.asarray(small(np.repeat(grey, 3, -1)))
     assert np.abs(expected - grey).max() > 0.01
-    given = grey if larger.colour == "luma" else np.repeat(grey, 3, -1)
-    assert np.abs(np.asarray(large(given)) - (expected @ LUMA[:, None] if larger.colour == "luma" else expected)).max() < 1e-5
+    inputs = grey if larger.colour == "luma" else np.repeat(grey, 3, -1)
+    assert np.abs(np.asarray(large(inputs)) - (expected @ LUMA[:, None] if larger.colour == "luma" else expected)).max() < 1e-5
 
 
-def test_everything_that_is_new_learns() -> None:
+def test_all_new_layers_learn() -> None:
     larger = UNet(widths=(8, 16, 24), encoder_blocks=(1, 2, 2), decoder_blocks=(2, 1))
     small, large = build_network(SMALL, clip=False), build_network(larger, clip=False)
     rng = np.random.default_rng(0)

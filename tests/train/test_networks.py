@@ -25,7 +25,7 @@ def pictures(height: int, width: int, count: int = 1) -> np.ndarray:
 # autoencoders with skips
 
 
-def test_the_multiply_accumulates_of_small_are_those_counted_by_hand() -> None:
+def test_the_macs_of_small_equal_a_count_by_hand() -> None:
     # Level 0 has a quarter of the picture's pixels, level 1 a sixteenth, level 2 a sixty-fourth, level 3 a 256th.
     stem, head = 9 * 4 * 16 / 4, 9 * 16 * 4 / 4
     residual = [2 * 9 * 16 * 16 / 4, 2 * 9 * 32 * 32 / 16, 2 * 9 * 64 * 64 / 64, 2 * 9 * 64 * 64 / 256]
@@ -59,7 +59,7 @@ def test_an_unclipped_network_may_leave_the_range_and_a_clipped_one_may_not() ->
     np.testing.assert_array_equal(tight, loose.clip(0, 1))
 
 
-def test_it_hands_out_float32_under_a_mixed_policy() -> None:
+def test_its_output_is_float32_under_a_mixed_policy() -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         network = build_network(COLOUR, 16, 16)
@@ -71,9 +71,11 @@ def test_it_hands_out_float32_under_a_mixed_policy() -> None:
 
 
 @pytest.mark.parametrize("change", [{"block": "plain"}, {"block": "depthwise"}, {"skips": "concat"}])
-def test_every_kind_of_block_and_skip_makes_pictures_of_the_same_size(change: dict) -> None:
+def test_every_kind_of_block_and_skip_keeps_the_size_of_the_picture(change: dict) -> None:
     network = build_network(replace(COLOUR, **change))
-    np.testing.assert_array_equal(np.asarray(network(pictures(24, 40))), pictures(24, 40))  # untrained, it passes them through
+    np.testing.assert_array_equal(
+        np.asarray(network(pictures(24, 40))), pictures(24, 40)
+    )  # an untrained network passes them through
     kinds = {type(layer).__name__ for layer in network.layers}
     assert ("Concatenate" in kinds, "DepthwiseConv2D" in kinds) == (
         change.get("skips") == "concat",
@@ -81,7 +83,7 @@ def test_every_kind_of_block_and_skip_makes_pictures_of_the_same_size(change: di
     )
 
 
-def test_a_wider_network_is_described_by_its_configuration_alone() -> None:
+def test_the_configuration_alone_defines_a_wider_network() -> None:
     wide = UNet(widths=(16, 32), encoder_blocks=(1, 1), decoder_blocks=(2,))
     assert wide.pad_multiple == 4
     assert build_network(wide)(pictures(12, 20)).shape == (1, 12, 20, 3)
@@ -137,14 +139,14 @@ def test_dense_is_the_tutorials_network_layer_by_layer(autoencoder: keras.Model)
     assert encoder.layers[-1].name == "latent_vector"
 
 
-def test_the_multiply_accumulates_of_dense_are_those_counted_by_hand() -> None:
+def test_the_macs_of_dense_equal_a_count_by_hand() -> None:
     down = 64**2 * 9 * 3 * 64 + 32**2 * 9 * 64 * 128 + 16**2 * 9 * 128 * 256
     latent = 2 * 65536 * 256
     up = 16**2 * 9 * 256 * 256 + 32**2 * 9 * 256 * 128 + 64**2 * 9 * 128 * 64 + 128**2 * 9 * 64 * 3
     assert macs_per_pixel(DENSE) == (down + latent + up) / 128**2 == 59504
 
 
-def test_dense_takes_its_own_size_only() -> None:
+def test_dense_takes_one_size_only() -> None:
     assert DENSE.fixed_hw == (128, 128)
     with pytest.raises(UsageError, match="dense works on 128x128 pictures only, not 128x256"):
         build_network(DENSE, 256, 128)

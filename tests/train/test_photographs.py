@@ -43,16 +43,16 @@ def test_unreadable_and_too_small_pictures_are_named_skipped_and_counted(
     (tmp_path / "half.png").write_bytes((tmp_path / "0.png").read_bytes()[:900])
     write_picture(tmp_path / "tiny.png", dead_leaves(31, 200, 0))
     with caplog.at_level(logging.WARNING):
-        found = load_photographs(tmp_path, 32)
-    assert names(found) == ["0.png", "1.png", "2.png"]
-    said = "\n".join(caplog.messages)
-    assert "broken.jpg" in said
-    assert "half.png" in said
-    assert "tiny.png: 200x31 is smaller than the patch of 32 pixels" in said
+        loaded = load_photographs(tmp_path, 32)
+    assert names(loaded) == ["0.png", "1.png", "2.png"]
+    messages = "\n".join(caplog.messages)
+    assert "broken.jpg" in messages
+    assert "half.png" in messages
+    assert "tiny.png: 200x31 is smaller than the patch of 32 pixels" in messages
     assert caplog.messages[-1] == "3 of 6 pictures were skipped"
 
 
-def test_other_files_among_the_pictures_are_passed_over_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_files_are_ignored_without_a_message(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fill(tmp_path, 2)
     (tmp_path / "LICENCE.txt").write_text("CC0")
     (tmp_path / "notes").mkdir()
@@ -77,7 +77,7 @@ def test_one_picture_is_too_few(tmp_path: Path) -> None:
         load_photographs(fill(tmp_path, 1), 32)
 
 
-def test_a_folder_of_pictures_below_the_patch_says_how_small_they_are(tmp_path: Path) -> None:
+def test_pictures_smaller_than_the_patch_are_reported_with_their_size(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"0 usable pictures.*90x72 is smaller than the patch of 128 pixels"):
         load_photographs(fill(tmp_path, 3), 128)
 

@@ -1,4 +1,4 @@
-"""Data sets larger than the memory: what is kept never changes what is trained on. Needs no TensorFlow."""
+"""Data sets larger than the memory: the cache never changes the batches. Needs no TensorFlow."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_decoded_pictures_never_exceed_the_limit(folders: tuple[Path, Path]) -> 
     assert cache.evicted > 0
 
 
-def test_with_room_for_all_each_picture_is_decoded_once(folders: tuple[Path, Path]) -> None:
+def test_with_enough_memory_each_picture_is_decoded_once(folders: tuple[Path, Path]) -> None:
     pictures, cache = load("pairs", folders, 2 * COUNT * ONE)
     list(prefetched(Patches(pictures, BLURS["camera"], patch=64, batch=8, steps_per_epoch=20, seed=3), 0, 10))
     assert (cache.decoded, cache.evicted, cache.cached_bytes) == (2 * COUNT, 0, 2 * COUNT * ONE)
@@ -89,7 +89,7 @@ def test_a_crop_does_not_keep_its_picture_in_memory(kind: str, folders: tuple[Pa
         assert whole.nbytes <= 3 * 256 * 256
 
 
-def test_the_last_used_picture_stays_and_the_oldest_goes(folders: tuple[Path, Path]) -> None:
+def test_the_least_recently_used_picture_is_evicted(folders: tuple[Path, Path]) -> None:
     cache = PixelCache(2 * ONE)
     paths = [folders[1] / f"{i}.png" for i in range(3)]
     for path in (paths[0], paths[1], paths[0], paths[2], paths[0]):
@@ -99,7 +99,7 @@ def test_the_last_used_picture_stays_and_the_oldest_goes(folders: tuple[Path, Pa
     assert cache.decoded == 4
 
 
-def test_a_picture_beyond_the_limit_is_read_and_drives_no_other_out(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_picture_larger_than_the_limit_is_read_and_evicts_no_other(folders: tuple[Path, Path], tmp_path: Path) -> None:
     cache = PixelCache(ONE)
     cache.read(folders[1] / "0.png")
     write_picture(tmp_path / "large.png", dead_leaves(400, 400, 0))
@@ -132,7 +132,7 @@ def test_a_picture_that_changes_its_size_during_training_is_refused(tmp_path: Pa
         _ = pictures[1].sharp
 
 
-def test_a_picture_that_vanishes_during_training_ends_it(tmp_path: Path) -> None:
+def test_a_picture_that_disappears_ends_the_training(tmp_path: Path) -> None:
     for i in range(2):
         write_picture(tmp_path / f"{i}.png", dead_leaves(72, 90, i))
     pictures = load_photographs(tmp_path, 32, PixelCache(0))
@@ -142,5 +142,5 @@ def test_a_picture_that_vanishes_during_training_ends_it(tmp_path: Path) -> None
         next(prefetched(Patches(pictures, BLURS["camera"], patch=32, batch=2, steps_per_epoch=2, seed=0), 0, 2))
 
 
-def test_the_default_limit_is_half_of_what_is_available() -> None:
+def test_the_default_limit_is_half_of_the_free_memory() -> None:
     assert (64 << 20) < default_cache_bytes() <= 0.6 * available_bytes()

@@ -25,11 +25,11 @@ def test_an_unknown_preset_is_refused_with_the_nearest_name() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_is_found_by_its_name(name: str) -> None:
+def test_find_preset_returns_the_preset_with_the_name(name: str) -> None:
     assert find_preset(name).name == name
 
 
-def test_larger_patches_come_in_batches_of_about_as_many_pixels() -> None:
+def test_batches_of_larger_patches_have_about_as_many_pixels() -> None:
     assert Recipe(patch=96, batch=16, grow=(192, 384)).stages == ((96, 16), (192, 4), (384, 1))
     assert Recipe(patch=0).stages == ()
 

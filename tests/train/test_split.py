@@ -55,10 +55,10 @@ def test_a_share_of_zero_validates_on_the_training_pictures() -> None:
 # near-duplicates
 
 
-def test_single_pictures_are_split_as_without_groups() -> None:
+def test_groups_of_one_picture_do_not_change_the_split() -> None:
     for count in (2, 3, 17, 264):
         names = [f"{i}.png" for i in range(count)]
-        order = np.random.default_rng(5).permutation(count)  # what runs before groups were known did
+        order = np.random.default_rng(5).permutation(count)  # the rule of runs from before groups existed
         held_out = min(max(1, round(count * 0.2)), count - 1)
         before = [names[i] for i in sorted(order[held_out:])], [names[i] for i in sorted(order[:held_out])]
         assert split(names, 0.2, 5) == split(names, 0.2, 5, [[i] for i in range(count)]) == before
@@ -77,13 +77,13 @@ def test_a_group_stays_on_one_side() -> None:
     assert len(sides) >= 3  # groups are drawn, too
 
 
-def test_groups_larger_than_the_share_leave_the_smallest_to_validate_on() -> None:
+def test_if_all_groups_exceed_the_share_the_smallest_is_held_out() -> None:
     train, validation = split(range(9), 0.1, 0, [[0, 1, 2, 3], [4, 5], [6, 7, 8]])
     assert validation == [4, 5]
     assert len(train) == 7
 
 
-def test_pictures_of_one_scene_only_are_split_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_data_set_of_one_scene_is_split_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     train, validation = split(range(10), 0.2, 0, [list(range(10))])
     assert (len(train), len(validation)) == (8, 2)
     assert "all pictures show the same scene" in caplog.text
@@ -115,7 +115,7 @@ def test_pairs_are_grouped_by_their_sharp_pictures(tmp_path: Path) -> None:
     assert scene_groups(load_pairs(tmp_path / "blurred", tmp_path / "sharp", 32)) == [[0], [1], [2], [3, 4]]
 
 
-def test_a_run_that_goes_on_keeps_the_split_it_stored(tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_its_stored_split(tmp_path: Path) -> None:
     pictures = [MemoryPhotograph(f"{i}.png", dead_leaves(20, 20, i)) for i in range(5)]
     stored = ["0.png", "3.png", "4.png"], ["1.png", "2.png"]
     train, validation = split_by_names(pictures, *stored, tmp_path)

@@ -8,7 +8,7 @@ import pytest
 
 from device.bundle.manifest import MANIFEST, SCHEMA, Artifact, file_facts
 from device.bundle.open import INT8_LOSS_DB, Bundle, open_bundle, shipped
-from device.bundle.write import write_manifest, writing
+from device.bundle.write import atomic_folder, write_manifest
 from device.errors import BundleError, RunError, UsageError
 
 
@@ -18,7 +18,7 @@ def edit(folder: Path, change: dict[str, Any]) -> None:
 
 
 def artifacts_with(folder: Path, **change: Any) -> dict[str, Any]:
-    """The manifest's artifacts, the first one changed."""
+    """The manifest's artifacts with a change to the first."""
     first, *others = json.loads((folder / MANIFEST).read_text())["artifacts"]
     return {"artifacts": [first | change, *others]}
 
@@ -43,17 +43,17 @@ def test_a_folder_opens_by_its_path(small: Bundle, small_copy: Path) -> None:
     assert open_bundle(str(small_copy)).manifest == small.manifest
 
 
-def test_a_single_file_of_a_bundle_opens_and_holds_only_itself(small: Bundle) -> None:
+def test_a_single_file_of_a_bundle_opens_as_a_bundle_of_that_file(small: Bundle) -> None:
     artifact = small.artifact("int8", ("tflite",))
     alone = open_bundle(small.path(artifact))
     assert alone.manifest.artifacts == (artifact,)
     assert alone.artifact(None, ("tflite",)) == artifact
-    with pytest.raises(BundleError, match=r"holds no fp32 for tflite; it holds int8\.tflite"):
+    with pytest.raises(BundleError, match=r"has no fp32 for tflite; it has int8\.tflite"):
         alone.artifact("fp32", ("tflite",))
 
 
 def without_contract(path: Path) -> Path:
-    """The same file, the key of its contract spoiled."""
+    """The same file with a damaged contract key."""
     path.write_bytes(path.read_bytes().replace(b"deblurkit", b"deblurkat"))
     return path
 
@@ -69,18 +69,18 @@ def test_a_shipped_model_file_works_without_its_manifest(small_copy: Path, small
 def test_a_model_file_without_manifest_and_contract_is_refused(small_copy: Path) -> None:
     path = without_contract(first_file(small_copy))
     (small_copy / MANIFEST).unlink()
-    with pytest.raises(BundleError, match=r"a model file without a manifest\.json beside it"):
+    with pytest.raises(BundleError, match=r"a model file with no manifest\.json next to it"):
         open_bundle(path)
 
 
-def test_a_file_that_the_manifest_beside_it_does_not_name_is_refused(small_copy: Path) -> None:
+def test_a_file_that_the_manifest_next_to_it_does_not_name_is_refused(small_copy: Path) -> None:
     moved = without_contract(first_file(small_copy)).rename(small_copy / "small_fp33.tflite")
     with pytest.raises(BundleError, match=r"does not name this file; did you mean 'small_fp32\.tflite'"):
         open_bundle(moved)
 
 
 @pytest.mark.parametrize(("loss_db", "taken"), [(INT8_LOSS_DB, "int8.tflite"), (INT8_LOSS_DB + 0.01, "dynamic.tflite")])
-def test_the_best_eight_bit_file_is_taken_when_no_variant_is_asked_for(small: Bundle, loss_db: float, taken: str) -> None:
+def test_the_best_8_bit_file_is_the_default(small: Bundle, loss_db: float, taken: str) -> None:
     def losing(artifact: Artifact) -> Artifact:
         assert artifact.quality is not None
         return replace(artifact, quality=replace(artifact.quality, loss_db=loss_db if artifact.variant == "int8" else 0.0))
@@ -94,10 +94,10 @@ def test_the_best_eight_bit_file_is_taken_when_no_variant_is_asked_for(small: Bu
     assert replace(small, manifest=unmeasured).artifact(None, ("tflite",)).label == "dynamic.tflite"
 
 
-def test_an_unknown_variant_is_wrong_usage_and_a_variant_not_held_is_a_bundle_error(small: Bundle) -> None:
+def test_an_unknown_variant_is_wrong_usage_and_a_missing_variant_is_a_bundle_error(small: Bundle) -> None:
     with pytest.raises(UsageError, match="unknown variant 'int9'; did you mean 'int8'"):
         small.artifact("int9", ("tflite",))
-    with pytest.raises(BundleError, match="holds no dynamic for onnx; it holds"):
+    with pytest.raises(BundleError, match="has no dynamic for onnx; it has"):
         small.artifact("dynamic", ("onnx",))
 
 
@@ -108,25 +108,25 @@ def test_a_missing_file_is_named(small_copy: Path) -> None:
         bundle.path(bundle.manifest.artifacts[0])
 
 
-def test_a_truncated_file_is_told_by_its_size(small_copy: Path) -> None:
+def test_a_truncated_file_is_detected_by_its_size(small_copy: Path) -> None:
     bundle, path = open_bundle(small_copy), first_file(small_copy)
     size = path.stat().st_size
     os.truncate(path, size - 100)
-    with pytest.raises(BundleError, match=rf"{path.name}: {size - 100} bytes where the manifest says {size}"):
+    with pytest.raises(BundleError, match=rf"{path.name}: {size - 100} bytes, but the manifest says {size}"):
         bundle.path(bundle.manifest.artifacts[0])
 
 
-def test_an_altered_file_is_told_by_its_hash(small_copy: Path) -> None:
+def test_a_changed_file_is_detected_by_its_hash(small_copy: Path) -> None:
     bundle, path = open_bundle(small_copy), first_file(small_copy)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(BundleError, match=rf"{path.name}: its SHA-256 is not the manifest's"):
+    with pytest.raises(BundleError, match=rf"{path.name}: its SHA-256 differs from the manifest"):
         bundle.path(bundle.manifest.artifacts[0])
 
 
 @pytest.mark.parametrize("name", ["../outside.tflite", "/etc/hostname", "sub/model.tflite", "..", ""])
-def test_a_file_name_that_climbs_out_is_refused(small_copy: Path, name: str) -> None:
+def test_a_file_name_outside_the_folder_is_refused(small_copy: Path, name: str) -> None:
     outside = small_copy.parent / "outside.tflite"
     outside.write_bytes(first_file(small_copy).read_bytes())
     edit(small_copy, artifacts_with(small_copy, file=name))
@@ -135,10 +135,10 @@ def test_a_file_name_that_climbs_out_is_refused(small_copy: Path, name: str) -> 
         bundle.path(bundle.manifest.artifacts[0])
 
 
-def test_a_climbing_name_is_called_what_it_is(small_copy: Path) -> None:
+def test_a_file_name_outside_the_folder_is_named_in_the_error(small_copy: Path) -> None:
     edit(small_copy, artifacts_with(small_copy, file="../x"))
     bundle = open_bundle(small_copy)
-    with pytest.raises(BundleError, match=r"names a file outside itself \('\.\./x'\)"):
+    with pytest.raises(BundleError, match=r"names a file outside the folder \('\.\./x'\)"):
         bundle.path(bundle.manifest.artifacts[0])
 
 
@@ -163,7 +163,7 @@ def test_an_unknown_key_names_the_nearest(small_copy: Path) -> None:
         open_bundle(small_copy)
 
 
-def test_an_unknown_key_of_an_artifact_is_placed(small_copy: Path) -> None:
+def test_an_unknown_key_of_an_artifact_is_located(small_copy: Path) -> None:
     edit(small_copy, artifacts_with(small_copy, shaa256="x"))
     with pytest.raises(BundleError, match=r"artifacts\[0\]: unknown key 'shaa256'; did you mean 'sha256'"):
         open_bundle(small_copy)
@@ -181,7 +181,7 @@ def test_a_missing_key_is_named(small_copy: Path, key: str) -> None:
 @pytest.mark.parametrize(
     "change", [{"halo": "8"}, {"pad_multiple": 0}, {"halo": -1}, {"fixed_hw": [64]}, {"fixed_hw": [0, 64]}, {"artifacts": {}}]
 )
-def test_a_value_that_cannot_be_is_refused(small_copy: Path, change: dict[str, Any]) -> None:
+def test_an_impossible_value_is_refused(small_copy: Path, change: dict[str, Any]) -> None:
     edit(small_copy, change)
     with pytest.raises(BundleError, match=next(iter(change))):
         open_bundle(small_copy)
@@ -196,21 +196,21 @@ def test_a_tensor_that_no_codec_knows_is_refused(small_copy: Path, dtype: str, s
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"\xff\xfe\x00", b"not json", b'{"schema": 1'])
-def test_a_manifest_that_is_no_json_is_refused(small_copy: Path, garbage: bytes) -> None:
+def test_a_manifest_that_is_not_json_is_refused(small_copy: Path, garbage: bytes) -> None:
     (small_copy / MANIFEST).write_bytes(garbage)
     with pytest.raises(BundleError, match=r"manifest\.json: not valid JSON"):
         open_bundle(small_copy)
 
 
 @pytest.mark.parametrize("content", ["[]", "3", "null", '"text"'])
-def test_json_that_is_no_manifest_is_refused(small_copy: Path, content: str) -> None:
+def test_json_that_is_not_a_manifest_is_refused(small_copy: Path, content: str) -> None:
     (small_copy / MANIFEST).write_text(content)
     with pytest.raises(BundleError, match="schema None"):
         open_bundle(small_copy)
 
 
-def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"no bundle \(manifest\.json: No such file"):
+def test_a_folder_without_a_manifest_is_not_a_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"not a bundle \(manifest\.json: No such file"):
         open_bundle(tmp_path)
 
 
@@ -221,14 +221,14 @@ def test_an_unknown_name_names_the_nearest() -> None:
 
 def test_a_written_bundle_reads_back_the_same(small: Bundle, tmp_path: Path) -> None:
     out = tmp_path / "new" / "mine"
-    with writing(out, replace=False) as folder:
+    with atomic_folder(out, replace=False) as folder:
         assert not out.exists()
         write_manifest(folder, small.manifest)
     assert open_bundle(out).manifest == small.manifest
     assert os.listdir(out.parent) == ["mine"]
 
 
-def test_file_facts_are_what_verification_asks_for(small: Bundle) -> None:
+def test_file_facts_pass_verification(small: Bundle) -> None:
     artifact = small.manifest.artifacts[0]
     facts = file_facts(small.path(artifact))
     assert facts == {"file": artifact.file, "sha256": artifact.sha256, "bytes": artifact.bytes}
@@ -237,7 +237,7 @@ def test_file_facts_are_what_verification_asks_for(small: Bundle) -> None:
 @pytest.mark.parametrize("error", [RuntimeError("converter"), KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_an_error_inside_leaves_the_old_bundle_untouched(small_copy: Path, error: BaseException) -> None:
     before = {p.name: p.read_bytes() for p in small_copy.iterdir()}
-    with pytest.raises((type(error), RunError)), writing(small_copy, replace=True) as folder:  # noqa: PT012
+    with pytest.raises((type(error), RunError)), atomic_folder(small_copy, replace=True) as folder:  # noqa: PT012
         (folder / MANIFEST).write_text("half")
         raise error
     assert {p.name: p.read_bytes() for p in small_copy.iterdir()} == before
@@ -245,13 +245,13 @@ def test_an_error_inside_leaves_the_old_bundle_untouched(small_copy: Path, error
 
 
 def test_a_full_disk_while_writing_is_a_run_error_that_names_the_bundle(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="mine: cannot be written: No space left"), writing(tmp_path / "mine", replace=False):
+    with pytest.raises(RunError, match="mine: cannot be written: No space left"), atomic_folder(tmp_path / "mine", replace=False):
         raise OSError(28, "No space left on device")
     assert os.listdir(tmp_path) == []
 
 
 def test_an_output_that_is_not_empty_is_wrong_usage_without_replace(small_copy: Path) -> None:
-    with pytest.raises(UsageError, match="exists and is not empty") as caught, writing(small_copy, replace=False):
+    with pytest.raises(UsageError, match="exists and is not empty") as caught, atomic_folder(small_copy, replace=False):
         pytest.fail("entered")
     assert caught.value.exit_code == 2
     assert open_bundle(small_copy).name == "small"
@@ -259,13 +259,13 @@ def test_an_output_that_is_not_empty_is_wrong_usage_without_replace(small_copy: 
 
 def test_an_empty_folder_may_be_written_to(small: Bundle, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    with writing(tmp_path / "mine", replace=False) as folder:
+    with atomic_folder(tmp_path / "mine", replace=False) as folder:
         write_manifest(folder, small.manifest)
     assert open_bundle(tmp_path / "mine").name == "small"
 
 
-def test_replace_puts_the_new_bundle_in_the_old_ones_place(small: Bundle, small_copy: Path) -> None:
-    with writing(small_copy, replace=True) as folder:
+def test_replace_replaces_the_old_bundle(small: Bundle, small_copy: Path) -> None:
+    with atomic_folder(small_copy, replace=True) as folder:
         write_manifest(folder, small.manifest)
         (folder / "new.txt").write_text("new")
     assert sorted(os.listdir(small_copy)) == [MANIFEST, "new.txt"]
@@ -273,19 +273,19 @@ def test_replace_puts_the_new_bundle_in_the_old_ones_place(small: Bundle, small_
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_replace_will_not_delete_what_is_no_bundle(tmp_path: Path, kind: str) -> None:
+def test_replace_does_not_delete_what_is_not_a_bundle(tmp_path: Path, kind: str) -> None:
     out = tmp_path / "thesis"
     if kind == "folder":
         out.mkdir()
     text = out / "chapter1.txt" if kind == "folder" else out
     text.write_text("years of work")
-    with pytest.raises(UsageError, match="no bundle, so --replace will not delete it"), writing(out, replace=True):
+    with pytest.raises(UsageError, match="not a bundle, so --replace will not delete it"), atomic_folder(out, replace=True):
         pytest.fail("entered")
     assert text.read_text() == "years of work"
     assert os.listdir(tmp_path) == ["thesis"]
 
 
-def test_a_place_where_no_folder_can_be_made_is_a_run_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_run_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot be made"), writing(tmp_path / "file" / "mine", replace=False):
+    with pytest.raises(RunError, match="cannot be created"), atomic_folder(tmp_path / "file" / "mine", replace=False):
         pytest.fail("entered")

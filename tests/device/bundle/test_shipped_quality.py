@@ -1,4 +1,4 @@
-"""What the shipped files do to photographs that their training never saw: those of the scikit-image package."""
+"""Picture quality of the shipped files on photographs that were not used in training: those of the scikit-image package."""
 
 from pathlib import Path
 
@@ -14,6 +14,11 @@ from device.restore.restorer import Restorer
 
 skimage_data = pytest.importorskip("skimage.data")
 PHOTOGRAPHS = ("astronaut.png", "coffee.png", "chelsea.png")
+SIGMAS = (1.0, 1.6, 2.0, 3.0)
+LEAST_GAIN_DB = {"nano": (0.45, 1.25, 1.55, 1.85), "small": (0.95, 1.65, 1.85, 2.05)}
+"""Mean gain for each of `SIGMAS`: 0.13 dB or more below the worst of the three variants of today's bundles."""
+LEAST_SHARP_PSNR_DB = {"nano": 47.0, "small": 44.0}
+"""PSNR of a restored sharp photograph against the original: 0.45 dB or more below today's bundles."""
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +35,19 @@ def restorer(request: pytest.FixtureRequest) -> Restorer:
     return Restorer(open_bundle(name), variant, "litert", 2)
 
 
-@pytest.mark.parametrize("sigma", [1.0, 1.6, 2.0, 3.0])
-def test_blurred_photographs_gain_and_none_loses(restorer: Restorer, photographs: list[Pixels], sigma: float) -> None:
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_blurred_photographs_gain_as_much_as_measured(restorer: Restorer, photographs: list[Pixels], sigma: float) -> None:
     rng, gains, ssim_gains = np.random.default_rng(0), [], []
     for sharp in photographs:
         blurred = to_pixels(add_noise(gaussian_blur(to_float(sharp), sigma), 2 / 255, rng))
         restored = restorer.restore(blurred)
         gains.append(psnr(restored, sharp) - psnr(blurred, sharp))
         ssim_gains.append(ssim(restored, sharp) - ssim(blurred, sharp))
-    assert np.mean(gains) > 0.3
-    assert min(gains) > -0.3  # the bar of the project's targets for a single picture
-    assert np.mean(ssim_gains) > 0
+    assert np.mean(gains) > LEAST_GAIN_DB[restorer.bundle.name][SIGMAS.index(sigma)]
+    assert min(gains) > 0.3  # today's worst photograph: 0.42 dB
+    assert min(ssim_gains) > 0.01  # today's worst: 0.0139
 
 
-def test_a_sharp_photograph_is_left_nearly_alone(restorer: Restorer, photographs: list[Pixels]) -> None:
-    assert np.mean([psnr(restorer.restore(sharp), sharp) for sharp in photographs]) > 38
+def test_a_sharp_photograph_hardly_changes(restorer: Restorer, photographs: list[Pixels]) -> None:
+    mean_psnr = np.mean([psnr(restorer.restore(sharp), sharp) for sharp in photographs])
+    assert mean_psnr > LEAST_SHARP_PSNR_DB[restorer.bundle.name]

@@ -1,4 +1,4 @@
-"""The models at hand: what fails is got over, what is changed is checked first. The models are the shipped ones."""
+"""The models of a run: recovery from failures, and changes that are verified first. Uses the shipped models."""
 
 import shutil
 import threading
@@ -69,7 +69,7 @@ def test_a_frame_on_which_the_model_fails_is_passed_through_with_a_mark_and_the_
     assert np.array_equal(passed.pixels[: len(frame.pixels) // 2], frame.pixels[: len(frame.pixels) // 2])
     assert telemetry.not_restored == 1
     assert "no memory for tensors" in caplog.text
-    assert models.restorers[0] is not before[0]  # the runtime was built anew
+    assert models.restorers[0] is not before[0]  # the runtime was rebuilt
     assert models.restore(frame).mark == ""
 
 
@@ -130,7 +130,7 @@ def test_a_bundle_is_opened_again_when_asked(own: Path, frame: Frame, telemetry:
 
 
 @pytest.mark.parametrize("how", ["missing", "truncated", "altered", "no manifest", "garbage"])
-def test_a_bad_new_bundle_leaves_the_last_good_one_running(own: Path, how: str, frame: Frame, telemetry: Telemetry) -> None:
+def test_a_bad_new_bundle_leaves_the_previous_one_running(own: Path, how: str, frame: Frame, telemetry: Telemetry) -> None:
     file = own / "nano_int8.tflite"
     with Models([ModelSpec(str(own))], 1, telemetry, recovers=True) as models:
         good = models.restore(frame).pixels
@@ -151,10 +151,12 @@ def test_a_bad_new_bundle_leaves_the_last_good_one_running(own: Path, how: str, 
         assert np.array_equal(after.pixels, good)
 
 
-def test_a_bundle_of_another_model_under_its_name_is_noticed_by_what_it_restores(own: Path, telemetry: Telemetry) -> None:
+def test_a_bundle_with_another_model_is_noticed_by_its_restored_scenes(own: Path, telemetry: Telemetry) -> None:
     text = (own / "manifest.json").read_text()
     with Models([ModelSpec(str(own))], 1, telemetry, recovers=True) as models:
-        (own / "manifest.json").write_text(text.replace('"scenes_psnr_db": 2', '"scenes_psnr_db": 3'))  # 10 dB better than it is
+        (own / "manifest.json").write_text(
+            text.replace('"scenes_psnr_db": 2', '"scenes_psnr_db": 3')
+        )  # claims 10 dB more than it reaches
         models.reload()
         until(lambda: models.message)
         assert "not changed" in models.message
@@ -210,7 +212,7 @@ def test_changes_and_frames_at_the_same_time_do_not_disturb_each_other(
     assert telemetry.not_restored == 0
 
 
-def test_of_changes_that_are_asked_for_quickly_the_last_is_made_and_none_is_left_open(
+def test_of_changes_in_quick_succession_the_last_is_made_and_no_model_stays_open(
     models: Models, frame: Frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened, closed = [], []

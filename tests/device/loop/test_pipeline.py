@@ -1,4 +1,4 @@
-"""The loop: who waits for whom, what is dropped, and how it ends. The model is the shipped one, on small frames."""
+"""The loop: which thread waits for which, which frames are dropped, and how it ends. Uses the shipped model on small frames."""
 
 import threading
 import time
@@ -12,10 +12,10 @@ from device.sinks.null import Null
 from device.sources.demo import Demo
 from device.telemetry import Telemetry
 
-pytestmark = pytest.mark.timeout(60)  # what hangs here is a deadlock
+pytestmark = pytest.mark.timeout(60)  # a test that hangs has found a deadlock
 
 
-# What arrives
+# Frames
 
 
 def test_files_lose_no_frame_and_keep_their_order_even_with_a_slow_sink(models: SlowModels) -> None:
@@ -37,12 +37,12 @@ def test_a_live_source_with_a_slow_model_drops_old_frames_and_counts_them(models
     models.until = source.ended
     run(source, models, [sink], telemetry, threading.Event())
     assert sink.indices == sorted(sink.indices)
-    assert sink.indices[-1] == 49  # the newest is what is kept
+    assert sink.indices[-1] == 49  # the newest frame is kept
     assert telemetry.dropped >= 48
     assert telemetry.dropped + telemetry.frames == 50 == telemetry.dropped + len(sink.indices)
 
 
-def test_a_live_source_with_a_slow_sink_loses_no_frame_uncounted(models: SlowModels) -> None:
+def test_a_live_source_with_a_slow_sink_counts_every_lost_frame(models: SlowModels) -> None:
     source, sink, telemetry = FakeSource(50, live=True, pause_s=0.01), MemorySink(holds_at=0), Telemetry()
     sink.go = source.ended
     run(source, models, [sink], telemetry, threading.Event())
@@ -52,12 +52,12 @@ def test_a_live_source_with_a_slow_sink_loses_no_frame_uncounted(models: SlowMod
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_most_frames_is_exact_however_slow_the_sink(models: SlowModels, live: bool) -> None:
+def test_most_frames_is_exact_even_with_a_slow_sink(models: SlowModels, live: bool) -> None:
     source, sink, telemetry = FakeSource(10**9, live), MemorySink(pause_s=0.02), Telemetry()
     run(source, models, [sink], telemetry, threading.Event(), 7)
     assert len(sink.indices) == telemetry.frames == 7
     if not live:
-        assert source.reads == 7  # a frame that nobody asked for is not read: it may be the broken one
+        assert source.reads == 7  # no frame beyond the limit is read: it may be a damaged one
     assert not loop_threads()
 
 
@@ -67,7 +67,7 @@ def test_the_real_demo_runs_and_leaves_no_thread_behind(models: SlowModels) -> N
     run(source, models, [Null()], telemetry, stop, 10)
     assert telemetry.frames == 10
     assert set(threading.enumerate()) <= before
-    assert not stop.is_set()  # the caller's event is the caller's
+    assert not stop.is_set()  # the event belongs to the caller
     assert {"capture", "output"} <= set(telemetry.snapshot().stages_ms)
 
 
@@ -79,7 +79,7 @@ def test_a_file_is_played_at_its_own_rate_when_asked(models: SlowModels) -> None
     assert sink.indices == list(range(6))
 
 
-def test_progress_tells_the_frames_that_are_done(models: SlowModels) -> None:
+def test_progress_reports_the_number_of_frames_done(models: SlowModels) -> None:
     told: list[int] = []
     run(FakeSource(4, live=False), models, [MemorySink()], Telemetry(), threading.Event(), progress=told.append)
     assert told == [1, 2, 3, 4]
@@ -93,7 +93,7 @@ def test_an_error_of_the_source_ends_the_run_and_is_raised(models: SlowModels, l
     sink = MemorySink()
     with pytest.raises(CameraLost, match="unplugged at 5"):
         run(FakeSource(9, live, fails_at=5), models, [sink], Telemetry(), threading.Event())
-    assert live or sink.indices == [0, 1, 2, 3, 4]  # what came before is written
+    assert live or sink.indices == [0, 1, 2, 3, 4]  # the frames before it are written
     assert not loop_threads()
 
 
@@ -129,14 +129,14 @@ def test_a_sink_that_fails_while_a_frame_waits_for_it_ends_the_run(models: SlowM
     source, sink = FakeSource(10**9, live=False), MemorySink(holds_at=0, fails_at=0)
     thread, raised = start(source, models, [sink], Telemetry(), threading.Event())
     assert sink.holding.wait(20)
-    time.sleep(0.3)  # frame 1 is restored and waits to be handed over, frame 2 waits for the model
+    time.sleep(0.3)  # frame 1 is restored and waits for the sink, frame 2 waits for the model
     sink.go.set()
     thread.join(20)
     assert [type(error) for error in raised] == [RunError]
     assert not loop_threads()
 
 
-def test_an_error_that_is_no_exception_of_ours_is_raised_too(models: SlowModels) -> None:
+def test_an_error_that_is_not_an_exception_is_raised_too(models: SlowModels) -> None:
     class Odd(MemorySink):
         def write(self, restored: Restored) -> None:
             raise SystemExit("odd")
@@ -145,7 +145,7 @@ def test_an_error_that_is_no_exception_of_ours_is_raised_too(models: SlowModels)
         run(FakeSource(3, live=False), models, [Odd()], Telemetry(), threading.Event())
 
 
-def test_the_frame_of_an_unreadable_file_is_named_and_the_ones_before_it_are_kept(models: SlowModels) -> None:
+def test_an_unreadable_file_is_named_and_the_frames_before_it_are_written(models: SlowModels) -> None:
     class Torn(FakeSource):
         def read(self) -> Frame | None:
             if self.reads == 3:
@@ -172,7 +172,7 @@ def test_stop_ends_the_run_even_when_read_never_returns(
     stop.set()
     stopped = time.monotonic()
     thread.join(20)
-    assert time.monotonic() - stopped < 4  # the promise is two seconds; this machine may be busy
+    assert time.monotonic() - stopped < 4  # the limit is two seconds; the machine may be busy
     assert not thread.is_alive()
     assert not raised
     assert "the source did not return" in caplog.text

@@ -7,7 +7,7 @@ import pytest
 
 from device.loop.slot import Slot
 
-pytestmark = pytest.mark.timeout(60)  # what hangs here is a deadlock
+pytestmark = pytest.mark.timeout(60)  # a test that hangs has found a deadlock
 
 
 def test_a_newer_item_replaces_one_not_yet_taken_and_is_counted() -> None:
@@ -20,7 +20,7 @@ def test_a_newer_item_replaces_one_not_yet_taken_and_is_counted() -> None:
     assert len(dropped) == 2
 
 
-def test_without_newest_every_item_arrives_in_order_however_slow_the_taker() -> None:
+def test_without_newest_every_item_arrives_in_order_even_with_a_slow_taker() -> None:
     slot: Slot[int] = Slot(False, lambda: pytest.fail("dropped"), threading.Event())
     giver = threading.Thread(target=lambda: [slot.put(i) for i in range(20)] and slot.close(), daemon=True)
     giver.start()
@@ -43,7 +43,7 @@ def test_put_returns_only_when_its_item_is_taken() -> None:
     giver.join()
 
 
-def test_a_closed_slot_gives_what_is_left_then_none_and_takes_nothing() -> None:
+def test_a_closed_slot_gives_its_last_item_then_none_and_accepts_nothing() -> None:
     dropped: list[int] = []
     slot: Slot[int] = Slot(True, lambda: dropped.append(1), threading.Event())
     slot.put(1)
@@ -56,7 +56,7 @@ def test_a_closed_slot_gives_what_is_left_then_none_and_takes_nothing() -> None:
 
 
 @pytest.mark.parametrize("ending", ["close", "stop"])
-def test_close_and_stop_wake_whoever_waits(ending: str) -> None:
+def test_close_and_stop_wake_waiting_threads(ending: str) -> None:
     stop = threading.Event()
     empty: Slot[int] = Slot(False, lambda: None, stop)
     full: Slot[int] = Slot(False, lambda: None, stop)
@@ -75,7 +75,7 @@ def test_close_and_stop_wake_whoever_waits(ending: str) -> None:
         assert not thread.is_alive()
 
 
-def test_take_gives_up_after_its_time() -> None:
+def test_take_returns_none_after_its_timeout() -> None:
     slot: Slot[int] = Slot(True, lambda: None, threading.Event())
     assert slot.take(0.05) is None
     assert not slot.over

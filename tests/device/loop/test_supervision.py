@@ -13,7 +13,7 @@ from device.loop.rate_control import RateControl
 from device.loop.sink_worker import SinkWorker
 from device.telemetry import Telemetry
 
-pytestmark = pytest.mark.timeout(60)  # what hangs here is a deadlock
+pytestmark = pytest.mark.timeout(60)  # a test that hangs has found a deadlock
 
 
 # A model that hangs

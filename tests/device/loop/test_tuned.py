@@ -1,4 +1,4 @@
-"""What was measured of this board: kept, read again, and never taken where it does not hold any more."""
+"""The tuned model: written, read again, and never used once it is stale."""
 
 import json
 import logging
@@ -45,17 +45,17 @@ def measured_of(bundle: str, folder: Path, file: str, **others: object) -> Tuned
 
 @pytest.fixture
 def measured() -> TunedModel:
-    """The shipped `small`, int8 on LiteRT, as measured on this very machine."""
+    """The shipped `small`, int8 on LiteRT, as if measured on this machine."""
     return measured_of("small", SHIPPED / "small", "small_int8.tflite")
 
 
 @pytest.fixture
 def own(small_copy: Path) -> TunedModel:
-    """A bundle of one's own, to be spoiled."""
+    """A copy of a bundle, for the test to damage."""
     return measured_of(str(small_copy), small_copy, "small_int8.tflite")
 
 
-def test_what_is_written_is_read_again_by_everybody_who_may_enter(tmp_path: Path, measured: TunedModel) -> None:
+def test_the_file_is_written_and_read_again_and_the_service_can_read_it(tmp_path: Path, measured: TunedModel) -> None:
     path = tuned.write(tmp_path / "state", measured)
     assert path == tmp_path / "state" / "choice.json"
     assert tuned.read(tmp_path / "state") == measured
@@ -67,13 +67,13 @@ def test_what_is_written_is_read_again_by_everybody_who_may_enter(tmp_path: Path
     assert tuned.read(tmp_path / "state") == again
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, measured: TunedModel) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path, measured: TunedModel) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match=r"choice\.json: cannot be written"):
         tuned.write(tmp_path / "file", measured)
 
 
-def test_nothing_kept_is_none(tmp_path: Path) -> None:
+def test_without_a_file_there_is_no_tuned_model(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert tuned.read(tmp_path) is tuned.read(tmp_path / "nowhere") is tuned.read(tmp_path / "file") is None
 
@@ -90,7 +90,7 @@ def test_nothing_kept_is_none(tmp_path: Path) -> None:
         ('{"schema": 99}', "schema 99, this version reads 1"),
     ],
 )
-def test_a_damaged_file_is_said_and_left_as_it_is(tmp_path: Path, text: str, words: str) -> None:
+def test_a_damaged_file_is_an_error_and_left_as_it_is(tmp_path: Path, text: str, words: str) -> None:
     data = text.encode(errors="surrogateescape")
     (tmp_path / "choice.json").write_bytes(data)
     with pytest.raises(DataError, match=words):
@@ -99,18 +99,18 @@ def test_a_damaged_file_is_said_and_left_as_it_is(tmp_path: Path, text: str, wor
 
 
 @pytest.mark.parametrize(("key", "value"), [("threads", 0), ("threads", "2"), ("size_wh", [640]), ("p50_ms", None)])
-def test_values_that_cannot_be_are_damage(tmp_path: Path, measured: TunedModel, key: str, value: object) -> None:
+def test_impossible_values_are_damage(tmp_path: Path, measured: TunedModel, key: str, value: object) -> None:
     path = tuned.write(tmp_path, measured)
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
     with pytest.raises(DataError, match=key.partition("_")[0]):
         tuned.read(tmp_path)
 
 
-def test_on_the_same_board_with_the_same_packages_it_holds(measured: TunedModel, own: TunedModel) -> None:
+def test_it_is_not_stale_on_the_same_board_with_the_same_packages(measured: TunedModel, own: TunedModel) -> None:
     assert tuned.stale_reason(measured) == tuned.stale_reason(own) == ""
 
 
-def test_each_thing_that_has_changed_is_named(measured: TunedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_change_is_named(measured: TunedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     found = tuned.versions("litert")
     assert tuned.stale_reason(replace(measured, hardware_hash="0" * 16)) == "it was made on other hardware"
     older = replace(measured, versions={**found, "ai-edge-litert": "0.9"})
@@ -119,13 +119,15 @@ def test_each_thing_that_has_changed_is_named(measured: TunedModel, monkeypatch:
     assert tuned.stale_reason(replace(measured, runtime="tensorrt")) == "this version has no runtime tensorrt"
     assert tuned.stale_reason(replace(measured, sha256="0" * 64)) == "small_int8.tflite of small has changed"
     assert tuned.stale_reason(replace(measured, bundle_hash="0" * 64)) == "the bundle small has changed"
-    assert tuned.stale_reason(replace(measured, bundle="gone")).startswith("gone: neither a bundle's folder nor a shipped bundle")
+    assert tuned.stale_reason(replace(measured, bundle="gone")).startswith(
+        "gone: neither the folder of a bundle nor the name of a shipped bundle"
+    )
     monkeypatch.setattr(tuned, "installed", lambda name: False)
     assert tuned.stale_reason(measured) == "litert is no longer installed"
 
 
 @pytest.mark.parametrize("how", ["manifest", "file altered", "file gone", "gone"])
-def test_a_bundle_that_was_changed_is_noticed(own: TunedModel, how: str) -> None:
+def test_a_changed_bundle_is_noticed(own: TunedModel, how: str) -> None:
     folder = Path(own.bundle)
     if how == "manifest":
         (folder / MANIFEST).write_text((folder / MANIFEST).read_text() + "\n")
@@ -143,7 +145,7 @@ def test_a_bundle_that_was_changed_is_noticed(own: TunedModel, how: str) -> None
     assert "so the default model is used; run `deblurkit bench --pick` to measure again" in decision.reason
 
 
-def test_a_run_says_what_it_takes(measured: TunedModel, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_decision_is_logged(measured: TunedModel, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     tuned.decide(Settings()).log()
     tuned.write(tuned.folder(), measured)
@@ -168,7 +170,7 @@ def test_a_run_says_what_it_takes(measured: TunedModel, caplog: pytest.LogCaptur
 @pytest.mark.parametrize(
     "given", [{"bundle": ("nano",)}, {"variant": "fp32"}, {"runtime": "litert"}, {"bundle": ("nano",), "variant": "fp16"}]
 )
-def test_what_is_given_is_taken_and_the_measurement_left_alone(measured: TunedModel, given: dict) -> None:
+def test_given_settings_override_the_tuned_model(measured: TunedModel, given: dict) -> None:
     tuned.write(tuned.folder(), measured)
     decision = tuned.decide(Settings(**given))
     usual = Settings(**given)
@@ -178,7 +180,7 @@ def test_what_is_given_is_taken_and_the_measurement_left_alone(measured: TunedMo
     assert decision.threads is None
 
 
-def test_threads_may_be_given_beside_it(measured: TunedModel) -> None:
+def test_threads_may_be_given_with_the_tuned_model(measured: TunedModel) -> None:
     tuned.write(tuned.folder(), replace(measured, threads=2))
     assert tuned.decide(Settings()).threads == 2
     decision = tuned.decide(Settings(threads=3))
@@ -187,7 +189,7 @@ def test_threads_may_be_given_beside_it(measured: TunedModel) -> None:
 
 
 @pytest.mark.parametrize("wish", [{"fps": 30.0}, {"max_age": 80.0}])
-def test_a_deadline_brings_the_smaller_bundle_along_behind_it(measured: TunedModel, wish: dict) -> None:
+def test_with_a_target_the_smaller_bundle_follows_the_tuned_model(measured: TunedModel, wish: dict) -> None:
     tuned.write(tuned.folder(), replace(measured, variant="fp32", file="small_fp32.tflite", sha256=sha("small_fp32.tflite")))
     assert tuned.decide(Settings(**wish)).models == (ModelSpec("small", "fp32", "litert"), ModelSpec("nano"))
     tuned.write(tuned.folder(), measured_of("nano", SHIPPED / "nano", "nano_int8.tflite"))
@@ -198,7 +200,7 @@ def sha(file: str) -> str:
     return str(file_facts(SHIPPED / "small" / file)["sha256"])
 
 
-def test_the_very_file_is_opened_where_a_runtime_reads_two_of_that_variant(
+def test_the_measured_file_is_opened_even_if_the_runtime_reads_two_of_that_variant(
     measured: TunedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuned, "formats", lambda name: ("onnx", "tflite"))
@@ -207,7 +209,7 @@ def test_the_very_file_is_opened_where_a_runtime_reads_two_of_that_variant(
     assert Path(model.bundle) == SHIPPED / "small" / "small_int8.tflite"
 
 
-def test_root_measures_for_the_service_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_measures_for_the_service_if_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user = {0: tmp_path / "root", 1000: tmp_path / "user"}
     service = tmp_path / "var"
     monkeypatch.delenv("STATE_DIRECTORY")
@@ -221,11 +223,11 @@ def test_root_measures_for_the_service_where_it_is_installed(tmp_path: Path, mon
     assert (folder_of(0), folder_of(1000)) == (user[0] / "deblurkit", user[1000] / "deblurkit")
     service.mkdir()
     assert (folder_of(0), folder_of(1000)) == (service, user[1000] / "deblurkit")
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "given"))  # the service itself, and whoever says it
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "given"))  # as the service has it
     assert folder_of(0) == tmp_path / "given"
 
 
-def test_of_a_bundle_changed_under_a_run_the_measurement_is_stale(own: TunedModel, small_copy: Path) -> None:
+def test_the_measurement_is_stale_after_its_bundle_changed_during_a_run(own: TunedModel, small_copy: Path) -> None:
     tuned.write(tuned.folder(), own)
     decision = tuned.decide(Settings())
     assert tuned.check_again(decision) == decision
@@ -235,12 +237,12 @@ def test_of_a_bundle_changed_under_a_run_the_measurement_is_stale(own: TunedMode
     assert "has changed" in after.reason
 
 
-def test_the_doctor_tells_of_it(measured: TunedModel) -> None:
+def test_doctor_reports_the_tuned_model(measured: TunedModel) -> None:
     assert [(f.state, bool(f.mend)) for f in measurement()] == [("missing", True)]
     tuned.write(tuned.folder(), measured)
     (finding,) = measurement()
     assert (finding.state, finding.mend) == ("ok", "")
-    assert finding.found == "small int8.tflite on litert, 1 thread (29.6 ms at 640x480, +1.60 dB), of 2026-11-25"
+    assert finding.found == "small int8.tflite on litert, 1 thread (29.6 ms at 640x480, +1.60 dB), measured 2026-11-25"
     tuned.write(tuned.folder(), replace(measured, runtime="tensorrt"))
     (finding,) = measurement()
     assert (finding.state, finding.found) == ("poor", "stale: this version has no runtime tensorrt")

@@ -61,5 +61,5 @@ def test_the_compiled_model_restores_or_is_refused_on_a_core_where_it_would_cras
         here = restored(bundle, artifact, "litert_compiled", elsewhere[PICTURE])
         assert np.array_equal(here, elsewhere["nano_int8.tflite-litert"])
     else:
-        with pytest.raises(RuntimeMissing, match="take --runtime litert"):
+        with pytest.raises(RuntimeMissing, match="use --runtime litert"):
             restored(bundle, artifact, "litert_compiled", elsewhere[PICTURE])

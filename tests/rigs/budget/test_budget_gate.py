@@ -10,11 +10,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 COUNT, COUNTS = ROOT / "scripts/instructions/count.py", ROOT / "benchmarks/instructions.json"
 FILE = ROOT / "device/bundles/nano/nano_int8.tflite"
-GATE = 6
+GATE, CANNOT = 6, 77
 
 
 def count(*words: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, str(COUNT), "--check", *map(str, words)], capture_output=True, text=True, check=False)
+    """Run the check. Skips the test if this machine's QEMU cannot count."""
+    done = subprocess.run([sys.executable, str(COUNT), "--check", *map(str, words)], capture_output=True, text=True, check=False)
+    if done.returncode == CANNOT:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    return done
 
 
 @pytest.mark.timeout(1800)

@@ -65,7 +65,7 @@ def test_on_bookworm_numpy_stays_the_version_that_picamera2_was_compiled_against
 
 def test_without_a_camera_the_list_is_empty_and_opening_one_says_where_to_look() -> None:
     assert cameras() == []
-    with pytest.raises(CameraLost, match=r"picamera2:0: no such camera, libcamera sees none; look at the ribbon"):
+    with pytest.raises(CameraLost, match=r"picamera2:0: no such camera, libcamera finds none; check the ribbon"):
         PiCamera(0, CameraSettings())
 
 
@@ -108,5 +108,5 @@ def test_for_numpy_2_on_bookworm_the_error_names_the_fix() -> None:
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "CameraLost: picamera2 does not fit numpy 2." in done.stderr
+    assert "CameraLost: picamera2 does not work with numpy 2." in done.stderr
     assert "constraints/bookworm.txt" in done.stderr

@@ -1,4 +1,4 @@
-"""What the page's addresses answer, through real HTTP on the loopback interface."""
+"""The replies of the page's addresses, over real HTTP on the loopback interface."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ def pixels_of(jpeg: bytes) -> Pixels:
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
-def test_the_root_is_the_page_which_names_no_other_address_and_allows_its_own_script_alone(web: Web, get: Callable) -> None:
+def test_the_root_is_the_page_which_uses_no_other_address_and_allows_only_its_own_script(web: Web, get: Callable) -> None:
     response, body = get(web, "/")
     assert response.status == 200
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -45,14 +45,14 @@ def test_the_root_is_the_page_which_names_no_other_address_and_allows_its_own_sc
 
 
 @pytest.mark.parametrize("path", ["/", "/state", "/snapshot", "/healthz", "/metrics", "/nothing", "/stream?view=x"])
-def test_every_answer_carries_the_policy(web: Web, get: Callable, frame: Callable, path: str) -> None:
+def test_every_reply_has_the_security_headers(web: Web, get: Callable, frame: Callable, path: str) -> None:
     web.write(frame(0))
     headers = get(web, path)[0].headers
     for name in ("Content-Security-Policy", "Referrer-Policy", "X-Content-Type-Options", "Cross-Origin-Resource-Policy"):
         assert headers[name]
 
 
-def test_the_state_is_the_loops_with_the_viewers(web: Web, loop: Any, get: Callable) -> None:
+def test_the_state_is_that_of_the_loop_with_the_viewers(web: Web, loop: Any, get: Callable) -> None:
     loop.telemetry.shown(Frame(0, time.monotonic() - 0.03, np.zeros((48, 64, 3), np.uint8)))
     response, body = get(web, "/state")
     state = json.loads(body)
@@ -63,7 +63,7 @@ def test_the_state_is_the_loops_with_the_viewers(web: Web, loop: Any, get: Calla
     assert abs(float(response.headers["X-Now"]) - time.monotonic()) < 5
 
 
-def test_a_state_that_many_ask_for_is_made_a_few_times_a_second_only(web: Web, loop: Any, get: Callable) -> None:
+def test_the_state_is_computed_only_a_few_times_a_second_for_many_viewers(web: Web, loop: Any, get: Callable) -> None:
     made = []
     telemetry, real = loop.telemetry, loop.telemetry.snapshot
     telemetry.snapshot = lambda: made.append(1) or real()
@@ -73,7 +73,7 @@ def test_a_state_that_many_ask_for_is_made_a_few_times_a_second_only(web: Web, l
     assert len(made) <= 2 + (time.monotonic() - began) / 0.2
 
 
-def test_a_snapshot_is_the_newest_frame_of_either_view_or_both_side_by_side(web: Web, get: Callable, frame: Callable) -> None:
+def test_a_snapshot_is_the_latest_frame_of_either_view_or_both_side_by_side(web: Web, get: Callable, frame: Callable) -> None:
     web.write(frame(10))
     web.write(frame(40))
     for path, grey in (("/snapshot", 215), ("/snapshot?view=restored", 215), ("/snapshot?view=blurred", 40)):
@@ -111,7 +111,7 @@ def test_planes_that_are_views_of_a_cameras_padded_buffer_are_shown_without_the_
 
 
 @pytest.mark.parametrize("size_hw", [(48, 64), (46, 62), (47, 64), (48, 63), (3, 2), (1, 1), (1080, 1920)])
-def test_nothing_of_the_memory_beside_a_picture_gets_into_its_file(size_hw: tuple[int, int]) -> None:
+def test_memory_beside_a_picture_does_not_get_into_its_file(size_hw: tuple[int, int]) -> None:
     def beside(shape: tuple[int, int], grey: int, other: int) -> np.ndarray:
         memory = np.full(shape[0] * shape[1] + 200_000, other, np.uint8)
         plane = memory[100_000:-100_000].reshape(shape)
@@ -131,7 +131,7 @@ def test_pictures_look_the_same_without_simplejpeg(monkeypatch: pytest.MonkeyPat
     assert np.abs(with_it - without).mean() < 3
 
 
-def test_a_picture_of_r_g_b_is_served_in_its_own_colours(web: Web, get: Callable) -> None:
+def test_an_rgb_picture_is_served_in_its_own_colours(web: Web, get: Callable) -> None:
     red = np.zeros((32, 32, 3), np.uint8)
     red[..., 0] = 240
     web.write(Restored(Frame(0, 0.0, red), red))
@@ -140,9 +140,7 @@ def test_a_picture_of_r_g_b_is_served_in_its_own_colours(web: Web, get: Callable
     assert middle[2] < 40
 
 
-def test_a_snapshot_before_the_first_frame_waits_for_it_or_says_that_there_is_none(
-    serve: Callable, get: Callable, frame: Callable
-) -> None:
+def test_a_snapshot_waits_for_the_first_frame_or_says_that_there_is_none(serve: Callable, get: Callable, frame: Callable) -> None:
     web = serve()
     timer = threading.Timer(0.3, web.write, [frame(7)])
     timer.start()
@@ -153,7 +151,7 @@ def test_a_snapshot_before_the_first_frame_waits_for_it_or_says_that_there_is_no
     assert int(response.headers["Retry-After"]) > 0
 
 
-def test_health_is_200_while_pictures_come_and_503_with_the_reason_when_not(web: Web, loop: Any, get: Callable) -> None:
+def test_health_is_200_while_pictures_arrive_and_503_with_the_reason_otherwise(web: Web, loop: Any, get: Callable) -> None:
     assert get(web, "/healthz")[1] == b"ok\n"
     loop.overrides = {"healthy": False, "health": "no new frame for 5 s"}
     time.sleep(0.25)
@@ -177,7 +175,7 @@ def test_a_state_that_fails_is_500_without_a_traceback_and_the_page_stays(
 @pytest.mark.parametrize(
     "path", ["/nothing", "/../../etc/passwd", "/page.html", "/state/", "/%2e%2e/routes.py", "//", "/page.html%00"]
 )
-def test_what_is_not_there_is_404_and_says_what_is(web: Web, get: Callable, path: str) -> None:
+def test_an_unknown_address_is_404_and_lists_the_known_ones(web: Web, get: Callable, path: str) -> None:
     response, body = get(web, path)
     assert response.status == 404
     assert b"/stream /snapshot /state" in body
@@ -213,7 +211,7 @@ def test_the_model_is_switched(web: Web, loop: Any, get: Callable) -> None:
     wish = json.dumps({"bundle": "nano", "variant": "int8", "runtime": "litert"}).encode()
     assert get(web, "/switch", "POST", wish, **JSON)[0].status == 202
     assert loop.asked == [ModelOption("nano", "int8", "litert")]
-    assert json.loads(get(web, "/state")[1])["bundle"] == "nano"  # at once, not when the last state is stale
+    assert json.loads(get(web, "/state")[1])["bundle"] == "nano"  # at once, although the last state is recent
 
 
 def test_an_unknown_model_is_409_with_the_words_of_the_loop(web: Web, get: Callable) -> None:
@@ -239,9 +237,7 @@ def test_bundles_are_reloaded_and_recording_is_switched(web: Web, loop: Any, get
     [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"on": "yes"}', b'{"on": 1}', b"[" * 4000, b'{"bundle": "small"}', b"NaN"],
 )
 @pytest.mark.parametrize("path", ["/switch", "/record"])
-def test_a_body_that_is_not_what_is_asked_for_is_400_and_does_nothing(
-    web: Web, loop: Any, get: Callable, path: str, body: bytes
-) -> None:
+def test_a_wrong_body_is_400_and_does_nothing(web: Web, loop: Any, get: Callable, path: str, body: bytes) -> None:
     loop.recording = RecordingState(on=False, files=0, bytes=0, error="")
     response, text = get(web, path, "POST", body, **JSON)
     assert response.status == 400
@@ -270,6 +266,6 @@ def test_closing_frees_the_port_at_once_and_closing_twice_is_safe(serve: Callabl
     port = int(web.url.rpartition(":")[2])
     web.close()
     web.close()
-    web.write(frame(0))  # late, and harmless
+    web.write(frame(0))  # after closing this is harmless
     again = serve(port=port)
     assert get(again, "/state")[0].status == 200

@@ -1,4 +1,4 @@
-"""Who may ask for what: names, other sites' pages, and the token of a page in the network."""
+"""Which requests are accepted: host names, pages of other sites, and the token of a page in the network."""
 
 import logging
 import os
@@ -38,23 +38,23 @@ def token_of(web: Web) -> str:
     "host",
     ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8080", "10.1.2.3", "", "a@localhost", "localhost/x", "["],
 )
-def test_a_foreign_name_gets_nothing_from_any_address(web: Web, get: Callable, path: str, host: str) -> None:
+def test_a_foreign_host_name_is_refused_at_every_address(web: Web, get: Callable, path: str, host: str) -> None:
     method = "POST" if path in ASKED else "GET"
     assert get(web, path, method, b"{}" if method == "POST" else None, Host=host)[0].status == 421
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9000", "localhost.", "127.0.0.1:80", "[::1]:8080"])
-def test_this_machines_own_names_are_known_at_any_port(web: Web, get: Callable, host: str) -> None:
+def test_the_names_of_this_machine_are_accepted_with_any_port(web: Web, get: Callable, host: str) -> None:
     assert get(web, "/state", Host=host)[0].status == 200
 
 
-def test_further_names_are_those_of_the_settings(serve: Callable[..., Web], get: Callable) -> None:
+def test_further_names_come_from_the_settings(serve: Callable[..., Web], get: Callable) -> None:
     web = serve(hosts=("Camera.example",))
     assert get(web, "/state", Host="camera.example")[0].status == 200
     assert get(web, "/state", Host="other.example")[0].status == 421
 
 
-def test_in_the_network_the_machine_is_known_by_its_address_and_name_and_by_no_other(lan_web: Web) -> None:
+def test_in_the_network_only_the_address_and_name_of_the_machine_are_accepted(lan_web: Web) -> None:
     import socket
 
     auth: Auth = lan_web._server._answer.__self__._auth  # type: ignore[attr-defined]
@@ -81,7 +81,7 @@ def test_in_the_network_the_machine_is_known_by_its_address_and_name_and_by_no_o
         {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"},
     ],
 )
-def test_a_page_of_another_site_gets_nothing_and_changes_nothing(
+def test_a_page_of_another_site_reads_nothing_and_changes_nothing(
     web: Web, loop: Any, get: Callable, path: str, headers: dict[str, str]
 ) -> None:
     method = "POST" if path in ASKED else "GET"
@@ -90,13 +90,13 @@ def test_a_page_of_another_site_gets_nothing_and_changes_nothing(
     assert loop.asked == []
 
 
-def test_a_link_on_another_site_opens_the_page_but_no_more(web: Web, get: Callable) -> None:
+def test_a_link_on_another_site_opens_the_page_and_nothing_else(web: Web, get: Callable) -> None:
     followed = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
     assert get(web, "/", **followed)[0].status == 200
     assert get(web, "/snapshot", **followed)[0].status == 403
 
 
-def test_the_page_itself_and_programs_may_ask(web: Web, loop: Any, get: Callable) -> None:
+def test_requests_of_the_page_itself_and_of_programs_are_accepted(web: Web, loop: Any, get: Callable) -> None:
     port = web.url.rpartition(":")[2]
     own = {"Origin": f"http://localhost:{port}", "Host": f"localhost:{port}", "Sec_Fetch_Site": "same-origin"}
     assert get(web, "/reload", "POST", b"{}", Content_Type="application/json", **own)[0].status == 202
@@ -105,7 +105,7 @@ def test_the_page_itself_and_programs_may_ask(web: Web, loop: Any, get: Callable
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""])
-def test_what_a_form_can_send_without_asking_is_refused(web: Web, loop: Any, get: Callable, kind: str) -> None:
+def test_content_types_of_plain_forms_are_refused(web: Web, loop: Any, get: Callable, kind: str) -> None:
     assert get(web, "/reload", "POST", b"{}", Content_Type=kind)[0].status == 415
     assert loop.asked == []
 
@@ -114,7 +114,7 @@ def test_what_a_form_can_send_without_asking_is_refused(web: Web, loop: Any, get
 
 
 @pytest.mark.parametrize("path", [path for path in READ if path != "/healthz"] + list(ASKED))
-def test_without_the_token_the_network_gets_nothing(lan_web: Web, loop: Any, get: Callable, frame: Callable, path: str) -> None:
+def test_without_the_token_the_network_reads_nothing(lan_web: Web, loop: Any, get: Callable, frame: Callable, path: str) -> None:
     lan_web.write(frame(0))
     method = "POST" if path in ASKED else "GET"
     for headers in ({}, {"Cookie": "deblurkit=wrong"}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic wrong"}):
@@ -126,7 +126,7 @@ def test_without_the_token_the_network_gets_nothing(lan_web: Web, loop: Any, get
     assert loop.asked == []
 
 
-def test_health_needs_no_token_and_tells_nothing_without_it(lan_web: Web, loop: Any, get: Callable) -> None:
+def test_health_needs_no_token_but_gives_no_details_without_it(lan_web: Web, loop: Any, get: Callable) -> None:
     loop.overrides = {"healthy": False, "health": "rtsp://camera.example: no frame"}
     response, body = get(lan_web, "/healthz")
     assert (response.status, body) == (503, b"not healthy\n")
@@ -148,15 +148,15 @@ def test_the_address_with_the_token_sets_a_cookie_and_leads_on_to_the_page_witho
     assert b"./?kiosk" in get(lan_web, f"/?token={token}&kiosk")[1]
 
 
-def test_the_token_is_taken_from_the_address_of_the_page_alone(lan_web: Web, get: Callable) -> None:
+def test_the_token_in_the_address_is_accepted_for_the_page_only(lan_web: Web, get: Callable) -> None:
     assert get(lan_web, f"/state?token={token_of(lan_web)}")[0].status == 401
 
 
-def test_a_wrong_cookie_is_taken_away(lan_web: Web, get: Callable) -> None:
+def test_a_wrong_cookie_is_deleted(lan_web: Web, get: Callable) -> None:
     assert "Max-Age=0" in get(lan_web, "/", Cookie="deblurkit=old")[0].headers["Set-Cookie"]
 
 
-def test_after_some_wrong_tokens_none_of_that_address_is_looked_at_for_a_while_and_memory_stays_bounded() -> None:
+def test_after_too_many_wrong_tokens_an_address_is_refused_for_a_while_and_memory_stays_bounded() -> None:
     auth = Auth((), "the token")
 
     def guess(address: str, token: str) -> bool:
@@ -173,13 +173,13 @@ def test_after_some_wrong_tokens_none_of_that_address_is_looked_at_for_a_while_a
     assert guess("10.9.9.8", "the token")
 
 
-def test_a_guesser_behind_a_reverse_proxy_of_this_machine_does_not_shut_out_the_others(lan_web: Web, get: Callable) -> None:
+def test_a_guesser_behind_a_reverse_proxy_of_this_machine_does_not_lock_out_the_others(lan_web: Web, get: Callable) -> None:
     for _ in range(30):
         assert get(lan_web, "/state", Authorization="Bearer wrong")[0].status == 401
     assert get(lan_web, "/state", Authorization=f"Bearer {token_of(lan_web)}")[0].status == 200
 
 
-def test_the_token_is_in_no_log_and_not_in_what_others_read(
+def test_the_token_is_in_no_log_and_in_nothing_that_others_can_read(
     serve: Callable[..., Web], get: Callable, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -194,7 +194,7 @@ def test_the_token_is_in_no_log_and_not_in_what_others_read(
     assert token not in web.url
 
 
-def test_the_token_is_kept_for_its_user_alone_and_survives_a_restart(serve: Callable[..., Web], tmp_path: Path) -> None:
+def test_the_token_is_readable_by_its_user_only_and_survives_a_restart(serve: Callable[..., Web], tmp_path: Path) -> None:
     first = serve(lan=True)
     token = token_of(first)
     first.close()
@@ -202,11 +202,11 @@ def test_the_token_is_kept_for_its_user_alone_and_survives_a_restart(serve: Call
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert kept.read_text().strip() == token
     assert token_of(serve(lan=True)) == token
-    assert os.listdir(kept.parent) == ["token"]  # nothing is left aside
+    assert os.listdir(kept.parent) == ["token"]  # no temporary file is left
 
 
 @pytest.mark.parametrize("spoilt", [b"", b"short\n", b"\xff" * 60, b"a" * 100_000])
-def test_a_spoilt_token_is_made_anew_and_one_that_others_could_read_is_closed(tmp_path: Path, spoilt: bytes) -> None:
+def test_an_invalid_token_is_replaced_and_access_to_the_file_is_restricted(tmp_path: Path, spoilt: bytes) -> None:
     (tmp_path / "token").write_bytes(spoilt)
     token = kept_token(tmp_path)
     assert len(token) == 43
@@ -216,7 +216,7 @@ def test_a_spoilt_token_is_made_anew_and_one_that_others_could_read_is_closed(tm
     assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
 
 
-def test_where_nothing_can_be_kept_there_is_a_token_for_the_run_and_a_warning(
+def test_if_the_token_cannot_be_stored_there_is_one_for_this_run_and_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -224,7 +224,7 @@ def test_where_nothing_can_be_kept_there_is_a_token_for_the_run_and_a_warning(
     assert "STATE_DIRECTORY" in caplog.text
 
 
-def test_two_that_start_at_once_agree_on_one_token(tmp_path: Path) -> None:
+def test_two_processes_that_start_at_once_agree_on_one_token(tmp_path: Path) -> None:
     made: list[str] = []
     threads = [threading.Thread(target=lambda: made.append(kept_token(tmp_path / "new"))) for _ in range(8)]
     for thread in threads:
@@ -242,7 +242,7 @@ def test_the_state_folder_is_systemds_else_the_users(monkeypatch: pytest.MonkeyP
     assert state_folder() == Path("/home/somebody/state/deblurkit")
 
 
-def test_the_invitation_is_an_address_that_opens_and_a_qr_code_of_it(lan_web: Web, get: Callable) -> None:
+def test_the_invitation_is_a_working_address_and_its_qr_code(lan_web: Web, get: Callable) -> None:
     address, *code = lan_web.invitation().splitlines()
     assert address.startswith(f"http://{own_name()}:")
     assert get(lan_web, "/?" + address.partition("?")[2])[0].status == 200

@@ -1,4 +1,4 @@
-"""Prometheus' text: every line by the grammar of the format, every name documented."""
+"""The Prometheus text: every line follows the grammar of the format, every name is documented."""
 
 import re
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def read(text: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def test_the_text_is_prometheus_and_says_what_the_state_says(web: Web, loop: Any, get: Callable) -> None:
+def test_the_metrics_have_the_values_of_the_state(web: Web, loop: Any, get: Callable) -> None:
     loop.telemetry.add("infer", 0.025)
     loop.telemetry.count("dropped")
     loop.recording = RecordingState(on=True, files=2, bytes=5_000_000_000, error="")
@@ -68,7 +68,7 @@ def test_the_text_is_prometheus_and_says_what_the_state_says(web: Web, loop: Any
     assert set(found) <= {f"deblurkit_{name}" for name, *_ in METRICS}
 
 
-def test_what_is_not_known_is_left_out(web: Web, loop: Any, get: Callable) -> None:
+def test_unknown_values_are_left_out(web: Web, loop: Any, get: Callable) -> None:
     loop.overrides = {"temperature_c": None, "throttled": None, "deadline": None, "recording": None}
     found = read(get(web, "/metrics")[1].decode())
     for name in ("temperature_celsius", "throttled", "deadline_level", "recording"):

@@ -1,4 +1,4 @@
-"""What the page does, in a real browser."""
+"""The behaviour of the page in a real browser."""
 
 import time
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from page_parts import BROWSER, LOOK, Open, Show, until, viewers
 from state_parts import CAMERA
 
 from device.images.frame import NO_VIDEO, NOT_RESTORED, Frame, Restored
-from device.images.overlay import no_video
+from device.images.overlay import placeholder
 from device.sinks.web import Web
 from device.state import Advice, ModelOption, RateControlState, RecordingState, SinkState
 
 pytestmark = BROWSER
 
 
-def test_the_divider_parts_the_picture_as_it_comes_from_the_restored_one(web: Web, show: Show, visit: Open) -> None:
+def test_the_divider_separates_the_original_from_the_restored_picture(web: Web, show: Show, visit: Open) -> None:
     show(60, 200)
     watched = visit(web.url)
     watched.shows(200)
@@ -97,7 +97,7 @@ def test_wheel_and_buttons_zoom_dragging_pans_and_the_middle_button_shows_all_ag
     watched.page.mouse.move(*centre)
     watched.page.mouse.wheel(0, -600)
     watched.page.wait_for_function("() => document.getElementById('view').classList.contains('zoomed')")
-    assert abs(watched.grey(0.5) - before) < 6  # what is under the pointer stays there
+    assert abs(watched.grey(0.5) - before) < 6  # the point under the pointer stays in place
     watched.page.mouse.down()
     watched.page.mouse.move(centre[0] + 100, centre[1], steps=4)
     watched.page.mouse.up()
@@ -109,7 +109,7 @@ def test_wheel_and_buttons_zoom_dragging_pans_and_the_middle_button_shows_all_ag
     assert watched.complaints == []
 
 
-def test_a_frame_is_shown_when_it_comes_and_both_sides_are_of_the_same_one(web: Web, show: Show, visit: Open) -> None:
+def test_a_frame_is_shown_when_it_arrives_and_both_sides_show_the_same_frame(web: Web, show: Show, visit: Open) -> None:
     show(50, 60)
     watched = visit(web.url)
     watched.shows(60)
@@ -119,7 +119,7 @@ def test_a_frame_is_shown_when_it_comes_and_both_sides_are_of_the_same_one(web: 
         assert watched.grey(0.25) == pytest.approx(grey, abs=3)
 
 
-def test_the_figures_fill_in_and_nothing_is_asked_of_another_host(web: Web, loop: Any, show: Show, visit: Open) -> None:
+def test_the_figures_appear_and_no_other_host_is_contacted(web: Web, loop: Any, show: Show, visit: Open) -> None:
     loop.telemetry.add("infer", 0.0123)
     loop.telemetry.count("dropped")
     loop.overrides = {
@@ -163,7 +163,7 @@ def test_pausing_keeps_the_picture_and_closes_the_stream(web: Web, loop: Any, sh
 
 @pytest.mark.parametrize(("button", "greys"), [("#snap", (200, 200)), ("#snapBoth", (60, 200))])
 @pytest.mark.parametrize("paused", [False, True])
-def test_a_snapshot_is_saved_as_a_file_of_what_is_seen(
+def test_a_snapshot_of_the_shown_picture_is_saved_as_a_file(
     web: Web, show: Show, visit: Open, button: str, greys: tuple[int, int], paused: bool
 ) -> None:
     show(60, 200)
@@ -181,7 +181,7 @@ def test_a_snapshot_is_saved_as_a_file_of_what_is_seen(
     assert watched.complaints == []
 
 
-def test_another_model_is_chosen_and_bundles_are_opened_again(web: Web, loop: Any, show: Show, visit: Open) -> None:
+def test_another_model_is_selected_and_bundles_are_reloaded(web: Web, loop: Any, show: Show, visit: Open) -> None:
     show(60, 200)
     watched = visit(web.url)
     watched.says("model", "nano · int8 · litert")
@@ -192,11 +192,11 @@ def test_another_model_is_chosen_and_bundles_are_opened_again(web: Web, loop: An
     watched.says("message", "opened again: small, nano")
     assert "reload" in loop.asked
     loop.options = ()
-    watched.page.select_option("#model", label="small · int8 · litert")  # gone meanwhile
+    watched.page.select_option("#model", label="small · int8 · litert")  # no longer available
     watched.says("message", "not available in this run")
 
 
-def test_the_recorder_is_switched_where_there_is_one(web: Web, loop: Any, show: Show, visit: Open) -> None:
+def test_recording_is_switched_if_there_is_a_recorder(web: Web, loop: Any, show: Show, visit: Open) -> None:
     show(60, 200)
     watched = visit(web.url)
     watched.shows(200)
@@ -210,7 +210,7 @@ def test_the_recorder_is_switched_where_there_is_one(web: Web, loop: Any, show: 
     assert loop.asked == [True, False]
 
 
-def test_warnings_say_what_mends_them_and_go_when_it_is_mended(web: Web, loop: Any, show: Show, visit: Open) -> None:
+def test_warnings_show_a_fix_and_disappear_once_it_is_done(web: Web, loop: Any, show: Show, visit: Open) -> None:
     loop.overrides = {"warnings": (Advice("<b>Exposure</b> 1/15 s: motion blur", "More light."),)}
     loop.overrides["sinks"] = (SinkState(description="record:/media", frames=1, dropped=0, failures=2, error="disk full"),)
     show(60, 200)
@@ -223,9 +223,9 @@ def test_warnings_say_what_mends_them_and_go_when_it_is_mended(web: Web, loop: A
     assert watched.complaints == []
 
 
-def test_a_picture_that_is_none_and_one_that_is_not_restored_are_called_so(web: Web, loop: Any, show: Show, visit: Open) -> None:
-    card = no_video((160, 120), "no camera")
-    web.write(Restored(Frame(0, time.monotonic(), card, mark=NO_VIDEO), card, NO_VIDEO))
+def test_no_video_and_an_unrestored_picture_are_marked(web: Web, loop: Any, show: Show, visit: Open) -> None:
+    screen = placeholder((160, 120), "no camera")
+    web.write(Restored(Frame(0, time.monotonic(), screen, mark=NO_VIDEO), screen, NO_VIDEO))
     watched = visit(web.url)
     watched.says("live", "no video")
     assert not watched.page.is_visible("#slider")
@@ -238,9 +238,7 @@ def test_a_picture_that_is_none_and_one_that_is_not_restored_are_called_so(web: 
     assert not watched.page.is_visible("#mark")
 
 
-def test_the_page_says_when_there_is_no_frame_yet_and_when_none_comes_any_more(
-    web: Web, loop: Any, show: Show, visit: Open
-) -> None:
+def test_the_page_says_when_there_is_no_frame_yet_and_when_no_more_arrive(web: Web, loop: Any, show: Show, visit: Open) -> None:
     watched = visit(web.url)
     watched.says("notice", "Waiting for the first picture")
     show(60, 100)
@@ -251,7 +249,7 @@ def test_the_page_says_when_there_is_no_frame_yet_and_when_none_comes_any_more(
     watched.page.wait_for_selector("#notice", state="hidden")
 
 
-def test_one_viewer_too_many_is_told_so_and_comes_in_when_there_is_room(
+def test_one_viewer_too_many_is_told_so_and_connects_when_there_is_room(
     serve: Callable[..., Web], loop: Any, frame: Callable, visit: Open
 ) -> None:
     web = serve(viewers=1)
@@ -264,10 +262,10 @@ def test_one_viewer_too_many_is_told_so_and_comes_in_when_there_is_room(
             watched.page.wait_for_selector("#notice", state="hidden")
             watched.shows(255)
             return
-    pytest.fail("both were let in")
+    pytest.fail("both viewers were accepted")
 
 
-def test_a_page_that_is_not_looked_at_asks_for_no_stream(web: Web, loop: Any, show: Show, visit: Open) -> None:
+def test_a_hidden_page_requests_no_stream(web: Web, loop: Any, show: Show, visit: Open) -> None:
     show(60, 200)
     watched = visit(web.url)
     watched.shows(200)
@@ -283,7 +281,7 @@ def test_a_page_that_is_not_looked_at_asks_for_no_stream(web: Web, loop: Any, sh
     watched.shows(180)
 
 
-def test_a_divider_at_the_left_end_asks_for_the_restored_picture_alone(web: Web, show: Show, visit: Open) -> None:
+def test_a_divider_at_the_left_edge_requests_only_the_restored_picture(web: Web, show: Show, visit: Open) -> None:
     show(60, 200)
     watched = visit(f"{web.url}/?kiosk")
     watched.shows(200, 0.3)

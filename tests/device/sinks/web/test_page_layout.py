@@ -1,4 +1,4 @@
-"""How the page looks: kiosk, phone, light and dark, sizes, nothing that jumps."""
+"""The layout of the page: kiosk, phone, light and dark, sizes, and that nothing jumps."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def test_a_kiosk_shows_the_picture_and_nothing_else(web: Web, show: Show, visit:
 
 
 @pytest.mark.parametrize("viewport", [(1360, 820), (390, 844), (320, 568), (844, 390)])
-def test_no_picture_is_distorted_and_nothing_scrolls_sideways_whatever_the_sizes(
+def test_no_picture_is_distorted_and_nothing_scrolls_sideways_at_any_size(
     web: Web, show: Show, visit: Open, viewport: tuple[int, int]
 ) -> None:
     watched = visit(web.url, viewport={"width": viewport[0], "height": viewport[1]})
@@ -77,7 +77,7 @@ def test_light_and_dark_follow_the_system_and_both_are_readable(web: Web, show: 
     assert grounds[0] != grounds[1]
 
 
-def test_nothing_jumps_when_the_first_figures_and_pictures_come(web: Web, loop: Any, show: Show, visit: Open) -> None:
+def test_nothing_jumps_when_the_first_figures_and_pictures_arrive(web: Web, loop: Any, show: Show, visit: Open) -> None:
     for viewport in ({"width": 1360, "height": 820}, {"width": 390, "height": 844}):
         watched = visit("about:blank", viewport=viewport)
         watched.page.add_init_script(
@@ -93,7 +93,7 @@ def test_nothing_jumps_when_the_first_figures_and_pictures_come(web: Web, loop: 
         assert sum(watched.page.evaluate("window.moved")) < 0.02
 
 
-def test_still_pages_are_kept_still_where_that_is_asked_for(web: Web, loop: Any, show: Show, visit: Open) -> None:
+def test_reduced_motion_stops_all_animation(web: Web, loop: Any, show: Show, visit: Open) -> None:
     loop.recording = RecordingState(on=True, files=1, bytes=1, error="")
     show(60, 200)
     watched = visit(web.url, reduced_motion="reduce")

@@ -1,7 +1,6 @@
-"""The page as it is served: in the network with its token, and by the command, which is killed and comes back."""
+"""The page as served: in the network with its token, and by the command, which is killed and restarted."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from free_port import free_port
 from page_parts import BROWSER, SHARPNESS, Open
 
 from device.sinks.web import Web
@@ -20,7 +20,7 @@ pytestmark = BROWSER
 ROOT = Path(__file__).parents[4]
 
 
-def test_in_the_network_the_address_with_the_token_opens_the_page_and_is_gone_from_the_address_bar(
+def test_in_the_network_the_address_with_the_token_opens_the_page_and_the_token_leaves_the_address_bar(
     serve: Callable[..., Web], frame: Callable, visit: Open
 ) -> None:
     web = serve(lan=True)
@@ -32,7 +32,7 @@ def test_in_the_network_the_address_with_the_token_opens_the_page_and_is_gone_fr
     assert "token" not in watched.page.evaluate("document.cookie")
     assert watched.complaints == []
     outside = visit("data:text/html," + f"<a href='{web.invitation().splitlines()[0].replace(web.url + '/', own)}'>open</a>")
-    outside.page.click("a")  # from another site: a strict cookie must hold there too
+    outside.page.click("a")  # from another site: the strict cookie must work there too
     outside.shows(200)
 
 
@@ -46,9 +46,7 @@ class Command:
     """`deblurkit run --source demo --sink web` as a process of its own, at one port."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -91,7 +89,7 @@ def command_line() -> Iterator[Command]:
     command.kill()
 
 
-def test_the_commands_own_page_moves_and_recovers_by_itself_when_the_process_is_killed_and_comes_back(
+def test_the_page_of_the_command_reconnects_after_the_process_was_killed_and_restarted(
     command_line: Command, visit: Open
 ) -> None:
     watched = visit(command_line.url)
@@ -103,7 +101,7 @@ def test_the_commands_own_page_moves_and_recovers_by_itself_when_the_process_is_
 
     moves()
     blurred, restored = (watched.page.evaluate(SHARPNESS, name) for name in ("before", "after"))
-    assert restored > 1.1 * blurred  # it is the restored one that is on the right
+    assert restored > 1.1 * blurred  # the restored picture is on the right
     watched.page.wait_for_function("() => parseFloat(document.getElementById('fps').textContent) > 0")
     assert watched.complaints == []
     command_line.kill()

@@ -1,4 +1,4 @@
-"""The limits on requests and connections, and that no bytes whatever bring the server down."""
+"""The limits on requests and connections; and no bytes bring the server down."""
 
 import random
 import socket
@@ -30,7 +30,7 @@ def connect(web: Web) -> Iterator[Callable[..., socket.socket]]:
 
 
 def answer(connection: socket.socket) -> bytes:
-    """Everything until the server hangs up."""
+    """Everything until the server closes the connection."""
     data = b""
     try:
         while more := connection.recv(65536):
@@ -90,7 +90,7 @@ def test_two_requests_that_arrive_at_once_are_both_answered(connect: Callable[..
     assert data.count(b"HTTP/1.1 200") == 1
 
 
-def test_a_body_is_waited_for_and_curls_question_before_it_is_answered(connect: Callable[..., socket.socket]) -> None:
+def test_the_server_waits_for_a_body_and_answers_curls_expect_before_it(connect: Callable[..., socket.socket]) -> None:
     asking = connect(
         b"POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
         b"Expect: 100-continue\r\nConnection: close\r\n\r\n"
@@ -110,10 +110,10 @@ def test_one_connection_serves_many_requests_until_it_is_idle(
     for _ in range(5):
         viewer.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b" 404 " in viewer.recv(4096)
-    assert answer(viewer) == b""  # it hung up by itself
+    assert answer(viewer) == b""  # the server closed the connection
 
 
-def test_a_head_or_a_body_that_trickles_in_is_given_up_after_its_time_not_after_its_silence(
+def test_the_time_limit_of_a_head_or_body_holds_even_if_its_bytes_trickle_in(
     connect: Callable[..., socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request, "REQUEST_S", 0.5)
@@ -123,7 +123,7 @@ def test_a_head_or_a_body_that_trickles_in_is_given_up_after_its_time_not_after_
         began = time.monotonic()
         slow.settimeout(0.1)
         data = b""
-        while time.monotonic() - began < 10:  # a byte every tenth of a second: never silent for long
+        while time.monotonic() - began < 10:  # a byte every tenth of a second: the connection is never idle
             try:
                 slow.sendall(b"a")
                 if not (more := slow.recv(4096)):
@@ -136,7 +136,7 @@ def test_a_head_or_a_body_that_trickles_in_is_given_up_after_its_time_not_after_
         assert b" 408 " in data
 
 
-def test_connections_beyond_the_most_are_told_to_come_later_and_places_come_free(
+def test_connections_beyond_the_limit_are_refused_until_others_end(
     web: Web, get: Callable, connect: Callable[..., socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     idle = [connect() for _ in range(server.MOST_CONNECTIONS)]
@@ -149,7 +149,7 @@ def test_connections_beyond_the_most_are_told_to_come_later_and_places_come_free
     assert get(web, "/healthz")[0].status == 200
 
 
-def test_other_machines_leave_room_for_this_one_and_each_has_its_share(web: Web) -> None:
+def test_connections_are_reserved_for_this_machine_and_limited_per_address(web: Web) -> None:
     listening = web._server
     for i in range(server.MOST_PER_ADDRESS):
         listening._open[socket.socket()] = "10.0.0.1"
@@ -164,14 +164,14 @@ def test_other_machines_leave_room_for_this_one_and_each_has_its_share(web: Web)
     listening._open.clear()
 
 
-def test_in_a_crowd_no_connection_is_kept_for_another_request(web: Web, connect: Callable[..., socket.socket]) -> None:
+def test_with_many_connections_none_is_kept_alive(web: Web, connect: Callable[..., socket.socket]) -> None:
     crowd = [connect() for _ in range(server.MOST_CONNECTIONS * 3 // 4)]
     wait_until(lambda: len(web._server._open) == len(crowd))
     assert b"Connection: close" in answer(connect(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_bytes_and_mangled_requests_are_answered_or_dropped_and_the_server_stays(
+def test_random_bytes_and_damaged_requests_are_answered_or_dropped_and_the_server_goes_on(
     web: Web, get: Callable, frame: Callable, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     web.write(frame(0))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from free_port import free_port
 
 from device.sinks.web import Web
 
@@ -36,9 +37,7 @@ def proxy(web: Web, tmp_path: Path) -> Iterator[int]:
     document = (ROOT / "docs" / "reverse-proxy.md").read_text()
     shown = re.search(r"```nginx\n(.*?)```", document, re.DOTALL)
     assert shown is not None
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     site = shown[1].replace("/etc/nginx/", f"{tmp_path}/").replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
     site = site.replace("http://127.0.0.1:8080", web.url)
     make = re.search(r"sudo (openssl req.*?)\n   ```", document, re.DOTALL)
@@ -69,7 +68,7 @@ def proxy(web: Web, tmp_path: Path) -> Iterator[int]:
 def asked(
     port: int, folder: Path, path: str, method: str = "GET", body: bytes | None = None, **headers: str
 ) -> http.client.HTTPResponse:
-    """A request as a browser makes it that trusts this certificate."""
+    """A request as a browser that trusts this certificate sends it."""
     trusting = ssl.create_default_context(cafile=str(folder / "deblurkit.crt"))
     connection = http.client.HTTPSConnection("camera.example", port, timeout=10, context=trusting)
     connection.sock = trusting.wrap_socket(socket.create_connection(("127.0.0.1", port), 10), server_hostname="camera.example")
@@ -78,7 +77,9 @@ def asked(
     return connection.getresponse()
 
 
-def test_the_page_its_figures_and_a_wish_go_through_with_the_password_only(proxy: int, loop: object, tmp_path: Path) -> None:
+def test_the_page_its_state_and_its_controls_pass_the_proxy_with_the_password_only(
+    proxy: int, loop: object, tmp_path: Path
+) -> None:
     assert asked(proxy, tmp_path, "/", Authorization="").status == 401
     page = asked(proxy, tmp_path, "/")
     assert page.status == 200
@@ -91,10 +92,10 @@ def test_the_page_its_figures_and_a_wish_go_through_with_the_password_only(proxy
     assert asked(proxy, tmp_path, "/reload", "POST", b"{}", **own).status == 403
 
 
-def test_a_stream_comes_frame_by_frame(proxy: int, web: Web, frame: Callable, tmp_path: Path) -> None:
+def test_a_stream_passes_the_proxy_frame_by_frame(proxy: int, web: Web, frame: Callable, tmp_path: Path) -> None:
     response = asked(proxy, tmp_path, "/stream?view=both")
     assert response.status == 200
-    for i in range(5):  # each is written when the one before was read whole: nothing waits in the proxy
+    for i in range(5):  # each is written only after the one before was read: the proxy buffers nothing
         web.write(frame(i))
         data = b""
         while data.count(b"\xff\xd9") < 2:

@@ -1,4 +1,4 @@
-"""How much a viewer is sent, with a clock and a network that the test makes."""
+"""How much a viewer is sent, with a simulated clock and network."""
 
 import pytest
 
@@ -40,15 +40,15 @@ def test_a_slow_network_first_loses_quality_and_then_frames(network: Network) ->
     assert network.quality.level.interval_s > 0
 
 
-def test_what_was_taken_is_given_back_step_by_step_when_the_network_recovers(network: Network) -> None:
+def test_quality_and_rate_return_step_by_step_when_the_network_recovers(network: Network) -> None:
     network.run(30, 100e3)
     assert network.quality.level == LEVELS[-1]
     network.run(120, 100e6)
     assert network.levels[-5:] == [4, 3, 2, 1, 0]
 
 
-def test_a_network_between_two_levels_is_not_asked_again_and_again(network: Network) -> None:
-    network.run(600, 4e6)  # fits quality 65 at 30 frames a second to three quarters, and 85 not at all
+def test_with_a_network_between_two_levels_the_better_one_is_tried_ever_more_rarely(network: Network) -> None:
+    network.run(600, 4e6)  # quality 65 at 30 frames a second uses three quarters of it, 85 does not fit
     assert len(network.levels) < 25
 
 

@@ -1,4 +1,4 @@
-"""Live streams: what a viewer sees, and that no viewer costs another one anything."""
+"""Live streams: what a viewer sees, and that viewers do not disturb each other."""
 
 import http.client
 import socket
@@ -89,13 +89,13 @@ def noise(size_hw: tuple[int, int], seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("view", ["restored", "blurred"])
-def test_a_stream_shows_frames_as_they_come_each_at_once(web: Web, frame: Callable, view: str) -> None:
+def test_a_stream_shows_each_frame_at_once(web: Web, frame: Callable, view: str) -> None:
     web.write(frame(0))
     viewer = Viewer(web, view)
     assert viewer.grey() is not None
     for i in range(10, 100, 10):
         web.write(frame(i))
-        # The next frame is written only after this one has been read whole: none may wait for its successor.
+        # The next frame is written only after this one was read: no frame may wait for the next.
         assert viewer.grey() == pytest.approx(i if view == "blurred" else 255 - i, abs=1.5)
     viewer.close()
 
@@ -114,7 +114,7 @@ def test_both_pictures_of_a_part_are_of_the_same_frame_and_its_head_says_which(w
     viewer.close()
 
 
-def test_a_card_is_sent_once_for_both_views_with_its_mark(web: Web, frame: Callable) -> None:
+def test_a_placeholder_frame_is_sent_once_for_both_views_with_its_mark(web: Web, frame: Callable) -> None:
     web.write(frame(3, mark=NO_VIDEO))
     viewer = Viewer(web, "both")
     part = viewer.part()
@@ -135,7 +135,7 @@ def test_a_frame_that_is_repeated_is_not_sent_again(web: Web, frame: Callable) -
     viewer.close()
 
 
-def test_a_source_that_counts_from_the_beginning_again_is_shown(web: Web, frame: Callable) -> None:
+def test_a_source_that_restarts_its_index_is_shown(web: Web, frame: Callable) -> None:
     viewer = Viewer(web)
     for _ in range(3):
         web.write(frame(7))  # another frame of the same index
@@ -191,7 +191,7 @@ def test_many_viewers_share_one_encoding_of_each_picture(web: Web, loop: Any, fr
         viewer.close()
 
 
-def test_no_frame_is_encoded_twice_however_the_viewers_hurry(web: Web, loop: Any, frame: Callable) -> None:
+def test_no_frame_is_encoded_twice_for_viewers_in_parallel(web: Web, loop: Any, frame: Callable) -> None:
     watching = [Viewer(web) for _ in range(6)]
     seen: list[list[float]] = [[] for _ in watching]
 
@@ -228,12 +228,12 @@ def test_a_viewer_that_never_reads_slows_neither_the_loop_nor_the_others(web: We
         assert viewer.part()
     web.write(frame(99))
     assert viewer.grey() == pytest.approx(156, abs=1.5)
-    until_viewers_are(web, 2)  # the stuck one is still there: so this was the case that it should be
+    until_viewers_are(web, 2)  # the stuck viewer is still connected, as this test requires
     stuck.close()
     viewer.close()
 
 
-def test_a_viewer_that_never_reads_is_let_go(web: Web, frame: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_viewer_that_never_reads_is_disconnected(web: Web, frame: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("device.sinks.web.stream.SEND_S", 1.0)
     monkeypatch.setattr("device.sinks.web.server.SEND_S", 1.0)
     stuck = socket.socket()
@@ -270,7 +270,7 @@ def test_a_slow_viewer_is_shown_new_frames_not_a_queue_of_old_ones(web: Web, fra
     assert received.count(b"X-Index: 99") == 1  # and the last one is there
 
 
-def test_a_slow_network_is_sent_smaller_pictures_while_a_quick_one_gets_the_best(web: Web) -> None:
+def test_a_slow_network_gets_smaller_pictures_while_a_fast_one_gets_the_best(web: Web) -> None:
     slow, quick = Viewer(web, "both"), Viewer(web, "both")
     slow.response.fp.raw._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)  # type: ignore[attr-defined]
     over = threading.Event()
@@ -300,7 +300,7 @@ def test_a_slow_network_is_sent_smaller_pictures_while_a_quick_one_gets_the_best
         thread.join(5)
 
 
-def test_one_viewer_more_than_the_most_gets_503_until_somebody_leaves(serve: Callable, get: Callable, frame: Callable) -> None:
+def test_one_viewer_too_many_gets_503_until_another_leaves(serve: Callable, get: Callable, frame: Callable) -> None:
     web = serve(viewers=3)
     web.write(frame(0))
     watching = [Viewer(web) for _ in range(3)]
@@ -310,7 +310,7 @@ def test_one_viewer_more_than_the_most_gets_503_until_somebody_leaves(serve: Cal
     assert int(refused.response.headers["Retry-After"]) > 0
     assert b"all 3 places for viewers are taken" in refused.response.read()
     refused.close()
-    assert get(web, "/state")[0].status == 200  # the figures are there for everybody
+    assert get(web, "/state")[0].status == 200  # the state is available to everybody
     assert get(web, "/snapshot")[0].status == 200
     watching[0].close()
     until_viewers_are(web, 2)
@@ -333,7 +333,7 @@ def test_closing_ends_open_streams(serve: Callable, frame: Callable) -> None:
     wait_until(lambda: not [t for t in threading.enumerate() if t.name in ("web", "viewer")])
 
 
-def test_close_at_any_moment_while_frames_come_and_viewers_watch(serve: Callable, frame: Callable) -> None:
+def test_close_at_any_moment_while_frames_arrive_and_viewers_watch(serve: Callable, frame: Callable) -> None:
     for turn in range(10):
         web, over = serve(), threading.Event()
 

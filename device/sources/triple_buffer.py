@@ -1,7 +1,7 @@
-"""Pictures in memory that two processes share: the camera's writes them, the loop's copies them out.
+"""Shared memory for pictures: the camera's process writes them, the loop's process copies them out.
 
-The memory has no name (memfd), so nothing is left behind when both are killed. Who may touch which slot when is agreed in
-messages (`device/sources/child.py`).
+The memory has no name (memfd), so nothing is left behind when both processes are killed. Messages regulate which process may
+use which slot (`child.py`).
 """
 
 import mmap
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from device.images.frame import Image
 from device.images.yuv import Yuv
 
-SLOTS = 3  # one is being written, one is the newest, one is being read
+SLOTS = 3  # one being written, one with the newest picture, one being read
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What lies in a slot: R G B, or three planes after each other; rows without padding."""
+    """The format of the picture in a slot: R G B, or three consecutive planes; rows without padding."""
 
     height: int
     width: int
@@ -31,17 +31,17 @@ class Layout:
 
     @property
     def chroma_shape(self) -> tuple[int, int]:
-        """(rows, columns) of each plane of colour."""
+        """(rows, columns) of each chroma plane."""
         return -(-self.height // 2), -(-self.width // 2)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of one picture."""
+        """Bytes per picture."""
         luma = self.height * self.width
         return luma + 2 * self.chroma_shape[0] * self.chroma_shape[1] if self.yuv else 3 * luma
 
     def view(self, memory: NDArray[np.uint8]) -> Image:
-        """The picture in that memory, not copied."""
+        """The picture in `memory`, as a view."""
         luma = self.height * self.width
         if not self.yuv:
             return memory[: 3 * luma].reshape(self.height, self.width, 3)
@@ -51,30 +51,30 @@ class Layout:
 
 
 def layout_of(image: Image) -> Layout:
-    """The layout that the picture has in a slot."""
+    """The layout for this picture."""
     if isinstance(image, Yuv):
         return Layout(*image.shape, True, image.matrix, image.full_range)
     return Layout(image.shape[0], image.shape[1], False)
 
 
-class Ring:
-    """Mapped memory of `SLOTS` slots. Owns its descriptor."""
+class TripleBuffer:
+    """Mapped memory with `SLOTS` slots. Owns its file descriptor."""
 
     def __init__(self, fd: int, slot_bytes: int) -> None:
-        """Map memory that exists. Raises ValueError where it is smaller than that."""
+        """Map existing memory. Raises ValueError if it is too small."""
         self.fd, self.slot_bytes = fd, slot_bytes
         self._map = mmap.mmap(fd, SLOTS * slot_bytes)
         self._slots: NDArray[Any] | None = np.frombuffer(self._map, np.uint8).reshape(SLOTS, slot_bytes)
 
     @classmethod
-    def made_for(cls, layout: Layout) -> "Ring":
-        """New memory, zeroed."""
+    def create(cls, layout: Layout) -> "TripleBuffer":
+        """Allocate new memory, filled with zeros."""
         fd = os.memfd_create("camera pictures", os.MFD_CLOEXEC)
         os.ftruncate(fd, SLOTS * layout.nbytes)
         return cls(fd, layout.nbytes)
 
     def write(self, slot: int, image: Image, layout: Layout) -> None:
-        """Copy a picture in; its planes may have strides."""
+        """Copy a picture into a slot; its planes may have row padding."""
         assert self._slots is not None
         there = layout.view(self._slots[slot])
         if isinstance(there, Yuv) and isinstance(image, Yuv):
@@ -84,7 +84,7 @@ class Ring:
             np.copyto(there, image)  # type: ignore[arg-type]
 
     def read(self, slot: int, layout: Layout) -> Image:
-        """Copy a picture out."""
+        """Copy the picture out of a slot."""
         assert self._slots is not None
         return layout.view(self._slots[slot]).copy()
 
