@@ -1,4 +1,4 @@
-"""A network of luma, from training to a restored colour picture."""
+"""A luma network, from training to a restored colour picture."""
 
 import io
 import json
