@@ -20,7 +20,7 @@ from device.images.scenes import dead_leaves
 
 @pytest.fixture(scope="session")
 def pictures(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight pictures smaller than what the files are compared on, and two larger ones in a sub-folder."""
+    """Eight pictures smaller than the judged pictures, and two larger ones in a sub-folder."""
 
     def make(folder: Path) -> None:
         shutil.copytree(photographs, folder / "holiday pictures")
@@ -73,7 +73,7 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 @pytest.fixture(scope="session")
 def swell() -> Callable[..., None]:
-    """`swell(network, layer, next_layer, channel)`: 1,000 times as large, and a thousandth of it taken: the same function."""
+    """`swell(network, layer, next_layer, channel)`: 1,000 times as large there, a thousandth of it next: the same function."""
 
     def spoil(network: Any, layer: str, next_layer: str, channel: int) -> None:
         first, second = network.get_layer(layer), network.get_layer(next_layer)
@@ -87,5 +87,5 @@ def swell() -> Callable[..., None]:
 
 @pytest.fixture
 def copied(run: Path, tmp_path: Path) -> Path:
-    """A copy of the run, to be spoiled."""
+    """A copy of the run, to be damaged."""
     return Path(shutil.copytree(run, tmp_path / "copied"))

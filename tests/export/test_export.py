@@ -1,4 +1,4 @@
-"""deblurkit export, for real: a tiny run through all converters, and what must never pass the gate."""
+"""`deblurkit export` of a tiny run through all converters, and files that must never pass the gate."""
 
 import json
 import shutil
@@ -85,7 +85,7 @@ def test_the_manifest_says_where_the_weights_come_from(bundle: Bundle, run: Path
     assert {"deblurkit", "keras", "numpy", "onnxruntime"} <= manifest.made_with.keys()
 
 
-def test_no_file_of_the_bundle_names_a_place_on_this_machine(bundle: Bundle, run: Path, pictures: Path) -> None:
+def test_no_file_of_the_bundle_contains_a_path_of_this_machine(bundle: Bundle, run: Path, pictures: Path) -> None:
     places = [pictures.parent, run.parent, bundle.folder.parent, Path(sys.prefix), Path(deblurkit.__file__).parent]
     for path in bundle.folder.iterdir():
         data = path.read_bytes()
@@ -111,7 +111,7 @@ def test_the_quality_in_the_manifest_adds_up(bundle: Bundle) -> None:
     assert len({a.quality.input_psnr_db for a in bundle.manifest.artifacts}) == 1
 
 
-def test_what_is_printed_as_json_is_what_the_manifest_holds(exported: tuple[Path, dict[str, Any]], bundle: Bundle) -> None:
+def test_the_printed_json_equals_the_manifest(exported: tuple[Path, dict[str, Any]], bundle: Bundle) -> None:
     printed = exported[1]
     assert printed["bundle"] == str(exported[0])
     assert printed["halo"] == bundle.manifest.halo
@@ -277,7 +277,7 @@ def test_a_failing_tflite_converter_is_an_export_error(run: Path) -> None:
         to_tflite.to_tflite(network, "int8", Calibration("minmax", wrong))
 
 
-def test_a_failing_onnx_converter_ends_with_5_says_it_of_every_file_and_leaves_no_bundle(
+def test_a_failing_onnx_converter_ends_with_5_reports_every_file_and_leaves_no_bundle(
     command: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:

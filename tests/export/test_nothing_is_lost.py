@@ -1,4 +1,4 @@
-"""An export that is killed, finds no space, or is done twice."""
+"""An export that is killed, runs out of space, or is repeated."""
 
 import shutil
 import signal
@@ -31,9 +31,9 @@ def deblurkit(*words: object, **options: Any) -> subprocess.Popen[str]:
 
 
 def test_the_same_run_gives_the_same_bytes(run: Path, exported: tuple[Path, Any], tmp_path: Path) -> None:
-    ended = deblurkit("export", run, "--out", tmp_path / "tiny", "--quiet")  # a process of its own
-    said, _ = ended.communicate()
-    assert ended.returncode == 0, said
+    ended = deblurkit("export", run, "--out", tmp_path / "tiny", "--quiet")  # in its own process
+    printed, _ = ended.communicate()
+    assert ended.returncode == 0, printed
     one, two = bytes_of(exported[0]), bytes_of(tmp_path / "tiny")
     assert len(one) == 9
     assert [name for name in one if one[name] != two.get(name)] == []

@@ -62,11 +62,11 @@ def spoil_json(run: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (spoil_unfinished, "has not finished; go on with `deblurkit train --out"),
-        (spoil_nan, "holds NaN or infinite weights"),
-        (spoil_truncated, "does not hold the weights of this small"),
-        (spoil_other_network, "does not hold the weights of this small"),
-        (spoil_deeper_network, "does not hold the weights of this small"),
+        (spoil_unfinished, "has not finished; finish it with `deblurkit train --out"),
+        (spoil_nan, "has NaN or infinite weights"),
+        (spoil_truncated, "not the weights of this small"),
+        (spoil_other_network, "not the weights of this small"),
+        (spoil_deeper_network, "not the weights of this small"),
         (spoil_architecture, "unknown architecture kind 'gan'"),
         (spoil_schema, "schema 2, this version reads 1; update deblurkit"),
         (spoil_json, "not valid JSON"),
