@@ -10,6 +10,7 @@ COMMANDS = {
     "train": ("train.cli", "train a network on photographs or pairs"),
     "export": ("export.cli", "convert a trained run into a bundle of TFLite and ONNX files"),
     "run": ("device.cli", "restore a live camera, a video or pictures"),
+    "estimate": ("device.estimate_cli", "estimate the blur of pictures"),
     "bench": ("benchmarks.cli", "measure time and picture quality of every file on every runtime"),
     "service": ("device.service.cli", "run deblurkit as a systemd service that starts with the board"),
     "deploy": ("device.deploy.cli", "install deblurkit on a board over ssh and run it there"),

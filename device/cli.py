@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
+from device.blur.choice import FORMS
 from device.bundle.manifest import VARIANTS
 from device.bundle.open import DEFAULT
 from device.errors import INTERRUPTED, OK
@@ -50,6 +51,18 @@ def main(argv: list[str]) -> int:
         "--fps", type=float, help="keep this frame rate: if necessary, restore every second frame, then use a smaller bundle"
     )
     parser.add_argument("--max-age", type=float, metavar="MS", help="keep frames younger than this when shown, in the same way")
+    parser.add_argument(
+        "--blur",
+        metavar="PSF",
+        help=f"the blur to remove (`train --blur` adds blur): {FORMS}; gaussian: standard deviation, defocus: radius, motion: full "
+        "length, in pixels, at degrees counter-clockwise from horizontal; blind: unknown, off: leave the picture as it is "
+        "(default: auto, estimated from the pictures)",
+    )
+    parser.add_argument(
+        "--blur-domain",
+        metavar="linear|as-is",
+        help="whether a kernel that does not say so blurs linear light, as a lens does, or the values as they are (default: linear)",
+    )
     parser.add_argument("--roi", metavar="X,Y,W,H", help="restore only this region of the picture, pixels")
     parser.add_argument("--wait-camera", action="store_true", default=None, help="wait until there is a camera")
     parser.add_argument("--port", type=int, help="port of the web page (default: 8080)")

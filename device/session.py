@@ -13,6 +13,7 @@ from device.advice import advise
 from device.controls import Controls
 from device.errors import BundleError, UsageError
 from device.loop import tuned
+from device.loop.blur import Blur
 from device.loop.models import Models
 from device.loop.pipeline import run_pipeline
 from device.loop.rate_control import RateControl
@@ -60,6 +61,8 @@ class Session:
             raise UsageError(
                 f"--source {settings.source}: --fps and --max-age are for live sources; every frame of a file is restored"
             )
+        self.blur = Blur(settings.blur_choice, live=self.source.live, roi_xywh=settings.roi_xywh, telemetry=self.telemetry)
+        self._opened.callback(self.blur.close)
         self.models = self._opened.enter_context(self._open_models())
         if settings.fps or settings.max_age:
             self._rate_control = RateControl(len(self.models.specs), settings.fps, settings.max_age / 1000, self.source.fps)
@@ -93,6 +96,7 @@ class Session:
             self.telemetry,
             recovers=self.source.live,
             roi_xywh=self.settings.roi_xywh,
+            blur=self.blur,
         )
 
     def _add_sink_worker(self, spec: str) -> None:
@@ -179,6 +183,7 @@ class Session:
             health=health,
             healthy=not health,
             camera=self._camera_state(status),
+            blur=self.blur.state(),
             choice=self._decision_state(),
             deadline=self._rate_control_state(),
             recording=self._recorder.recording() if self._recorder is not None else None,

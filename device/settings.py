@@ -7,6 +7,7 @@ from argparse import Namespace
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
+from device.blur.choice import BlurChoice, parse_blur
 from device.bundle.open import DEFAULT
 from device.config import build, nearest
 from device.errors import UsageError
@@ -105,6 +106,10 @@ class Settings:
     """Frames a second to keep, by restoring fewer or with a smaller model; 0: no target."""
     max_age: float = 0.0
     """Largest age of a frame when it is shown, milliseconds, kept in the same way; 0: no limit."""
+    blur: str = "auto"
+    """The blur to undo, as `device.blur.choice.parse_blur` reads it: `auto` estimates it from the pictures."""
+    blur_domain: str = "linear"
+    """The light in which kernels hold that do not say so: `linear`, as a lens blurs, or `as-is`, the values as they are stored."""
     roi: str = ""
     """X,Y,WIDTH,HEIGHT in pixels: the region to restore. Empty: the whole picture."""
     frames: int = 0
@@ -124,6 +129,11 @@ class Settings:
         return self.bundle or ((DEFAULT, SMALLER) if self.fps or self.max_age else (DEFAULT,))
 
     @property
+    def blur_choice(self) -> BlurChoice:
+        """What `blur` says. Raises UsageError or DataError."""
+        return parse_blur(self.blur, self.blur_domain)
+
+    @property
     def roi_xywh(self) -> tuple[int, int, int, int] | None:
         """(x, y, width, height) in pixels; None for the whole picture."""
         return tuple(int(n) for n in self.roi.split(",")) if self.roi else None  # type: ignore[return-value]
@@ -136,6 +146,7 @@ _VALUES: dict[str, tuple[str, str]] = {
     "rotation": ("0|90|180|270", "0, 90, 180 or 270"),
     "focus": (r"auto|\d+(\.\d+)?", "auto, or dioptres"),
     "noise_reduction": ("auto|off|fast|high", "auto, off, fast or high"),
+    "blur_domain": ("linear|as-is", "linear or as-is"),
     "roi": (r"(\d+,\d+,[1-9]\d*,[1-9]\d*)?", "X,Y,WIDTH,HEIGHT in pixels, for example 0,0,320,240"),
     "port": (r"\d+", "0 to 65535"),
 }

@@ -39,6 +39,29 @@ class DecisionState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BlurState:
+    """The blur that is undone in the newest frame."""
+
+    mode: str
+    """`auto`, `blind`, `off`, `hand` or `folder`, see `device.blur.choice.BlurChoice`."""
+    kind: str
+    """One of `device.blur.psf.KINDS`."""
+    size_px: float
+    angle_deg: float
+    linear: bool
+    noise: float | None
+    origin: str
+    confidence: float
+    """0 to 1."""
+    sureness: str
+    """Of an estimate, in words: `sure`, `a guess` or `no clear blur`; empty for what was not estimated."""
+    description: str
+    """In words."""
+    error: str
+    """Why it could not be estimated; empty when all is well."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RateControlState:
     """What rate control does to keep the frame rate or the frame age."""
 
@@ -125,6 +148,7 @@ class State(TelemetrySnapshot):
     """Why the picture is not live; empty when it is."""
     healthy: bool
     camera: CameraState
+    blur: BlurState
     choice: DecisionState
     """How the run came to its model."""
     deadline: RateControlState | None

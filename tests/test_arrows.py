@@ -27,6 +27,7 @@ LAYERS = (
     ("device.errors",),
     ("device.config",),
     ("device.system",),
+    ("device.blur",),
     ("device.bundle", "device.hysteresis", "device.images"),
     ("device.settings", "device.telemetry"),
     ("device.runtimes", "device.sources", "device.state"),
@@ -36,7 +37,7 @@ LAYERS = (
     ("device.loop",),
     ("device.session",),
     ("device.deploy", "device.doctor"),
-    ("device.cli",),
+    ("device.cli", "device.estimate_cli"),
 )
 
 # Circles that are being removed. Do not add to this list.

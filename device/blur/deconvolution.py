@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.blur.kernels import Kernel
+from device.blur.light import Plane, Values, from_light, to_light
 from device.blur.psf import Psf
-
-Plane = NDArray[np.uint8]  # (height, width)
-Values = NDArray[np.float32]
 
 LEAST_REGULARISATION = 0.005
 """JPEG and denoisers empty the high frequencies, so measured noise is too low there and the filter would amplify artefacts.
@@ -26,7 +24,6 @@ On test pairs of seven photographs 0.005 gained most or within 0.2 dB of it in e
 _FLOOR = 1e-4
 _USUAL_NOISE = 2 / 255  # up to which the least regularisation serves
 _LEAST_GAP_PX = 32
-_STEPS = 16384  # of the table back to sRGB: its slope is 12.92 near black, so one step is a fifth of a grey level there
 _STRIP = 256  # rows that are converted at once
 
 
@@ -69,11 +66,10 @@ def wiener_filter(kernel: Kernel, height: int, width: int, regularisation: float
 def deconvolve(plane: Plane, wiener: WienerFilter, linear: bool) -> Plane:
     """(height, width) uint8 of sRGB values -> the same, deconvolved in linear light or (`linear` False) as they are."""
     height, width = plane.shape
-    to_values, to_pixels = _tables(linear)
     values = np.empty(wiener.spectrum.shape, np.float32)
     strips = [slice(y, min(y + _STRIP, height)) for y in range(0, height, _STRIP)]
     for rows in strips:
-        values[rows, :width] = cv2.LUT(plane[rows], to_values)  # type: ignore[arg-type]
+        values[rows, :width] = to_light(plane[rows], linear)
     _continue(values, height, width)
     if wiener.border_kernel is not None:
         _blur_continuation(values, height, width, wiener.border_kernel)
@@ -82,8 +78,7 @@ def deconvolve(plane: Plane, wiener: WienerFilter, linear: bool) -> Plane:
     cv2.dft(values, values, cv2.DFT_INVERSE | cv2.DFT_SCALE, height)
     restored = np.empty_like(plane)
     for rows in strips:
-        levels = cv2.min(cv2.max(values[rows, :width], 0.0), 1.0) * np.float32(_STEPS - 1) + np.float32(0.5)  # type: ignore[operator, call-overload]
-        restored[rows] = np.take(to_pixels, levels.astype(np.uint16))
+        restored[rows] = from_light(values[rows, :width], linear)
     return restored
 
 
@@ -95,15 +90,17 @@ class Deconvolver:
         self._kernel = None if psf.is_blind else psf.kernel()
         self._filter: WienerFilter | None = None
 
+    def prepare(self, height: int, width: int) -> None:
+        """Build the filter for planes of this size, so that the first one need not wait for it."""
+        if self._kernel is None or (self._filter is not None and self._filter.size_hw == (height, width)):
+            return
+        self._filter = None  # two at once would take twice the memory
+        self._filter = wiener_filter(self._kernel, height, width, regularisation_for(self.psf.noise))
+
     def __call__(self, plane: Plane) -> Plane:
         """(height, width) uint8 -> the same, deconvolved; a blind PSF gives the plane itself."""
-        if self._kernel is None:
-            return plane
-        if self._filter is None or self._filter.size_hw != plane.shape:
-            height, width = plane.shape
-            self._filter = None  # two at once would take twice the memory
-            self._filter = wiener_filter(self._kernel, height, width, regularisation_for(self.psf.noise))
-        return deconvolve(plane, self._filter, self.psf.linear)
+        self.prepare(*plane.shape)
+        return plane if self._filter is None else deconvolve(plane, self._filter, self.psf.linear)
 
 
 def _continue(values: Values, height: int, width: int) -> None:
@@ -171,13 +168,3 @@ def _add_difference_power(power: Values, weight: float) -> None:
     power += of((np.arange(width) + 1) // 2, width)
     power[:, 1:-1] += of(np.arange(height), height)[:, None]
     power[:, [0, -1]] += of((np.arange(height) + 1) // 2, height)[:, None]
-
-
-@cache
-def _tables(linear: bool) -> tuple[Values, Plane]:
-    """From 8-bit sRGB to linear light (IEC 61966-2-1) or the values as they are, and back from `_STEPS` steps."""
-    codes, light = np.arange(256) / 255, np.arange(_STEPS) / (_STEPS - 1)
-    if linear:
-        codes = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
-        light = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return codes.astype(np.float32), np.rint(light * 255).astype(np.uint8)

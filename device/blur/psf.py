@@ -12,9 +12,15 @@ from device.blur.kernels import (
     line_kernel,
     resized,
 )
+from device.errors import DataError
 
+ORIGINS = ("auto", "hand", "file", "target")
+"""Estimated from pictures, set by hand, read from a file, measured with a target."""
 KINDS = ("blind", "gaussian", "lens", "defocus", "motion", "measured")
 """No known blur; a Gaussian; between a Gaussian and a disk; a disk; straight motion, maybe out of focus too; a kernel."""
+
+SMALLEST_PX, LARGEST_PX = 0.2, 200.0
+_SURE = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +45,11 @@ class Psf:
     noise: float | None = None
     """Standard deviation of the noise it was seen with, 1.0 for white; None where nobody knows."""
     origin: str = "hand"
-    """`auto`, `hand`, `file` or `target`."""
+    """One of `ORIGINS`."""
     confidence: float = 1.0
     """0 to 1."""
+    picture_wh: tuple[int, int] | None = None
+    """Width and height of the pictures that it holds for; None: of every size."""
 
     @property
     def is_blind(self) -> bool:
@@ -65,6 +73,55 @@ class Psf:
             return self.measured
         raise ValueError(f"a PSF of kind {self.kind!r} has no kernel")
 
+    @property
+    def sureness(self) -> str:
+        """In words, how sure an estimate is; empty for what was not estimated."""
+        if self.origin != "auto":
+            return ""
+        if self.is_blind:
+            return "no clear blur"
+        return "sure" if self.confidence >= _SURE else "a guess"
+
+    def check(self, where: str) -> None:
+        """Raise DataError, which calls it `where`, for sizes that no blur has."""
+        for name, value, most in (("size_px", self.size_px, LARGEST_PX), ("defocus_px", self.defocus_px, LARGEST_PX)):
+            if not 0 <= value <= most:  # NaN too
+                raise DataError(f"{where}: {name} {value:g}; expected 0 to {most:g} pixels")
+        if self.kind in ("gaussian", "lens", "defocus", "motion") and self.size_px < SMALLEST_PX:
+            raise DataError(f"{where}: {self.kind} of {self.size_px:g} pixels; expected at least {SMALLEST_PX:g}")
+        for name, value, least, most in (
+            ("angle_deg", self.angle_deg, -360, 360),
+            ("flatness", self.flatness, 0.05, 1),
+            ("exponent", self.exponent, 1, 64),
+            ("confidence", self.confidence, 0, 1),
+            ("noise", self.noise or 0.0, 0, 1),
+        ):
+            if not least <= value <= most:
+                raise DataError(f"{where}: {name} {value:g}; expected {least:g} to {most:g}")
+
+    def describe(self) -> str:
+        """In words: "defocus of 3.5 pixels", "motion of 17 pixels at 30 degrees"."""
+        match self.kind:
+            case "gaussian":
+                words = f"a Gaussian of {self.size_px:.3g} pixels"
+                return words if self.flatness == 1 else f"{words} at {self.angle_deg:.0f} degrees, {self.flatness:.2g} as wide across"
+            case "lens":
+                return f"a lens blur of {self.size_px:.3g} pixels"
+            case "defocus":
+                return f"defocus of {self.size_px:.3g} pixels"
+            case "motion":
+                words = f"motion of {self.size_px:.3g} pixels at {self.angle_deg:.0f} degrees"
+                return f"{words} and defocus of {self.defocus_px:.3g}" if self.defocus_px else words
+            case "measured" if self.measured is not None:
+                return f"a measured kernel of {len(self.measured)} pixels a side"
+        return "no known blur"
+
+    def for_picture(self, width: int, height: int) -> "Psf":
+        """The same blur in a picture of this size: scaled by its width."""
+        if self.picture_wh is None or self.picture_wh == (width, height):
+            return self
+        return replace(self.changed(width / self.picture_wh[0]), picture_wh=(width, height))
+
     def changed(self, scale: float, turn_deg: float = 0.0) -> "Psf":
         """The same blur in a picture `scale` times as large, turned by `turn_deg` degrees counter-clockwise."""
         kernel = None if self.measured is None else resized(self.measured, scale, -math.radians(turn_deg))
@@ -78,3 +135,5 @@ class Psf:
 
 
 BLIND = Psf("blind")
+UNCLEAR = Psf("blind", origin="auto", confidence=0.0)
+"""What was estimated where no blur is clear."""

@@ -75,7 +75,11 @@ class Restorer:
 
     def use_psf(self, psf: Psf) -> None:
         """Undo this blur from the next picture on. Models of one plane restore blind, whatever the PSF."""
-        self._deconvolver = Deconvolver(psf)
+        self.use(Deconvolver(psf))
+
+    def use(self, deconvolver: Deconvolver) -> None:
+        """The same, with a filter that may be built already."""
+        self._deconvolver = deconvolver
 
     @overload
     def restore(self, image: Pixels) -> Pixels: ...

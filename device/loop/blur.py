@@ -1,0 +1,173 @@
+"""The blur of a run's frames: given by hand or by files, estimated for each picture, or followed on a live source.
+
+A new PSF never makes a frame late: its filter is built aside and swapped between two frames.
+"""
+
+import logging
+import os
+import threading
+import time
+from contextlib import suppress
+
+from device.blur.choice import AUTO, FOLDER, HAND, OFF, BlurChoice, psf_of_picture
+from device.blur.deconvolution import Deconvolver
+from device.blur.follow import Follower
+from device.blur.psf import BLIND, Psf
+from device.images.frame import Frame, luma_of
+from device.images.yuv import Plane, Yuv
+from device.state import BlurState
+from device.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+_SHARE = 0.03  # of one core, for estimating on a live source
+_FIRST_ESTIMATES, _FIRST_PAUSE_S = 3, 0.5  # so many at the start do not wait for their share
+_VIDEO_FRAMES = 15  # frames of a video from one estimate to the next
+_NICE = 10
+
+
+class Blur:
+    """Tells which blur to undo in each frame. `before` is called by the thread that restores, everything else from any thread."""
+
+    def __init__(
+        self,
+        choice: BlurChoice,
+        *,
+        live: bool,
+        roi_xywh: tuple[int, int, int, int] | None = None,
+        telemetry: Telemetry,
+    ) -> None:
+        self._telemetry = telemetry
+        self._live, self._roi_xywh = live, roi_xywh
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._closed = threading.Event()
+        self._newest: Frame | None = None
+        self._error = ""
+        self._unknown: set[str] = set()
+        self._thread: threading.Thread | None = None
+        self.use(choice)
+
+    def use(self, choice: BlurChoice) -> None:
+        """Change what to undo, from the next frame on."""
+        with self._lock:
+            self.choice = choice
+            self._follower = Follower()
+            self._deconvolver = Deconvolver(choice.psf if choice.psf is not None else BLIND)
+            self._scaled_for: tuple[int, int] | None = None
+            self._frames = 0
+            if choice.mode == AUTO and self._live and self._thread is None:
+                self._thread = threading.Thread(target=self._follow, name="blur", daemon=True)
+                self._thread.start()
+
+    def before(self, frame: Frame) -> Deconvolver | None:
+        """What undoes the blur of this frame; None: leave the frame as it is."""
+        mode = self.choice.mode
+        if mode == OFF:
+            return None
+        if mode == AUTO:
+            if self._live:
+                self._newest = frame
+                self._wanted.set()
+            else:
+                self._estimate_here(frame)
+        elif mode == FOLDER:
+            psf = psf_of_picture(self.choice, frame.name)
+            if psf is None:
+                self._say_unknown(frame.name)
+            self._deconvolver = Deconvolver((psf or BLIND).for_picture(*frame.size_wh))
+        elif mode == HAND and self._scaled_for != frame.size_wh:
+            self._scale(frame.size_wh)
+        return self._deconvolver
+
+    def _scale(self, size_wh: tuple[int, int]) -> None:
+        psf = self.choice.psf
+        assert psf is not None
+        scaled = psf.for_picture(*size_wh)
+        if scaled is not psf and psf.picture_wh is not None:
+            (width, height), (for_width, for_height) = size_wh, psf.picture_wh
+            log.warning(
+                "the PSF is for pictures of %dx%d, these have %dx%d: scaled by %.3g", for_width, for_height, width, height, width / for_width
+            )
+        self._deconvolver, self._scaled_for = Deconvolver(scaled), size_wh
+
+    def _say_unknown(self, name: str) -> None:
+        if not self._unknown:
+            log.warning("%s: no PSF for %s; such pictures are restored blind", self.choice.folder, name)
+        self._unknown.add(name)
+
+    def _estimate_here(self, frame: Frame) -> None:
+        """Files: each picture by itself, videos every few frames."""
+        if frame.name:
+            self._follower = Follower()
+        if frame.name or self._frames % _VIDEO_FRAMES == 0:
+            with self._telemetry.stage("estimate"):
+                psf = self._follower.update(self._plane(frame))
+            self._adopt(psf, self._follower, None)
+        self._frames += 1
+
+    def _follow(self) -> None:
+        """Live: estimate in a thread of its own, at low priority and at a small share of one core."""
+        with suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        done = 0
+        while not self._closed.is_set():
+            self._wanted.wait(1.0)
+            frame, self._newest = self._newest, None
+            self._wanted.clear()
+            if frame is None or frame.mark or self.choice.mode != AUTO:
+                continue
+            began_s, follower = time.thread_time(), self._follower
+            try:
+                plane = self._plane(frame)
+                self._adopt(follower.update(plane), follower, plane.shape)
+                self._error = ""
+            except Exception as error:  # the loop goes on with the last PSF
+                if not self._error:
+                    log.exception("the blur was not estimated; the last one is used")
+                self._error = f"not estimated: {type(error).__name__}: {error}"
+            done += 1
+            used_s = time.thread_time() - began_s
+            self._telemetry.add("estimate", used_s)
+            self._closed.wait(_FIRST_PAUSE_S if done <= _FIRST_ESTIMATES else used_s / _SHARE)
+
+    def _adopt(self, psf: Psf, follower: Follower, prepare: tuple[int, ...] | None) -> None:
+        """Undo this blur from the next frame on, unless something else was asked for meanwhile."""
+        if psf is self._deconvolver.psf:
+            return
+        deconvolver = Deconvolver(psf)
+        if prepare is not None:
+            deconvolver.prepare(*prepare)
+        with self._lock:
+            if self._follower is follower and self.choice.mode == AUTO:
+                self._deconvolver = deconvolver
+
+    def _plane(self, frame: Frame) -> Plane:
+        image = frame.image
+        plane = image.in_full_range().y if isinstance(image, Yuv) else luma_of(image)
+        if self._roi_xywh is not None:
+            x, y, width, height = self._roi_xywh
+            plane = plane[y : y + height, x : x + width]
+        return plane
+
+    def state(self) -> BlurState:
+        """For `/state`, `--json` and the page."""
+        psf = self._deconvolver.psf
+        return BlurState(
+            mode=self.choice.mode,
+            kind=psf.kind,
+            size_px=round(psf.size_px, 2),
+            angle_deg=round(psf.angle_deg, 1),
+            linear=psf.linear,
+            noise=psf.noise,
+            origin=psf.origin,
+            confidence=round(psf.confidence, 2),
+            sureness=psf.sureness,
+            description="left as it is" if self.choice.mode == OFF else psf.describe(),
+            error=self._error,
+        )
+
+    def close(self) -> None:
+        """End the thread; closing twice is safe."""
+        self._closed.set()
+        self._wanted.set()
+
