@@ -54,14 +54,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--blur",
         metavar="PSF",
-        help=f"the blur to remove (`train --blur` adds blur): {FORMS}; gaussian: standard deviation, defocus: radius, motion: full "
-        "length, in pixels, at degrees counter-clockwise from horizontal; blind: unknown, off: leave the picture as it is "
+        help=f"the blur to remove (`train --blur` adds blur): {FORMS}; gaussian: standard deviation, defocus: radius, motion: "
+        "full length, in pixels, at degrees counter-clockwise from horizontal; blind: unknown, off: leave the picture as it is "
         "(default: auto, estimated from the pictures)",
     )
     parser.add_argument(
         "--blur-domain",
         metavar="linear|as-is",
-        help="whether a kernel that does not say so blurs linear light, as a lens does, or the values as they are (default: linear)",
+        help="for kernels that do not say so: they blur linear light, as a lens does, or the stored values (default: linear)",
     )
     parser.add_argument("--roi", metavar="X,Y,W,H", help="restore only this region of the picture, pixels")
     parser.add_argument("--wait-camera", action="store_true", default=None, help="wait until there is a camera")

@@ -10,7 +10,7 @@ from device.images.frame import luma_of
 from device.images.picture import pictures_in, read_picture
 from device.system.console import new_parser, print_json, start_logging, table
 
-EXAMPLE = "deblurkit estimate photo.jpg\n  deblurkit estimate photos/ --save psf/ && deblurkit run --source photos/ --blur psf/ --sink restored/"
+EXAMPLE = "deblurkit estimate photo.jpg\n  deblurkit estimate photos/ --save psf/"
 
 
 def main(argv: list[str]) -> int:

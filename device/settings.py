@@ -109,7 +109,7 @@ class Settings:
     blur: str = "auto"
     """The blur to undo, as `device.blur.choice.parse_blur` reads it: `auto` estimates it from the pictures."""
     blur_domain: str = "linear"
-    """The light in which kernels hold that do not say so: `linear`, as a lens blurs, or `as-is`, the values as they are stored."""
+    """For kernels that do not say what they blur: `linear` light, as a lens does, or the values `as-is`, as they are stored."""
     roi: str = ""
     """X,Y,WIDTH,HEIGHT in pixels: the region to restore. Empty: the whole picture."""
     frames: int = 0

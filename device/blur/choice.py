@@ -47,7 +47,9 @@ def parse_blur(text: str, domain: str | None = None) -> BlurChoice:
 def _by_hand(text: str, kind: str, value: str) -> Psf:
     match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(?:@(-?\d+(?:\.\d*)?))?", value)
     if match is None or (match[2] is not None and kind != "motion"):
-        raise UsageError(f"--blur {text}: expected for example {_KINDS[kind]}, in pixels" + ("" if kind != "motion" else " and degrees"))
+        raise UsageError(
+            f"--blur {text}: expected for example {_KINDS[kind]}, in pixels" + ("" if kind != "motion" else " and degrees")
+        )
     exponent = 4.0 if kind == "lens" else 2.0
     psf = Psf(kind, float(match[1]), float(match[2] or 0), exponent=exponent)
     try:

@@ -104,7 +104,11 @@ class Psf:
         match self.kind:
             case "gaussian":
                 words = f"a Gaussian of {self.size_px:.3g} pixels"
-                return words if self.flatness == 1 else f"{words} at {self.angle_deg:.0f} degrees, {self.flatness:.2g} as wide across"
+                return (
+                    words
+                    if self.flatness == 1
+                    else f"{words} at {self.angle_deg:.0f} degrees, {self.flatness:.2g} as wide across"
+                )
             case "lens":
                 return f"a lens blur of {self.size_px:.3g} pixels"
             case "defocus":

@@ -95,7 +95,11 @@ def _from_json(path: Path) -> Psf:
     if isinstance(content, dict) and isinstance(content.get("schema"), int) and content["schema"] > SCHEMA:
         raise DataError(f"{path}: schema {content['schema']}, newer than {SCHEMA}; update deblurkit")
     record = build(PsfFile, content, str(path), DataError)
-    for key, value, known in (("kind", record.kind, KINDS), ("domain", record.domain, DOMAINS), ("origin", record.origin, ORIGINS)):
+    for key, value, known in (
+        ("kind", record.kind, KINDS),
+        ("domain", record.domain, DOMAINS),
+        ("origin", record.origin, ORIGINS),
+    ):
         if value not in known:
             raise DataError(f"{path}: {key} {value!r}; {nearest(value, known)}")
     if (record.kernel is None) != (record.kind != "measured"):

@@ -33,9 +33,10 @@ class Spectrum:
         """Add a picture's blocks, (height, width) uint8 of sRGB values. Returns how many of them could be used."""
         total = np.zeros_like(self.power)
         used = 0
-        for y, x in _places(*plane.shape, most_blocks):
+        height, width = plane.shape
+        for y, x in _places(height, width, most_blocks):
             block = np.ascontiguousarray(plane[y : y + BLOCK, x : x + BLOCK])
-            counts = cv2.calcHist([block], [0], None, [256], [0, 256])[:, 0]
+            counts = cv2.calcHist([block], [0], None, [256], [0, 256]).ravel()
             cut_off = counts[_BRIGHT:].sum() + counts[: _DARK + 1].sum()
             if cut_off > _MOST_CUT_OFF * BLOCK**2 or float(cv2.meanStdDev(block)[1][0, 0]) < _LEAST_CONTRAST:
                 continue

@@ -86,7 +86,12 @@ class Blur:
         if scaled is not psf and psf.picture_wh is not None:
             (width, height), (for_width, for_height) = size_wh, psf.picture_wh
             log.warning(
-                "the PSF is for pictures of %dx%d, these have %dx%d: scaled by %.3g", for_width, for_height, width, height, width / for_width
+                "the PSF is for pictures of %dx%d, these have %dx%d: scaled by %.3g",
+                for_width,
+                for_height,
+                width,
+                height,
+                width / for_width,
             )
         self._deconvolver, self._scaled_for = Deconvolver(scaled), size_wh
 
@@ -170,4 +175,3 @@ class Blur:
         """End the thread; closing twice is safe."""
         self._closed.set()
         self._wanted.set()
-

@@ -41,7 +41,8 @@ class Models:
     """Owns the restorers. `restore` and `recover` are called from one thread at a time, everything else from any thread.
 
     `recovers` is for live sources: a frame on which a model fails is passed through. For files the failure is raised, so that no
-    picture is written unrestored. `roi_xywh` is the region to restore, in pixels; None: the whole picture. `blur` tells the blur of each frame; None: none is known.
+    picture is written unrestored. `roi_xywh` is the region to restore, in pixels; None: the whole picture. `blur` tells the blur
+    of each frame; None: none is known.
     """
 
     def __init__(
