@@ -18,3 +18,10 @@ class Controls:
     """Open the bundles again from disk and verify them. If that fails, the present models go on and the state says why."""
     record: Callable[[bool], None]
     """Start or stop the recorder. Raises UsageError if the run has none."""
+    blur: Callable[[str, bool], None]
+    """Undo this blur, in words as `--blur` takes them, from the next frame on; whether to keep it for later runs. Raises UsageError.
+    """
+    strength: Callable[[float], None]
+    """How much of the restoration to show, from 0 to 1. Raises UsageError."""
+    region: Callable[[tuple[int, int, int, int] | None], None]
+    """Estimate and restore only x, y, width, height in pixels; None: the whole picture. Raises UsageError."""

@@ -10,6 +10,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from device.advice import advise
+from device.blur import kept
+from device.blur.choice import AUTO, parse_blur, parse_words
 from device.controls import Controls
 from device.errors import BundleError, UsageError
 from device.loop import tuned
@@ -27,9 +29,11 @@ from device.sources.source import Source, SourceStatus
 from device.state import CameraState, DecisionState, RateControlState, State
 from device.system import hardware
 from device.telemetry import Telemetry
+from device.verdict import judge
 
 log = logging.getLogger(__name__)
 _STATUS_S = 10.0  # how often `systemctl status` gets a new line
+LEAST_REGION_PX = 64  # a side, of a region that the page asks for
 HEALTHY_S = 3.0  # newest frame older than this: unhealthy
 
 
@@ -61,7 +65,8 @@ class Session:
             raise UsageError(
                 f"--source {settings.source}: --fps and --max-age are for live sources; every frame of a file is restored"
             )
-        self.blur = Blur(settings.blur_choice, live=self.source.live, roi_xywh=settings.roi_xywh, telemetry=self.telemetry)
+        choice = parse_blur(settings.blur or kept.kept() or AUTO, settings.blur_domain)
+        self.blur = Blur(choice, live=self.source.live, roi_xywh=settings.roi_xywh, telemetry=self.telemetry)
         self._opened.callback(self.blur.close)
         self.models = self._opened.enter_context(self._open_models())
         if settings.fps or settings.max_age:
@@ -95,7 +100,6 @@ class Session:
             self._decision.threads,
             self.telemetry,
             recovers=self.source.live,
-            roi_xywh=self.settings.roi_xywh,
             blur=self.blur,
         )
 
@@ -193,7 +197,7 @@ class Session:
             message=self.models.message,
             version=_version(),
         )
-        return replace(state, warnings=advise(state))
+        return replace(state, verdict=judge(state), warnings=advise(state))
 
     def _camera_state(self, status: SourceStatus) -> CameraState:
         shot = self.telemetry.shot
@@ -227,12 +231,46 @@ class Session:
 
     def controls(self) -> Controls:
         """What the page may read from this run and ask of it."""
-        return Controls(self.state, lambda: self.models.options, self.models.switch, self.reload, self._record)
+        return Controls(
+            self.state,
+            lambda: self.models.options,
+            self.models.switch,
+            self.reload,
+            self._record,
+            self._use_blur,
+            self._use_strength,
+            self._use_region,
+        )
 
     def _record(self, on: bool) -> None:
         if self._recorder is None:
             raise UsageError("this run has no recorder; start it with --sink record:DIR")
         self._recorder.record(on)
+
+    def _use_blur(self, text: str, keep: bool) -> None:
+        choice = parse_words(text)
+        if keep:
+            kept.keep(text)
+        self.blur.use(choice)
+
+    def _use_strength(self, strength: float) -> None:
+        if not 0 <= strength <= 1:
+            raise UsageError(f"strength {strength}: expected 0 to 1")
+        self.blur.strength = strength
+
+    def _use_region(self, roi_xywh: tuple[int, int, int, int] | None) -> None:
+        size_wh = self.telemetry.size_wh
+        if roi_xywh is not None:
+            x, y, width, height = roi_xywh
+            if (
+                min(x, y) < 0
+                or min(width, height) < LEAST_REGION_PX
+                or (size_wh and (x + width > size_wh[0] or y + height > size_wh[1]))
+            ):
+                raise UsageError(
+                    f"region {x},{y},{width},{height}: expected at least {LEAST_REGION_PX} pixels a side, inside the picture"
+                )
+        self.blur.use_region(roi_xywh)
 
     def close(self) -> None:
         """Close everything, the sinks first. Raises what closing a sink raises, such as a full disk. Closing twice is safe."""

@@ -7,7 +7,6 @@ from argparse import Namespace
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
-from device.blur.choice import BlurChoice, parse_blur
 from device.bundle.open import DEFAULT
 from device.config import build, nearest
 from device.errors import UsageError
@@ -106,8 +105,9 @@ class Settings:
     """Frames a second to keep, by restoring fewer or with a smaller model; 0: no target."""
     max_age: float = 0.0
     """Largest age of a frame when it is shown, milliseconds, kept in the same way; 0: no limit."""
-    blur: str = "auto"
-    """The blur to undo, as `device.blur.choice.parse_blur` reads it: `auto` estimates it from the pictures."""
+    blur: str = ""
+    """The blur to undo, as `device.blur.choice.parse_blur` reads it. Empty: what was kept on the page, else `auto`: it is estimated.
+    """
     blur_domain: str = "linear"
     """For kernels that do not say what they blur: `linear` light, as a lens does, or the values `as-is`, as they are stored."""
     roi: str = ""
@@ -127,11 +127,6 @@ class Settings:
     def bundles(self) -> tuple[str, ...]:
         """Names or paths of the bundles, best first, if the tuned model is not used."""
         return self.bundle or ((DEFAULT, SMALLER) if self.fps or self.max_age else (DEFAULT,))
-
-    @property
-    def blur_choice(self) -> BlurChoice:
-        """What `blur` says. Raises UsageError or DataError."""
-        return parse_blur(self.blur, self.blur_domain)
 
     @property
     def roi_xywh(self) -> tuple[int, int, int, int] | None:

@@ -57,8 +57,23 @@ class BlurState:
     """Of an estimate, in words: `sure`, `a guess` or `no clear blur`; empty for what was not estimated."""
     description: str
     """In words."""
+    strength: float
+    """How much of the restoration is shown, 0 to 1."""
+    roi_xywh: tuple[int, int, int, int] | None
+    """The region that is restored, in pixels; None: the whole picture."""
     error: str
     """Why it could not be estimated; empty when all is well."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether restoring helps, and what would help more."""
+
+    kind: str
+    """`lens`: turn the lens first; `exposure`: expose for less time first; `helps`: restoring helps; `sharp`: nothing to undo;
+    empty: not known yet."""
+    text: str
+    """In words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +178,7 @@ class State(TelemetrySnapshot):
     message: str
     """The result of the last switch or reload."""
     version: str
+    verdict: Verdict = Verdict("", "")
     warnings: tuple[Advice, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ LAYERS = (
     ("device.bundle", "device.hysteresis", "device.images"),
     ("device.settings", "device.telemetry"),
     ("device.runtimes", "device.sources", "device.state"),
-    ("device.advice", "device.controls", "device.restore"),
+    ("device.advice", "device.controls", "device.restore", "device.verdict"),
     ("device.sinks",),
     ("device.service",),
     ("device.loop",),

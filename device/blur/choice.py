@@ -30,18 +30,24 @@ class BlurChoice:
 
 def parse_blur(text: str, domain: str | None = None) -> BlurChoice:
     """Parse `--blur` and `--blur-domain`. Raises UsageError for words it does not know, DataError for an unsuitable file."""
-    if text in _WORDS:
-        return BlurChoice(text)
-    if match := re.fullmatch(r"([a-z]+):(.*)", text):
-        if match[1] not in _KINDS:
-            raise UsageError(f"--blur {text}: {nearest(match[1], _KINDS)}")
-        return BlurChoice(HAND, replace(_by_hand(text, match[1], match[2]), linear=domain != "as-is"))
+    if text in _WORDS or re.fullmatch(r"[a-z]+:.*", text):
+        return parse_words(text, domain)
     path = Path(text).expanduser()
     if path.is_dir():
         return BlurChoice(FOLDER, folder=path, domain=domain)
     if not path.suffix and not path.exists():
         raise UsageError(f"--blur {text}: {nearest(text, (*_WORDS, *_KINDS))}; or a PSF file or folder, which must exist")
     return BlurChoice(HAND, read_psf(path, domain))
+
+
+def parse_words(text: str, domain: str | None = None) -> BlurChoice:
+    """The same for words only, which name no files: what a page may send. Raises UsageError."""
+    if text in _WORDS:
+        return BlurChoice(text)
+    kind, _, value = text.partition(":")
+    if kind not in _KINDS:
+        raise UsageError(f"--blur {text}: {nearest(kind, (*_WORDS, *_KINDS))}")
+    return BlurChoice(HAND, replace(_by_hand(text, kind, value), linear=domain != "as-is"))
 
 
 def _by_hand(text: str, kind: str, value: str) -> Psf:

@@ -41,7 +41,7 @@ class Spectrum:
             if cut_off > _MOST_CUT_OFF * BLOCK**2 or float(cv2.meanStdDev(block)[1][0, 0]) < _LEAST_CONTRAST:
                 continue
             for domain in (LINEAR, AS_IS):
-                total[domain] += _periodogram(to_light(block, linear=domain == LINEAR))
+                total[domain] += periodogram(to_light(block, linear=domain == LINEAR))
             used += 1
         if used:
             self.power = (self.power * np.float32(self.blocks) + total) / np.float32(self.blocks + used)
@@ -66,7 +66,8 @@ def _places(height: int, width: int, most: int) -> list[tuple[int, int]]:
     return [(int(y), int(x)) for y in ys for x in xs]
 
 
-def _periodogram(values: Power) -> Power:
+def periodogram(values: Power) -> Power:
+    """(128, 128) float32 -> (128, 65): the power of a block's frequencies, without its mean."""
     tapered = (values - np.float32(cv2.mean(values)[0])) * _WINDOW
     packed = cv2.dft(tapered, flags=cv2.DFT_COMPLEX_OUTPUT)[:, : BLOCK // 2 + 1]
     power: Power = (packed[..., 0] ** 2 + packed[..., 1] ** 2) / np.float32(BLOCK**2)

@@ -82,3 +82,8 @@ def pixels_of(image: Image) -> Pixels:
 def luma_of(pixels: Pixels) -> Plane:
     """(h, w, 3) R G B -> (h, w): BT.601 luma in full range."""
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+
+
+def plane_of(image: Image) -> Plane:
+    """The image's brightness in full range, (height, width) uint8."""
+    return image.in_full_range().y if isinstance(image, Yuv) else luma_of(image)

@@ -13,8 +13,8 @@ from device.blur.choice import AUTO, FOLDER, HAND, OFF, BlurChoice, psf_of_pictu
 from device.blur.deconvolution import Deconvolver
 from device.blur.follow import Follower
 from device.blur.psf import BLIND, Psf
-from device.images.frame import Frame, luma_of
-from device.images.yuv import Plane, Yuv
+from device.images.frame import Frame, plane_of
+from device.images.yuv import Plane
 from device.state import BlurState
 from device.telemetry import Telemetry
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _SHARE = 0.03  # of one core, for estimating on a live source
 _FIRST_ESTIMATES, _FIRST_PAUSE_S = 3, 0.5  # so many at the start do not wait for their share
 _VIDEO_FRAMES = 15  # frames of a video from one estimate to the next
-_NICE = 10
+_NICE = 5
 
 
 class Blur:
@@ -37,7 +37,11 @@ class Blur:
         telemetry: Telemetry,
     ) -> None:
         self._telemetry = telemetry
-        self._live, self._roi_xywh = live, roi_xywh
+        self._live = live
+        self.roi_xywh = roi_xywh
+        """The region to estimate and to restore, in pixels; None: the whole picture."""
+        self.strength = 1.0
+        """How much of the restoration is shown."""
         self._lock = threading.Lock()
         self._wanted = threading.Event()
         self._closed = threading.Event()
@@ -58,6 +62,12 @@ class Blur:
             if choice.mode == AUTO and self._live and self._thread is None:
                 self._thread = threading.Thread(target=self._follow, name="blur", daemon=True)
                 self._thread.start()
+
+    def use_region(self, roi_xywh: tuple[int, int, int, int] | None) -> None:
+        """Estimate and restore only this region from the next frame on; None: the whole picture."""
+        self.roi_xywh = roi_xywh
+        if self.choice.mode == AUTO:
+            self.use(self.choice)
 
     def before(self, frame: Frame) -> Deconvolver | None:
         """What undoes the blur of this frame; None: leave the frame as it is."""
@@ -147,10 +157,9 @@ class Blur:
                 self._deconvolver = deconvolver
 
     def _plane(self, frame: Frame) -> Plane:
-        image = frame.image
-        plane = image.in_full_range().y if isinstance(image, Yuv) else luma_of(image)
-        if self._roi_xywh is not None:
-            x, y, width, height = self._roi_xywh
+        plane = plane_of(frame.image)
+        if self.roi_xywh is not None:
+            x, y, width, height = self.roi_xywh
             plane = plane[y : y + height, x : x + width]
         return plane
 
@@ -168,6 +177,8 @@ class Blur:
             confidence=round(psf.confidence, 2),
             sureness=psf.sureness,
             description="left as it is" if self.choice.mode == OFF else psf.describe(),
+            strength=self.strength,
+            roi_xywh=self.roi_xywh,
             error=self._error,
         )
 

@@ -18,7 +18,7 @@ from device.images.frame import NOT_RESTORED, Frame, Restored
 from device.images.overlay import stamp
 from device.loop.blur import Blur
 from device.restore import self_check
-from device.restore.region import restore_region
+from device.restore.region import blend, restore_region
 from device.restore.restorer import Restorer
 from device.runtimes import RUNTIMES, formats, installed
 from device.state import ModelOption
@@ -41,8 +41,7 @@ class Models:
     """Owns the restorers. `restore` and `recover` are called from one thread at a time, everything else from any thread.
 
     `recovers` is for live sources: a frame on which a model fails is passed through. For files the failure is raised, so that no
-    picture is written unrestored. `roi_xywh` is the region to restore, in pixels; None: the whole picture. `blur` tells the blur
-    of each frame; None: none is known.
+    picture is written unrestored. `blur` tells the blur of each frame and the region to restore; None: blind, the whole picture.
     """
 
     def __init__(
@@ -52,14 +51,12 @@ class Models:
         telemetry: Telemetry,
         *,
         recovers: bool = False,
-        roi_xywh: tuple[int, int, int, int] | None = None,
         blur: Blur | None = None,
     ) -> None:
         self.specs = tuple(specs)
         self.message = ""
         """The result of the last switch or reload."""
-        self._threads, self._telemetry, self._recovers, self._roi_xywh = threads, telemetry, recovers, roi_xywh
-        self._blur = blur
+        self._threads, self._telemetry, self._recovers, self._blur = threads, telemetry, recovers, blur
         self._restorers = self._open(self.specs, telemetry)
         self.options = self._options(self.specs)
         """Every file of this run's bundles and of the shipped ones, on each installed runtime that reads it."""
@@ -89,12 +86,14 @@ class Models:
         self._adopt_next()
         self._current = self.restorer(model)
         try:
-            if self._blur is not None:
-                deconvolver = self._blur.before(frame)
-                if deconvolver is None:
-                    return Restored(frame, frame.image)
-                self._current.use(deconvolver)
-            return Restored(frame, restore_region(frame.image, self._roi_xywh, self._current))
+            if self._blur is None:
+                return Restored(frame, self._current.restore(frame.image))
+            deconvolver = self._blur.before(frame)
+            if deconvolver is None:
+                return Restored(frame, frame.image)
+            self._current.use(deconvolver)
+            restored = restore_region(frame.image, self._blur.roi_xywh, self._current)
+            return Restored(frame, blend(frame.image, restored, self._blur.strength))
         except UsageError:  # a region outside the picture: another runtime would not help
             raise
         except Exception as error:

@@ -1,7 +1,8 @@
-"""Restore one rectangle of a picture and leave the rest unchanged."""
+"""Restore one rectangle of a picture and leave the rest unchanged; show a restoration in part."""
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 
 from device.errors import UsageError
@@ -33,3 +34,14 @@ def restore_region(image: Image, roi_xywh: tuple[int, int, int, int] | None, res
     pixels = pixels_of(image).copy()
     pixels[y:bottom, x:right] = restorer.restore(np.ascontiguousarray(pixels[y:bottom, x:right]))  # type: ignore[assignment]
     return pixels
+
+
+def blend(image: Image, restored: Image, strength: float) -> Image:
+    """`restored` to this share, from 0 to 1, and the picture as it was to the rest."""
+    if strength >= 1:
+        return restored
+    if isinstance(image, Yuv) and isinstance(restored, Yuv):
+        before = image.in_full_range().y
+        return replace(restored, y=cv2.addWeighted(restored.y, strength, before, 1 - strength, 0))  # type: ignore[arg-type]
+    mixed = cv2.addWeighted(pixels_of(restored), strength, pixels_of(image), 1 - strength, 0)
+    return mixed  # type: ignore[return-value]

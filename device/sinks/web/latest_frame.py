@@ -45,6 +45,11 @@ class LatestFrame:
                 self._number += 1
                 self._changed.notify_all()
 
+    def frame(self) -> Frame | None:
+        """The latest frame as it was captured; None before the first."""
+        latest = self._latest
+        return None if latest is None else latest.frame
+
     def wait(self, after: int, timeout_s: float) -> bool:
         """Wait for a frame with a number other than `after`. Returns False after the timeout and once closed."""
         with self._changed:

@@ -9,8 +9,10 @@ from base64 import b64encode
 from http import HTTPStatus
 from pathlib import Path
 
+from device.blur.focus import sharpness_at
 from device.controls import Controls
 from device.errors import DeblurkitError
+from device.images.frame import plane_of
 from device.sinks.web.auth import Auth, without_token
 from device.sinks.web.latest_frame import BOTH, VIEWS, LatestFrame
 from device.sinks.web.metrics import CONTENT_TYPE, metrics
@@ -24,8 +26,14 @@ PAGE = Path(__file__).with_name("page.html")
 _SNAPSHOT_QUALITY = 95
 _FIRST_FRAME_S = 3.0  # how long a snapshot waits for the first frame
 _STATE_S = 0.2  # a state younger than this also serves the next viewer
-_POST = {"/switch": "bundle, variant, runtime", "/reload": "nothing", "/record": "on"}  # path -> keys of its JSON object
-_GET = ("/", "/stream", "/snapshot", "/state", "/metrics", "/healthz")
+_POST = {  # path -> keys of its JSON object
+    "/switch": "bundle, variant, runtime",
+    "/reload": "nothing",
+    "/record": "on",
+    "/blur": "blur, and keep or strength",
+    "/region": "x, y, width and height in pixels, or nothing",
+}
+_GET = ("/", "/stream", "/snapshot", "/focus", "/state", "/metrics", "/healthz")
 
 
 class Routes:
@@ -69,6 +77,8 @@ class Routes:
                 return Reply(HTTPStatus.OK, CONTENT_TYPE, metrics(self.state()).encode())
             case "/snapshot":
                 return self._snapshot(_view(request))
+            case "/focus":
+                return self._focus(request)
             case "/stream":
                 return self._stream(viewer, request)
         return self._control(request)
@@ -98,6 +108,18 @@ class Routes:
                 return Reply(HTTPStatus.OK, "image/jpeg", data)
         return text(HTTPStatus.SERVICE_UNAVAILABLE, "no frame yet", ("Retry-After", "2"))
 
+    def _focus(self, request: Request) -> Reply:
+        """How sharp the original is around a point, given as shares of width and height."""
+        try:
+            x, y = (float(request.query.get(name, "0.5")) for name in ("x", "y"))
+            if not (0 <= x <= 1 and 0 <= y <= 1):
+                raise ValueError
+        except ValueError:
+            raise Refused(HTTPStatus.BAD_REQUEST, "x and y are shares of the picture's width and height, from 0 to 1") from None
+        frame = self._latest.frame()
+        sharpness = None if frame is None else sharpness_at(plane_of(frame.image), x, y)
+        return Reply(HTTPStatus.OK, "application/json", json.dumps({"sharpness": sharpness}).encode())
+
     def _stream(self, viewer: Connection, request: Request) -> Reply | None:
         view = _view(request)
         if request.method == "HEAD":
@@ -115,6 +137,17 @@ class Routes:
                 self._viewers -= 1
         return None
 
+    def _blur(self, body: dict[str, object]) -> None:
+        if not {"blur", "strength"} & set(body):
+            raise KeyError("blur")
+        if "strength" in body:
+            strength = body["strength"]
+            if isinstance(strength, bool) or not isinstance(strength, int | float):
+                raise TypeError
+            self._controls.strength(float(strength))
+        if "blur" in body:
+            self._controls.blur(str(body["blur"]), bool(body.get("keep", False)))
+
     def _control(self, request: Request) -> Reply:
         """Pass a viewer's request to the loop; the state shows its result."""
         try:
@@ -130,6 +163,11 @@ class Routes:
                     if not isinstance(body["on"], bool):
                         raise TypeError
                     self._controls.record(body["on"])
+                case "/blur":
+                    self._blur(body)
+                case "/region":
+                    corners = tuple(int(body[name]) for name in ("x", "y", "width", "height")) if body else None
+                    self._controls.region(corners)  # type: ignore[arg-type]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if isinstance(error, DeblurkitError):
                 return text(HTTPStatus.CONFLICT, str(error))

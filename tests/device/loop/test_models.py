@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from loop_parts import until
 
+from device.blur.choice import BlurChoice
 from device.bundle.open import SHIPPED
 from device.errors import BundleError, RunError, UsageError
 from device.images.frame import NOT_RESTORED, Frame, Image, Pixels
 from device.images.yuv import Yuv, from_rgb
+from device.loop.blur import Blur
 from device.loop.models import Models, ModelSpec
 from device.restore.restorer import Restorer
 from device.state import ModelOption
@@ -163,10 +165,15 @@ def test_a_bundle_with_another_model_is_noticed_by_its_restored_scenes(own: Path
         assert "at export" in models.message
 
 
+def blind_in(roi_xywh: tuple[int, int, int, int], telemetry: Telemetry) -> Blur:
+    """No known blur, in a region."""
+    return Blur(BlurChoice("blind"), live=False, roi_xywh=roi_xywh, telemetry=telemetry)
+
+
 @pytest.mark.parametrize("kind", ["rgb", "planes"])
 def test_only_the_region_is_restored(kind: str, picture: Pixels, telemetry: Telemetry) -> None:
     image: Image = picture if kind == "rgb" else from_rgb(picture)
-    with Models([ModelSpec("nano")], 1, telemetry, roi_xywh=(21, 11, 40, 1000)) as models:
+    with Models([ModelSpec("nano")], 1, telemetry, blur=blind_in((21, 11, 40, 1000), telemetry)) as models:
         restored = models.restore(Frame(0, 0.0, image))
         before = picture if kind == "rgb" else image.y  # type: ignore[union-attr]
         after = restored.pixels if kind == "rgb" else restored.image.y  # type: ignore[union-attr]
@@ -183,7 +190,7 @@ def test_only_the_region_is_restored(kind: str, picture: Pixels, telemetry: Tele
 
 def test_a_region_outside_the_picture_is_wrong_usage(picture: Pixels, telemetry: Telemetry) -> None:
     with (
-        Models([ModelSpec("nano")], 1, telemetry, roi_xywh=(500, 0, 9, 9)) as models,
+        Models([ModelSpec("nano")], 1, telemetry, blur=blind_in((500, 0, 9, 9), telemetry)) as models,
         pytest.raises(UsageError, match="outside the picture of 131x97"),
     ):
         models.restore(Frame(0, 0.0, picture))
