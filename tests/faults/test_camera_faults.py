@@ -105,7 +105,7 @@ def survive(
         ("unplugged", "not plugged in"),
         ("hang", "no frame for 2.5 s"),
         ("hang with the interpreter", "no frame for 2.5 s"),
-        ("crash", "ended by SIGSEGV; it said: the driver said this before it fell"),
+        ("crash", "ended by SIGSEGV; its output: the driver said this before it fell"),
         ("exit", "ended with exit code 3"),
         ("raise", "ZeroDivisionError: a library's own error"),
         ("green", "only frames that cannot be shown (green"),
