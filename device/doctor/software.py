@@ -93,6 +93,7 @@ def commands() -> Iterator[Diagnosis]:
         ("keras", "train", workstation, "make setup"),
         ("tf2onnx", "export", workstation, "make setup"),
         ("matplotlib", "bench --report", "(needed for the plots of the report)", "pip install matplotlib"),
+        ("jinja2", "bench --report", "(needed for the HTML report)", "pip install jinja2"),
     ):
         if _has(package):
             yield Diagnosis(command, "ok", f"{package} {version(package)}")

@@ -190,7 +190,7 @@ class _Loop:
         self._ended.set()
 
     def _pass_on(self, restored: Restored) -> bool:
-        """Give the frame to every sink worker. Returns False if the first one accepts no more."""
+        """Pass the frame to every sink worker. Returns False if the first one accepts no more, unless it failed."""
         accepted = [worker.slot.put(restored) for worker in self._sink_workers]
         self._last_progress_s = time.monotonic()
         return accepted[0] or self._sink_workers[0].given_up

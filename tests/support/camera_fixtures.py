@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from free_port import free_port
 
 from device.settings import CameraSettings
 from device.sources.supervised_camera import SupervisedCamera
@@ -38,7 +39,7 @@ class Server:
     def __init__(self, interpreter: str, script: str) -> None:
         self._line = [interpreter, str(RIGS / script)]
         self._process: subprocess.Popen[str] | None = None
-        self.port = 0
+        self.port = free_port()
 
     def start(self, *arguments: str) -> "Server":
         """Start to serve, on the same port as before."""

@@ -1,12 +1,12 @@
 """Network cameras: real servers on the loopback interface, and the parser of MJPEG streams."""
 
 import io
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from free_port import free_port
 
 from device.errors import CameraLost, UsageError
 from device.settings import CameraSettings
@@ -31,12 +31,6 @@ def opened() -> Any:
     yield open_
     for source in sources:
         source.close()
-
-
-def free_port() -> int:
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        return int(place.getsockname()[1])
 
 
 # MJPEG
