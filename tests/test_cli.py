@@ -159,7 +159,7 @@ def test_an_altered_model_file_is_refused(command: Command, folder: Path, small_
         os.truncate(path, 1000)
     ended = command("run", "--bundle", small_copy, "--source", folder, "--sink", "null", "--variant", "fp32")
     assert ended.code == 4
-    assert "but the manifest says" in ended.err
+    assert "bytes, but the manifest says" in ended.err
 
 
 def test_a_variant_that_the_bundle_lacks_for_the_runtime_is_a_bundle_error(command: Command, folder: Path) -> None:

@@ -110,7 +110,7 @@ def survive(
         ("raise", "ZeroDivisionError: a library's own error"),
         ("green", "only frames that cannot be shown (green"),
         ("truncated", "only frames that cannot be shown (123 bytes, expected 456)"),
-        ("empty", "only frames that cannot be shown (an empty picture)"),
+        ("empty", "only frames that cannot be shown (empty picture)"),
     ],
 )
 def test_a_camera_that_fails_is_replaced_by_no_video_and_comes_back(
