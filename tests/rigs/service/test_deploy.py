@@ -130,7 +130,9 @@ def deploy(line: Callable[..., list[str]], environment: dict[str, str], kit: Pat
 def begin(line: Callable[..., list[str]], environment: dict[str, str], kit: Path) -> Callable[..., "subprocess.Popen[str]"]:
     """`begin("--wheels")`: the same, started only."""
     pipe = subprocess.PIPE
-    return lambda *words: subprocess.Popen(line(*words, "--kit", kit), cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+    return lambda *words: subprocess.Popen(
+        line(*words, "--kit", kit), cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 @pytest.fixture(scope="module")
