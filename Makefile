@@ -2,6 +2,8 @@
 PORT ?= 8080
 SOURCE ?= demo
 DEBLURKIT = .venv/bin/deblurkit
+# As many workers as tests/conftest.py says; a file's tests stay with one worker, since they share what they made.
+WORKERS = -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test test-all setup setup-gpu setup-legacy check format models soak rigs rigs-long test-aarch64 test-picamera \
 	test-service test-board board-deploy budget wheel clean
@@ -11,12 +13,12 @@ run: ## install what a board runs and restore a live picture on http://127.0.0.1
 	$(DEBLURKIT) run --source $(SOURCE) --sink web --port $(PORT) $(if $(LAN),--lan)
 
 test: setup ## install everything and run the tests that need neither root nor an emulator; more arguments: PYTEST="-k camera"
-	.venv/bin/python -m pytest $(PYTEST)
+	.venv/bin/python -m pytest $(WORKERS) $(PYTEST)
 
 test-all: setup ## these, with Chromium and the servers, and the short form of every rig (root)
 	scripts/install-chromium.sh
 	scripts/install-servers.sh
-	.venv/bin/python -m pytest $(PYTEST)
+	.venv/bin/python -m pytest $(WORKERS) $(PYTEST)
 	.venv/bin/python scripts/rigs.py short
 
 setup: ## install everything, so that .venv/bin/deblurkit has every command
@@ -37,7 +39,7 @@ format: setup
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-models: setup ## train the shipped bundle again on DATA (hours) and export it
+models: setup ## train the shipped bundles again on DATA (hours) and export them
 	scripts/models.sh "$(DATA)"
 
 soak: setup ## 100,000 frames through the whole loop: memory, threads and descriptors must not grow (about 10 minutes)

@@ -1,1 +1,1 @@
-"""What says what runs best here, in milliseconds and in picture quality."""
+"""Benchmarks: what runs best on this machine, in milliseconds and in picture quality."""

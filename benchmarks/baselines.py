@@ -1,8 +1,8 @@
-"""What a person would have without a network: nothing, an unsharp mask, Polyblur, and oracles that are told the true kernel.
+"""Methods without a network: nothing, an unsharp mask, Polyblur, and non-blind methods, which need the true kernel.
 
-All of them need only NumPy and OpenCV, work in float32 and transform pictures of sizes that transforms are fast at, so that
-their milliseconds are what somebody who cares gets on a board. scikit-image has the same Wiener filter and the same
-Richardson-Lucy iteration, but in float64, on the sizes as they come, and it is on no board; a test holds ours against its.
+All of them need only NumPy and OpenCV, compute in float32, and pad pictures to sizes that are fast to transform, so that their
+milliseconds are those of a careful implementation on a board. scikit-image has the same Wiener filter and the same
+Richardson-Lucy iteration, but in float64 and without padding, and no board has it installed; a test compares ours with its.
 """
 
 import math
@@ -20,28 +20,28 @@ from device.images.frame import Pixels, luma_of
 
 Plane = NDArray[np.float32]
 
-UNSHARP_SIGMA_PX, UNSHARP_AMOUNT = 2.0, 0.8  # the best of a small grid on the val photographs at sigma 1.0 to 3.0
+UNSHARP_SIGMA_PX, UNSHARP_AMOUNT = 2.0, 0.8  # the best of a small grid on the val photographs, sigma 1.0 to 3.0
 _WIENER_BALANCE = 0.02  # a plausible value for noise of 2/255, not tuned
-_RICHARDSON_LUCY_ROUNDS = 12  # a plausible value, not tuned; more rounds amplify the noise
-_LEAST_LIGHT = 1e-3  # a quarter of a grey level: what a float32 transform leaves of black must not be divided by
+_RICHARDSON_LUCY_STEPS = 12  # a plausible value, not tuned; more steps amplify the noise
+_MIN_LIGHT = 1e-3  # a quarter of a grey level: never divide by the rounding errors of a float32 transform in black areas
 
-# Polyblur's polynomial and quantile are the paper's. Its two constants of natural pictures (0.352 and 0.768 there) depend on
-# how derivatives are taken; these gain most on the val photographs, with central differences.
+# Polyblur's polynomial and quantile are those of the paper. Its two constants of natural pictures (0.352 and 0.768 there)
+# depend on how derivatives are computed; these gain most on the val photographs, with central differences.
 _ALPHA, _BETA = 6.0, 1.0
 _QUANTILE = 1e-4
 _STEEPEST, _OWN_SOFTNESS_PX = 0.29, 0.7
-_MOST_SIGMA_PX = 4.0
+_MAX_SIGMA_PX = 4.0
 _DIRECTIONS = 6
 _BORDER_PX = 24  # three times a Gaussian of 4 pixels has a standard deviation of 7
 
 
 def nothing(pixels: Pixels) -> Pixels:
-    """The picture as it is."""
+    """Return the picture unchanged."""
     return pixels
 
 
 def unsharp(pixels: Pixels) -> Pixels:
-    """Add back what a Gaussian of 2 pixels takes away, times 0.8."""
+    """Add the difference to a Gaussian blur of 2 pixels, times 0.8."""
     soft = cv2.GaussianBlur(pixels, (0, 0), UNSHARP_SIGMA_PX)
     return cv2.addWeighted(pixels, 1 + UNSHARP_AMOUNT, soft, -UNSHARP_AMOUNT, 0)  # type: ignore[return-value]
 
@@ -50,9 +50,10 @@ def polyblur(pixels: Pixels) -> Pixels:
     """Blind: estimate an anisotropic Gaussian, then apply a cubic polynomial of it that nearly inverts it.
 
     Delbracio, Garcia-Dorado, Choi, Kelly, Milanfar, "Polyblur: Removing mild blur by polynomial reblurring", IEEE Transactions
-    on Computational Imaging, 2021. Other than there: of brightness only, as our networks (the same gain as with three channels
-    on the val photographs); all three convolutions at once, in frequencies; no mask against halos, which gained 0.02 dB; and
-    a picture that shows no blur is left alone, where the paper assumes a blur of 0.3 pixels at least.
+    on Computational Imaging, 2021. Differences: it works on brightness only, as our networks do (the same gain as with three
+    channels on the val photographs); it applies all three convolutions at once, in the frequency domain; it has no mask against
+    halos, which gained 0.02 dB; and it returns a picture without visible blur unchanged, where the paper assumes a blur of at
+    least 0.3 pixels.
     """
     luma = luma_of(pixels)
     along_px, across_px, angle = estimated_blur(luma)
@@ -70,10 +71,10 @@ def polyblur(pixels: Pixels) -> Pixels:
 
 
 def estimated_blur(luma: NDArray[np.uint8]) -> tuple[np.float32, np.float32, float]:
-    """(standard deviation along, across, angle in radians) of the Gaussian that blurred a picture, pixels; 0 for none.
+    """Estimate the Gaussian that blurred a picture: (sigma along in pixels, sigma across, angle in radians); 0 for no blur.
 
-    Somewhere in a sharp picture of full contrast there is an edge in every direction, so the steepest slope of a direction
-    tells how wide the blur is in it.
+    A sharp picture of full contrast has an edge in every direction somewhere, so the steepest slope in a direction tells how
+    wide the blur is in that direction.
     """
     up_to = np.cumsum(cv2.calcHist([luma], [0], None, [256], [0, 256])) / luma.size
     contrast = max(1, int(np.searchsorted(up_to, 1 - _QUANTILE) - np.searchsorted(up_to, _QUANTILE)))
@@ -85,15 +86,15 @@ def estimated_blur(luma: NDArray[np.uint8]) -> tuple[np.float32, np.float32, flo
         steepest[i] = max(most, -least, 1e-6)
     softest = int(steepest.argmin())
     of_two = steepest[[softest, (softest + _DIRECTIONS // 2) % _DIRECTIONS]]
-    variance = np.clip((_STEEPEST / of_two) ** 2 - _OWN_SOFTNESS_PX**2, 0, _MOST_SIGMA_PX**2)
+    variance = np.clip((_STEEPEST / of_two) ** 2 - _OWN_SOFTNESS_PX**2, 0, _MAX_SIGMA_PX**2)
     along_px, across_px = np.sqrt(variance).astype(np.float32)
     return along_px, across_px, np.pi * softest / _DIRECTIONS
 
 
 def wiener(pixels: Pixels, kernel: Kernel) -> Pixels:
-    """Wiener's filter, regularised by the Laplacian (Hunt, 1971; as scikit-image has it), told the true kernel.
+    """Non-blind: Wiener filter, regularised by the Laplacian (Hunt, 1971; as in scikit-image).
 
-    The filter is made once for a kernel and a size, as it would be for a camera whose kernel is known.
+    The filter is built once for a kernel and a size, as it would be for a camera whose kernel is known.
     """
 
     def restore(plane: Plane) -> Plane:
@@ -103,36 +104,39 @@ def wiener(pixels: Pixels, kernel: Kernel) -> Pixels:
 
 
 def richardson_lucy(pixels: Pixels, kernel: Kernel) -> Pixels:
-    """Richardson-Lucy deconvolution (1972, 1974), told the true kernel."""
+    """Non-blind: Richardson-Lucy deconvolution (1972, 1974)."""
 
     def restore(plane: Plane) -> Plane:
         spectrum = _kernel_spectrum(kernel.tobytes(), len(kernel), plane.shape)  # type: ignore[arg-type]
-        found = np.full_like(plane, 0.5)
-        for _ in range(_RICHARDSON_LUCY_ROUNDS):
-            blurred = _inverse(cv2.mulSpectrums(cv2.dft(found), spectrum, 0))
-            ratio = cv2.divide(plane, cv2.max(blurred, _LEAST_LIGHT))  # type: ignore[call-overload]
-            found = cv2.multiply(found, _inverse(cv2.mulSpectrums(cv2.dft(ratio), spectrum, 0, conjB=True)))  # type: ignore[assignment]
-        return found
+        estimate = np.full_like(plane, 0.5)
+        for _ in range(_RICHARDSON_LUCY_STEPS):
+            blurred = _inverse(cv2.mulSpectrums(cv2.dft(estimate), spectrum, 0))
+            ratio = cv2.divide(plane, cv2.max(blurred, _MIN_LIGHT))  # type: ignore[call-overload]
+            estimate = cv2.multiply(estimate, _inverse(cv2.mulSpectrums(cv2.dft(ratio), spectrum, 0, conjB=True)))  # type: ignore[assignment]
+        return estimate
 
     return _by_channel(pixels, kernel, restore)
 
 
 def available(name: str) -> str:
-    """The line that installs what the method needs; empty, for none needs more than the device floor. Raises UsageError."""
+    """The command that installs what the method needs: empty, as all of them need only the device floor. Raises UsageError."""
     if name not in BLIND_METHODS and name not in NON_BLIND_METHODS:
         raise UsageError(f"unknown method {name!r}; {nearest(name, [*BLIND_METHODS, *NON_BLIND_METHODS])}")
     return ""
 
 
 def _by_channel(pixels: Pixels, kernel: Kernel, restore: Callable[[Plane], Plane]) -> Pixels:
-    """Restore each channel within a border of twice the kernel's size: one channel of brightness gained 0.3 dB less."""
+    """Restore each channel with a border of twice the kernel's size: brightness alone gained 0.3 dB less."""
     reach = 2 * len(kernel)
     planes = [_inside(restore(_bordered(plane, reach)), plane.shape[:2], reach) for plane in cv2.split(pixels)]  # type: ignore[arg-type]
     return to_pixels(cv2.merge(planes))  # type: ignore[arg-type]
 
 
 def _bordered(plane: NDArray[np.uint8], reach: int) -> Plane:
-    """0..1, within at least `reach` mirrored pixels: transforms think a picture periodic, and are fast at some sizes only."""
+    """Convert to 0..1 and add at least `reach` mirrored pixels on each side.
+
+    A transform treats a picture as periodic, and is fast only for some sizes.
+    """
     height, width = (cv2.getOptimalDFTSize(side + 2 * reach) for side in plane.shape[:2])
     below, beside = height - plane.shape[0] - reach, width - plane.shape[1] - reach
     return to_float(cv2.copyMakeBorder(plane, reach, below, reach, beside, cv2.BORDER_REFLECT))  # type: ignore[arg-type]
@@ -148,9 +152,9 @@ def _inverse(spectrum: cv2.typing.MatLike) -> Plane:
 
 @lru_cache(maxsize=1)
 def _frequencies(height: int, width: int) -> tuple[Plane, Plane]:
-    """Radians a pixel (down, right) of each number of a spectrum as OpenCV packs that of a real plane (CCS).
+    """Radians per pixel (down, right) of each number of the spectrum of a real plane in OpenCV's packed layout (CCS).
 
-    Real and imaginary part stand side by side, in the first column and in an even last one below each other.
+    Real and imaginary parts are side by side, but in the first column and in an even last column one below the other.
     """
     packed = (np.arange(height) + 1) // 2 / height
     down = np.repeat(np.fft.fftfreq(height)[:, None], width, axis=1)
@@ -162,7 +166,7 @@ def _frequencies(height: int, width: int) -> tuple[Plane, Plane]:
 
 
 def _around_zero(kernel: bytes, size: int, hw: tuple[int, int]) -> NDArray[np.float64]:
-    """The kernel in a plane of this size, its middle at (0, 0)."""
+    """Place the kernel in a plane of this size with its centre at (0, 0)."""
     plane = np.zeros(hw)
     plane[:size, :size] = np.frombuffer(kernel).reshape(size, size)
     return np.roll(plane, (-(size // 2), -(size // 2)), (0, 1))

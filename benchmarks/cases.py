@@ -1,4 +1,4 @@
-"""Twelve ways a picture arrives at a restorer, the same bytes each time; or pairs that somebody wrote beforehand."""
+"""Twelve test cases: degraded pictures, the same bytes each time; or the pairs of a folder that already holds them."""
 
 import zlib
 from collections.abc import Iterator
@@ -44,33 +44,36 @@ class Pair:
 
 
 def pairs(folder: Path, case: str, most: int) -> Iterator[Pair]:
-    """The pairs of one case: read from `folder`/CASE and `folder`/sharp where these exist, else blurred from its pictures.
+    """Yield the pairs of one case: read from `folder`/CASE and `folder`/sharp if these exist, else blurred from its pictures.
 
-    At most `most` pictures, evenly chosen. Raises DataError where a folder is missing or sizes differ.
+    Takes at most `most` pictures, evenly spaced. Raises DataError if a folder is missing or the sizes of a pair differ.
     """
-    written = (folder / SHARP).is_dir()
-    paths = pictures_in(folder / SHARP if written else folder)
+    ready_made = (folder / SHARP).is_dir()
+    paths = pictures_in(folder / SHARP if ready_made else folder)
     for path in (paths[i] for i in np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)):
         sharp = read_picture(path)
-        blurred = read_picture(folder / case / path.name) if written else degrade(sharp, case, path.stem)
+        blurred = read_picture(folder / case / path.name) if ready_made else degrade(sharp, case, path.stem)
         if blurred.shape != sharp.shape:
-            raise DataError(f"{folder / case / path.name}: {blurred.shape[1]}x{blurred.shape[0]}, its sharp partner differs")
+            sizes = [f"{pixels.shape[1]}x{pixels.shape[0]}" for pixels in (blurred, sharp)]
+            raise DataError(
+                f"{folder / case / path.name}: {sizes[0]} pixels, but its sharp picture has {sizes[1]}; expected equal sizes"
+            )
         yield Pair(path.name, blurred, sharp)
 
 
 def cases_in(folder: Path) -> tuple[str, ...]:
-    """The cases that a folder offers: those written beforehand, or all twelve."""
+    """Return the cases that a folder offers: those with ready-made pairs, or all twelve."""
     if not (folder / SHARP).is_dir():
         return CASES
     return tuple(case for case in CASES if (folder / case).is_dir())
 
 
 def degrade(sharp: Pixels, case: str, name: str) -> Pixels:
-    """Blur one picture as the case says; the draw depends on case and name alone.
+    """Degrade one picture as the case says; the random values depend only on case and name.
 
-    gauss-S: Gaussian of S pixels on sRGB values, noise 2/255. defocus-R, motion-L: disk of radius R, hand-shake of L pixels,
+    gauss-S: Gaussian of S pixels on sRGB values, noise 2/255. defocus-R, motion-L: disk of radius R, camera shake of L pixels,
     in linear light, noise 1/255, JPEG 92. object-L: only an object in the middle moves. mixed: kind, severity, noise, JPEG
-    and sharpening drawn. sharp-in: untouched. sharp-jpeg: no blur, noise 1/255, JPEG 92.
+    and sharpening are random. sharp-in: unchanged. sharp-jpeg: no blur, noise 1/255, JPEG 92.
     """
     if case == "sharp-in":
         return sharp
@@ -99,12 +102,12 @@ def degrade(sharp: Pixels, case: str, name: str) -> Pixels:
 
 
 def kernel_is_known(folder: Path, case: str) -> bool:
-    """Whether `true_kernel` is that of the folder's pictures: random paths in pairs written beforehand were drawn elsewhere."""
+    """Return whether `true_kernel` blurred the folder's pictures: ready-made pairs have random motion paths of their own."""
     return not (case.startswith("motion-") and (folder / SHARP).is_dir())
 
 
 def true_kernel(case: str, name: str) -> Kernel | None:
-    """The kernel that `degrade` blurs this picture with, which no camera knows; None where there is no single one."""
+    """The kernel that `degrade` blurs this picture with, which no camera knows; None if there is no single one."""
     kind, _, text = case.partition("-")
     match kind:
         case "gauss":

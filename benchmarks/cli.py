@@ -1,4 +1,4 @@
-"""deblurkit bench"""
+"""The command `deblurkit bench`."""
 
 import json
 import logging
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import compare, live_suite, quality_suite, suites
-from benchmarks.boards import contributed, predict
+from benchmarks.boards import contributed, prediction
 from benchmarks.measure import KERAS
-from benchmarks.pick import as_measured
 from benchmarks.records import Result, as_json
 from benchmarks.report import write
+from benchmarks.request import Request
+from benchmarks.tuned_model import tuned_model
 from device import runtimes
 from device.bundle.manifest import VARIANTS
 from device.bundle.open import DEFAULT, open_bundle, shipped
@@ -32,17 +33,17 @@ EXAMPLE = """deblurkit bench --pick --fps 30
   deblurkit bench compare before.json after.json --tolerance 5%
   deblurkit bench results"""
 SUITES = """quick: every file on every runtime, three minutes;
-full: with 1, 2, 4 and all threads, Keras and the classical methods that are told the kernel, twenty minutes;
-sustained: at full load; quality: edges and flicker too; live: the whole loop against the bare runtime"""
+full: also 1, 2, 4 and all threads, Keras and the non-blind classical methods, twenty minutes;
+sustained: at full load; quality: also edges and flicker; live: the whole loop against the bare runtime"""
 log = logging.getLogger(__name__)
 _LIVE_ROUNDS = 3
-_OTHERS = {"compare": compare.main, "results": contributed.main}
+_SUBCOMMANDS = {"compare": compare.main, "results": contributed.main}
 
 
 def main(argv: list[str]) -> int:
-    """Measure what the bundles' files do on this machine, and say what to run."""
-    if argv and argv[0] in _OTHERS:
-        return _OTHERS[argv[0]](argv[1:])
+    """Measure the files of the bundles on this machine, and recommend what to run."""
+    if argv and argv[0] in _SUBCOMMANDS:
+        return _SUBCOMMANDS[argv[0]](argv[1:])
     options = _parser().parse_args(argv)
     start_logging(options.quiet)
     if options.suite == "quality":
@@ -53,17 +54,17 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> Parser:
-    purpose = "What to run on this machine: milliseconds and picture quality of every file on every runtime."
+    purpose = "Find out what to run on this machine: milliseconds and picture quality of every file on every runtime."
     parser = new_parser("bench", purpose, EXAMPLE)
     add = parser.add_argument
     add("--suite", choices=["quick", "full", "sustained", "quality", "live"], default="quick", help=SUITES)
     add(
         "--bundle",
         action="append",
-        help="a bundle's folder or file, or a shipped one's name; repeatable (default: all shipped)",
+        help="folder or file of a bundle, or the name of a shipped one; repeatable (default: all shipped)",
     )
     add("--data", type=Path, metavar="DIR", help="sharp pictures, or pairs in CASE and sharp folders (default: generated scenes)")
-    add("--pictures", type=int, default=8, help="at most this many pictures of --data, evenly chosen")
+    add("--pictures", type=int, default=8, help="use at most this many pictures of --data, evenly spaced")
     add("--runtimes", nargs="+", metavar="R", help=f"some of {', '.join([*runtimes.RUNTIMES, KERAS])} (default: the suite's)")
     add("--variants", nargs="+", metavar="V", help=f"some of {', '.join(VARIANTS)} (default: all)")
     add("--threads", type=int, nargs="+", metavar="N", help="CPU threads (default: all cores but one; full: 1, 2, 4 and all)")
@@ -71,34 +72,38 @@ def _parser() -> Parser:
         "--python",
         action="append",
         metavar="PYTHON",
-        help="a further Python whose runtimes are measured, such as make setup-legacy's",
+        help="another Python interpreter whose runtimes are measured too, for example that of make setup-legacy",
     )
-    add("--size", default="640x480", metavar="WxH", help="size of the frame that is timed")
+    add("--size", default="640x480", metavar="WxH", help="size of the timed frame")
     add(
         "--rounds",
         type=int,
         default=3,
-        help="how often all combinations are gone through (two where --minutes allow no more), in fresh processes each time",
+        help="how often every combination is measured, each time in a fresh process (two if --minutes allow no more)",
     )
-    add("--seconds", type=float, help="how long each process is timed after its warm-up (default: what --minutes allow)")
-    add("--minutes", type=float, help="how long the rounds may take (quick 2.75, full 18.5), or the load of sustained (10)")
-    add("--pick", action="store_true", help="keep the answer for `deblurkit run` on this machine")
-    add("--fps", type=float, help="frames a second that the answer has to reach")
-    add("--max-ms", type=float, help="milliseconds that a frame may take at most (p95)")
-    add("--min-gain", type=float, metavar="DB", help="mean gain in PSNR that the answer has to have")
-    add("--oracles", action="store_true", help="quality suite: Wiener and Richardson-Lucy, told the true kernel (slow)")
+    add("--seconds", type=float, help="how long each process times frames after its warm-up (default: as --minutes allow)")
+    add(
+        "--minutes", type=float, help="time budget of the rounds (quick 2.75, full 18.5), or length of the load of sustained (10)"
+    )
+    add("--pick", action="store_true", help="save the pick for `deblurkit run` on this machine")
+    add("--fps", type=float, help="frames a second that the pick must reach")
+    add("--max-ms", type=float, help="the most milliseconds that restoring a frame may take (p95)")
+    add("--min-gain", type=float, metavar="DB", help="mean gain in PSNR that the pick must have")
+    add("--oracles", action="store_true", help="quality suite: also Wiener and Richardson-Lucy with the true kernel (slow)")
     add("--report", type=Path, metavar="DIR", help="folder for report.html, report.md, bench.json and raw.csv")
     return parser
 
 
 def _bench(options: Namespace, argv: list[str]) -> int:
-    wanted = _wanted(options, argv)
+    request = _request(options, argv)
     with tempfile.TemporaryDirectory(prefix="deblurkit-raw-") as folder:
         raw = Path(folder, "raw.csv")
-        result = suites.load(wanted) if options.suite == "sustained" else suites.measure(wanted, raw)
+        sustained = options.suite == "sustained"
+        outcome = suites.Outcome(suites.load(request)) if sustained else suites.measure(request, raw)
+        result = outcome.result
         if options.report:
             hashes = {row.sha256 for row in result.rows if row.sha256}
-            names = write.write(options.report, result, raw if raw.is_file() else None, predict.for_bundles(hashes))
+            names = write.write(options.report, result, raw if raw.is_file() else None, prediction.for_bundles(hashes))
             log.info("%s: %s", options.report, ", ".join(names))
     if options.json:
         print_json(as_json(result))
@@ -106,22 +111,26 @@ def _bench(options: Namespace, argv: list[str]) -> int:
         print(write.as_table(result))
     if not result.complete:
         return 130
-    if options.suite != "sustained" and suites.nothing_runs(result.rows):
+    if not sustained and not suites.has_measured_network(result.rows):
         raise RuntimeMissing(f"no file could be run on any runtime; {runtimes.RUNTIMES['litert'].install}")
     if options.pick:
-        _keep(wanted, result)
+        if outcome.no_pick is not None:
+            raise outcome.no_pick
+        _save_pick(request, result)
+    elif outcome.no_pick is not None:
+        log.warning("%s", outcome.no_pick)
     return OK
 
 
-def _keep(wanted: suites.Wanted, result: Result) -> None:
-    chosen = suites.choose(wanted, result.rows, result.loops)
-    path = tuned.write(tuned.folder(), as_measured(chosen, result, wanted.bundles))
-    log.info("%s: %s; `deblurkit run` takes it from now on", path, chosen.label)
+def _save_pick(request: Request, result: Result) -> None:
+    assert result.pick is not None
+    path = tuned.write(tuned.folder(), tuned_model(result.pick, result, request.bundles))
+    log.info("%s: %s; `deblurkit run` uses it from now on", path, result.pick.label)
 
 
-def _wanted(options: Namespace, argv: list[str]) -> suites.Wanted:
+def _request(options: Namespace, argv: list[str]) -> Request:
     if options.pick and options.suite not in ("quick", "full"):
-        raise UsageError(f"--pick needs figures to choose by: --suite quick or full, not {options.suite}")
+        raise UsageError(f"--pick needs the figures of --suite quick or full, not {options.suite}")
     numbers = [options.pictures, options.rounds, options.seconds, options.minutes, options.fps, options.max_ms]
     if any(number is not None and not number > 0 for number in [*numbers, *(options.threads or ())]):
         raise UsageError("--threads, --seconds, --minutes, --rounds, --pictures, --fps and --max-ms must be above 0")
@@ -134,7 +143,7 @@ def _wanted(options: Namespace, argv: list[str]) -> suites.Wanted:
     bundles = tuple(open_bundle(name) for name in options.bundle or (shipped() if options.suite != "sustained" else [DEFAULT]))
     if len({bundle.name for bundle in bundles}) < len(bundles):
         raise UsageError("two of the bundles have the same name; export one of them under another name")
-    return suites.Wanted(
+    return Request(
         suite=options.suite,
         command=shlex.join(["deblurkit", "bench", *argv]),
         bundles=bundles,
@@ -156,13 +165,13 @@ def _wanted(options: Namespace, argv: list[str]) -> suites.Wanted:
 
 
 def _earlier() -> TunedModel | None:
-    """The answer that is kept for this machine, if it still holds."""
+    """Return the tuned model of this machine if it is still valid."""
     try:
-        measured = tuned.read(tuned.folder())
+        earlier = tuned.read(tuned.folder())
     except DataError as error:
-        log.warning("%s; the new answer takes its place", error)
+        log.warning("%s; the new pick replaces it", error)
         return None
-    return measured if measured is not None and not tuned.stale_reason(measured) else None
+    return earlier if earlier is not None and not tuned.stale_reason(earlier) else None
 
 
 def _quality(options: Namespace) -> int:
@@ -172,21 +181,22 @@ def _quality(options: Namespace) -> int:
     bundles = [open_bundle(name) for name in options.bundle or [DEFAULT]]
     methods = quality_suite.methods(bundles, runtime, options.variants, (options.threads or [1])[0], options.oracles)
     result = quality_suite.run(options.data, methods, options.pictures)
-    code = _given(options, "quality.json", result, quality_suite.as_table(result))
+    _output(options, "quality.json", result, quality_suite.as_table(result))
     if options.report:
         quality_suite.plot(result, options.report / "gain_severity.png")
         log.info("%s: gain_severity.png", options.report)
-    return code
+    return OK
 
 
 def _live(options: Namespace) -> int:
     threads, seconds = (options.threads or [1])[0], options.seconds or 2.0
     result = live_suite.run((options.bundle or [DEFAULT])[0], options.size, threads, seconds, _LIVE_ROUNDS)
-    return _given(options, "live.json", result, live_suite.as_table(result))
+    _output(options, "live.json", result, live_suite.as_table(result))
+    return OK
 
 
-def _given(options: Namespace, name: str, result: dict[str, Any], table: str) -> int:
-    """The result as a file of the report, and on stdout as JSON or as a table."""
+def _output(options: Namespace, name: str, result: dict[str, Any], table: str) -> None:
+    """Write the result to the report folder, and print it as JSON or as a table."""
     if options.report:
         write_atomically(options.report / name, json.dumps(result, indent=1).encode() + b"\n")
         log.info("%s: %s", options.report, name)
@@ -194,4 +204,3 @@ def _given(options: Namespace, name: str, result: dict[str, Any], table: str) ->
         print_json(result)
     else:
         print(table)
-    return OK

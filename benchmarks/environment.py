@@ -1,4 +1,4 @@
-"""What a figure depends on: board, processor, clocks, versions, and what else the machine is doing."""
+"""What the figures depend on: board, processor, clocks, versions, and what else the machine is doing."""
 
 import os
 import platform
@@ -12,14 +12,14 @@ from benchmarks.records import Machine, Moment, Row
 from device.system import hardware
 
 BUSY_CORES = 0.15
-"""Processors that others keep busy, from which on times are doubted."""
+"""If other programs keep more processors busy than this, the times are doubtful."""
 _PACKAGES = ("deblurkit", "numpy", "opencv-python-headless", "opencv-python", "ai-edge-litert", "tflite-runtime", "onnxruntime",
              "openvino", "ncnn", "keras", "tensorflow", "tensorflow-cpu", "scikit-image")  # fmt: skip
 _NOISY_SHARE = 0.1
 
 
 def machine(root: Path = hardware.ROOT) -> Machine:
-    """The machine that this process runs on."""
+    """Describe the machine that this process runs on."""
     clock = hardware.clock_mhz(root)
     product = hardware.read(root / "sys/class/dmi/id/product_name")
     return Machine(
@@ -39,10 +39,10 @@ def machine(root: Path = hardware.ROOT) -> Machine:
 
 
 def kind(root: Path = hardware.ROOT) -> str:
-    """`real`, `virtual` or `emulated`.
+    """Return `real`, `virtual` or `emulated`.
 
-    A program in QEMU's user mode sees the kernel of another architecture (/proc/sys/kernel/arch, Linux 6.1 and later); QEMU's
-    `virt` board is taken for emulated on Arm, where it is rarely anything else; x86 has a bit for hypervisors.
+    A program in QEMU's user mode sees the kernel of another architecture (/proc/sys/kernel/arch, Linux 6.1 and later). QEMU's
+    `virt` board counts as emulated on Arm, where it is rarely anything else. x86 has a flag for hypervisors.
     """
     architecture = hardware.read(root / "proc/sys/kernel/arch")
     if (architecture or platform.machine()) != platform.machine() or hardware.model(root) == "linux,dummy-virt":
@@ -52,67 +52,65 @@ def kind(root: Path = hardware.ROOT) -> str:
 
 
 def moment(began_s: float, root: Path = hardware.ROOT) -> Moment:
-    """The machine now; `began_s` is `time.monotonic()` when the benchmark began."""
-    clock, held = hardware.clock_mhz(root), hardware.throttled(root)
+    """Describe the state of the machine now; `began_s` is `time.monotonic()` at the start of the benchmark."""
+    clock, throttled = hardware.clock_mhz(root), hardware.throttled(root)
     return Moment(
         at_s=round(time.monotonic() - began_s, 3),
         clock_mhz=clock[0] if clock else None,
         temperature_c=hardware.temperature_c(root),
-        throttled=tuple(held["now"]) if held is not None else None,
+        throttled=tuple(throttled["now"]) if throttled is not None else None,
         load_1min=os.getloadavg()[0],
         available_mib=hardware.memory_mib(root).get("MemAvailable"),
     )
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that figures depend on, in this interpreter."""
+    """Versions of the packages that the figures depend on, in this interpreter."""
     return {package: found for package in _PACKAGES if (found := _version(package)) is not None}
 
 
 def doubts_before(found: Machine, now: Moment, busy_cores: float | None) -> list[str]:
-    """Reasons to distrust what is about to be measured, in words."""
+    """List reasons to distrust the measurements that are about to start."""
     reasons = []
     if busy_cores is not None and busy_cores > BUSY_CORES:
         reasons.append(f"other programs kept {busy_cores:.1f} processors busy before the run began: times may be too long")
     if found.governor == "powersave":
-        reasons.append(
-            "the governor is powersave: times are those of a slowed processor (sudo cpupower frequency-set -g performance)"
-        )
+        reasons.append("the governor is powersave: the processor is slowed down (sudo cpupower frequency-set -g performance)")
     if now.throttled:
-        reasons.append(f"the board was held back before the run began: {', '.join(now.throttled)} (deblurkit doctor)")
+        reasons.append(f"the board was throttled before the run began: {', '.join(now.throttled)} (deblurkit doctor)")
     if found.kind == "emulated":
         reasons.append("this machine is emulated: its times say nothing about any board")
     return reasons
 
 
-def doubts_after(rows: Sequence[Row], stolen_share: float | None, slept_s: float) -> list[str]:
-    """Reasons to distrust what was measured."""
+def doubts_after(rows: Sequence[Row], stolen_share: float | None, suspended_s: float) -> list[str]:
+    """List reasons to distrust the measurements."""
     reasons = []
     timed = [row for row in rows if row.latency is not None]
-    if noisy := restless(rows):
+    if noisy := unsteady_rows(rows):
         reasons.append(
-            f"noisy: {noisy} of {len(timed)} rows did not hold still (rounds more than 5 % apart, or never steady)"
-            "; end other programs and measure again"
+            f"noisy: {noisy} of {len(timed)} rows were not steady (rounds more than 5 % apart, or a warm-up without end)"
+            "; stop other programs and measure again"
         )
     if stolen_share is not None and stolen_share > 0.02:
         reasons.append(f"{stolen_share:.0%} of the processors' time went to other virtual machines on this host")
-    held = sorted({word for row in timed if row.after and row.after.throttled for word in row.after.throttled})
-    if held:
-        reasons.append(f"the board was held back while it was measured: {', '.join(held)}; rates after that are lower")
-    if slept_s > 1:
-        reasons.append(f"the machine slept for {slept_s:.0f} s in between")
+    throttled = sorted({word for row in timed if row.after and row.after.throttled for word in row.after.throttled})
+    if throttled:
+        reasons.append(f"the board was throttled during the measurement: {', '.join(throttled)}; later rates are lower")
+    if suspended_s > 1:
+        reasons.append(f"the machine was suspended for {suspended_s:.0f} s during the run")
     return reasons
 
 
-def restless(rows: Sequence[Row]) -> int:
-    """How many rows did not hold still, where they are more than a tenth: the machine then, rather than they; else 0."""
+def unsteady_rows(rows: Sequence[Row]) -> int:
+    """Number of rows that were not steady, or 0 if they are at most a tenth: if they are more, the machine itself is noisy."""
     timed = [row.latency for row in rows if row.latency is not None]
     unsteady = sum(not latency.steady for latency in timed)
     return unsteady if unsteady > _NOISY_SHARE * len(timed) else 0
 
 
 def busy_cores(seconds: float = 1.0) -> float | None:
-    """How many processors others keep busy, looked at for so long. Not the load, which remembers what has ended minutes ago."""
+    """Measure for `seconds` how many processors are busy. The load average would include programs that ended minutes ago."""
     before = _ticks()
     time.sleep(seconds)
     after = _ticks()
@@ -123,19 +121,19 @@ def busy_cores(seconds: float = 1.0) -> float | None:
 
 
 def stolen_ticks(root: Path = hardware.ROOT) -> tuple[int, int] | None:
-    """(ticks given to other virtual machines, all ticks) since boot, all processors; None where the kernel does not tell."""
+    """(ticks given to other virtual machines, all ticks) since boot, over all processors; None if the kernel does not tell."""
     ticks = _ticks(root)
     return None if ticks is None else (ticks[7], sum(ticks))
 
 
 def _ticks(root: Path = hardware.ROOT) -> list[int] | None:
-    """user, nice, system, idle, iowait, irq, softirq, steal: of all processors since boot (proc_stat(5))."""
+    """user, nice, system, idle, iowait, irq, softirq, steal of all processors since boot (proc_stat(5))."""
     fields = (hardware.read(root / "proc/stat") or "").partition("\n")[0].split()[1:9]
     return [int(field) for field in fields] if len(fields) == 8 else None
 
 
-def slept_s() -> float:
-    """Seconds that the machine has been suspended since it was booted."""
+def suspended_s() -> float:
+    """Seconds that the machine has been suspended since boot."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 

@@ -1,7 +1,8 @@
-"""Keras `predict`, frame by frame: what a reader of the tutorial does, and the row that the converted files are seen against.
+"""Keras `predict`, frame by frame, as in Keras tutorials: the row to compare the converted files with.
 
-`model(x)` and a `tf.function` around it are faster, but they are not what people write. This is the one file of benchmarks
-that builds on train, because a network's layers live there; only inside a function, so that a board without it measures all else.
+`model(x)` and a `tf.function` around it are faster, but they are not what people write. This is the only file of benchmarks that
+imports train, where the layers of the networks are; it does so inside a function, so that a board without train can measure the
+rest.
 """
 
 import logging
@@ -22,7 +23,7 @@ _ANY_SIDE = 1 << 30
 
 
 class KerasPredict:
-    """Restores pictures with a bundle's own weights in float32. Close it; one in a process, for TensorFlow's threads are global.
+    """Restore pictures with a bundle's own weights in float32. Close it. One per process, as TensorFlow's threads are global.
 
     Raises RuntimeMissing without Keras and TensorFlow, BundleError for a bundle without weights or of an unknown architecture.
     """
@@ -41,7 +42,7 @@ class KerasPredict:
         self._closed = False
 
     def restore(self, pixels: Pixels) -> Pixels:
-        """(h, w, 3) uint8 -> the same, restored. A first call with a new size builds the network for it."""
+        """Restore (h, w, 3) uint8 pixels. The first call with a new size builds the network for it."""
         if self._closed:
             raise BundleError(f"{self._weights}: used after it was closed")
         fixed = self._fixed_hw is not None
@@ -52,7 +53,7 @@ class KerasPredict:
 
     def _restore_tile(self, tile: Pixels) -> Pixels:
         if tile.shape[:2] != self._network_hw:
-            self._network, self._network_hw = self._built_for(*tile.shape[:2]), tile.shape[:2]
+            self._network, self._network_hw = self._network_for(*tile.shape[:2]), tile.shape[:2]
         t0 = time.perf_counter()
         tensor = self._codec.to_tensor(tile)
         t1 = time.perf_counter()
@@ -64,14 +65,14 @@ class KerasPredict:
         self._telemetry.add("to_pixels", time.perf_counter() - t2)
         return pixels
 
-    def _built_for(self, height: int, width: int) -> Any:
+    def _network_for(self, height: int, width: int) -> Any:
         from train.networks import build_network
 
         network = build_network(self._architecture, height, width)
         try:
             network.load_weights(self._weights)
         except (ValueError, OSError, KeyError) as error:
-            raise BundleError(f"{self._weights}: no weights of this network ({error}); export the bundle again") from error
+            raise BundleError(f"{self._weights}: not the weights of this network ({error}); export the bundle again") from error
         return network
 
     def close(self) -> None:
@@ -80,24 +81,26 @@ class KerasPredict:
 
 
 def _set_up_tensorflow(threads: int) -> None:
-    """Load TensorFlow, quiet and with so many threads: it takes all of that only before its first use."""
+    """Load TensorFlow without its messages and with `threads` threads; both can be set only before its first use."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with quiet_stdio():  # it greets on stderr before it can be told not to
+        with quiet_stdio():  # it writes to stderr before that can be switched off
             import keras
             import tensorflow as tf
     except ImportError as error:
-        raise RuntimeMissing(f"Keras' row needs {error.name}, which is not installed; make setup") from error
+        raise RuntimeMissing(f"the Keras row needs {error.name}, which is not installed; make setup") from error
     if keras.backend.backend() != "tensorflow":
         raise RunError(
-            f"Keras already runs on {keras.backend.backend()} here; it is measured on TensorFlow, in a process of its own"
+            f"Keras already runs on {keras.backend.backend()} here; it must be measured on TensorFlow, in a fresh process"
         )
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError as error:
-        raise RunError(f"TensorFlow already runs here with other threads than {threads}; it needs a fresh process") from error
+        raise RunError(
+            f"TensorFlow is already running with another number of threads than {threads}; it needs a fresh process"
+        ) from error
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 

@@ -1,31 +1,26 @@
-"""The answer: which of the measured rows to run here, and why. docs/results.md describes the rule in words.
+"""Pick what to run on this machine from the measured rows, and say why. docs/results.md describes the rule in words.
 
-Candidates are network rows that `deblurkit run` can run here, that agree with the reference and improve blurred pictures.
-Without a wish: the best picture at 30 frames a second, or at the next lower of `USUAL_FPS` that something keeps.
+Candidates are network rows that `deblurkit run` can run here, whose output matches the reference and which improve blurred
+pictures. Without a request: the best picture at 30 frames a second, or at the next lower of `CAMERA_FPS` that a row reaches.
 """
 
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.records import NETWORK, NON_BLIND, OK, Latency, Loop, Pick, Result, Row
+from benchmarks.best_at_rate import EQUAL_DB, INTERVAL_SHARE, equal_to_best_db, fits, limit_ms
+from benchmarks.records import NETWORK, OK, Latency, Loop, Pick, Row
 from device import runtimes
-from device.bundle.manifest import MANIFEST, VARIANTS, file_facts
-from device.bundle.open import SHIPPED, Bundle, shipped
-from device.errors import GateError, UsageError
-from device.loop import tuned
+from device.bundle.manifest import VARIANTS
+from device.errors import GateError
 from device.loop.tuned import TunedModel
 
-USUAL_FPS = (30.0, 25.0, 15.0, 10.0, 5.0)
-"""Of cameras, where nobody says how many are wanted: the first that something keeps."""
-SHARE = 0.85
-"""Of a frame's interval that restoring may take (p95, upper end of its interval): capture and output take the rest."""
-SAME_DB = 0.05
-"""Gains that differ by less are the same."""
-SAME_SHARE = 0.05
-"""So are times whose intervals overlap, or that differ by less than this."""
-_SAME_MEMORY_SHARE = 0.1
-_LEAST_SHARP_DB, _MOST_HARM_DB = 40.0, -0.5
+CAMERA_FPS = (30.0, 25.0, 15.0, 10.0, 5.0)
+"""Usual rates of cameras, tried in this order if no rate is requested."""
+_EQUAL_TIME_SHARE = 0.05
+"""Times count as equal if their intervals overlap or if they differ by no more than this."""
+_EQUAL_MEMORY_SHARE = 0.1
+_MIN_SHARP_DB, _MIN_SHARP_JPEG_GAIN_DB = 40.0, -0.5
 
 
 @dataclass(frozen=True)
@@ -34,13 +29,9 @@ class _Candidate:
     latency: Latency
     gain_db: float
     harm: str
-    """What it does to pictures that are sharp already, in words; empty where they stay as they are."""
-    crowded: bool
-    """Whether it takes every core, and leaves none to capture and output."""
-
-    @property
-    def most_ms(self) -> float:
-        return self.latency.p95_ms.high
+    """How it harms pictures that are already sharp, in words; empty if it leaves them as they are."""
+    uses_every_core: bool
+    """Whether it leaves no core to capture and output."""
 
     @property
     def figures(self) -> str:
@@ -48,29 +39,16 @@ class _Candidate:
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _Request:
     fps: float | None
-    ms: float
-    """That a frame may take at most."""
-    slow: dict[str, float]
-    """By label, whole loops that were measured to miss the rate: frames a second."""
+    most_ms: float
+    """The most that restoring a frame may take."""
+    slow_loops: dict[str, float]
+    """Frames a second of whole loops that were measured to miss the rate, by label."""
     words: str
 
-    def is_met(self, one: _Candidate) -> bool:
-        return one.most_ms <= self.ms and one.row.label not in self.slow
-
-
-def pareto_front(rows: Sequence[Row]) -> set[int]:
-    """Indices of the rows than which none is both faster (p50) and better (gain to 0.01 dB), one of the two strictly.
-
-    Oracles and doing nothing are left out.
-    """
-    points = {
-        i: (row.latency.p50_ms.value, -round(row.gain_db, 2))
-        for i, row in enumerate(rows)
-        if row.status == OK and row.kind != NON_BLIND and row.name != "nothing" and row.latency and row.gain_db is not None
-    }
-    return {i for i, p in points.items() if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points.values())}
+    def is_met(self, candidate: _Candidate) -> bool:
+        return fits(candidate.latency, self.most_ms) and candidate.row.label not in self.slow_loops
 
 
 def pick(
@@ -84,78 +62,41 @@ def pick(
     installed: Callable[[str], bool] | None = None,
     earlier: TunedModel | None = None,
 ) -> Pick:
-    """What to run. `fps` leaves 15 % of a frame's time to capture and output; `max_ms` is what restoring alone may take (p95).
+    """Pick what to run. `fps` leaves 15 % of a frame's time to capture and output; `max_ms` limits restoring alone (p95).
 
-    `loops`: whole loops that were measured; one that misses `fps` rules its row out. `cores`: of this machine; one is kept free
-    where something else does. `earlier`: an answer that still holds here, and stays while nothing measured tells a better one
-    apart from it. Raises GateError, with what came nearest, where nothing is good enough.
+    `loops` are measured whole loops; one that misses `fps` rules out its row. `cores` is the number of cores of this machine; one
+    stays free if any other row is good enough. `earlier` is a tuned model that is still valid here: it stays while no measurement
+    distinguishes a better row from it. Raises GateError, which names the closest row, if nothing is good enough.
     """
     cores = cores or len(os.sched_getaffinity(0))
     candidates = _candidates(rows, cores, installed or _runs_here)
     if not candidates:
-        raise GateError("nothing to pick: no file could be measured on a runtime that `deblurkit run` uses here; see its rows")
+        raise GateError("nothing to pick: no file was measured on a runtime that `deblurkit run` can use here; see its rows")
     good = [c for c in candidates if (c.gain_db >= min_gain_db if min_gain_db is not None else c.gain_db > 0)]
     loops = tuple(loops)
-    wish = _wish(fps, max_ms, min_gain_db, loops)
-    if wish is None and good:
+    request = _request(fps, max_ms, min_gain_db, loops)
+    if request is None and good:
         first = next(tier for tier in _tiers(good) if tier)
-        rates = (_wish(rate, None, min_gain_db, loops) for rate in USUAL_FPS)
-        wish = next((each for each in rates if each and any(each.is_met(c) for c in first)), None)
-        if wish is None:
+        rates = (_request(rate, None, min_gain_db, loops) for rate in CAMERA_FPS)
+        request = next((each for each in rates if each and any(each.is_met(c) for c in first)), None)
+        if request is None:
             fastest = _fastest(first, earlier)
-            return _pick(fastest, f"nothing keeps {USUAL_FPS[-1]:g} frames a second; the fastest: {fastest.figures}")
-    if wish is None:
-        raise GateError(_nearest(candidates, None, min_gain_db))
-    chosen = next((found for tier in _tiers(good) if (found := [c for c in tier if wish.is_met(c)])), None)
+            return _pick(fastest, f"nothing reaches {CAMERA_FPS[-1]:g} frames a second; the fastest: {fastest.figures}")
+    if request is None:
+        raise GateError(_nothing_fits(candidates, None, min_gain_db))
+    chosen = next((met for tier in _tiers(good) if (met := [c for c in tier if request.is_met(c)])), None)
     if chosen is None:
-        raise GateError(_nearest(candidates, wish, min_gain_db))
-    best, fresh = _best(chosen, earlier), _best(chosen)
-    why = f"the best picture of {len(chosen)} that restore {wish.words}: {best.figures}"
+        raise GateError(_nothing_fits(candidates, request, min_gain_db))
+    best, without_earlier = _best(chosen, earlier), _best(chosen)
+    why = f"the best picture of {len(chosen)} that restore {request.words}: {best.figures}"
     if fps is None and max_ms is None:
-        usual = "that of most cameras" if wish.fps == USUAL_FPS[0] else f"{wish.fps:g}, since nothing keeps {USUAL_FPS[0]:g},"
-        why = f"no rate was asked for, so {usual} was taken; {why}"
-    if best is not fresh:
-        why += f"; {fresh.row.label} is not told apart from it ({fresh.figures}), so the earlier answer stays"
-    return _pick(best, why + _given_up(best, good, wish))
-
-
-def as_measured(picked: Pick, result: Result, bundles: Iterable[Bundle] = ()) -> TunedModel:
-    """What `deblurkit run` keeps of it. `bundles`: those that were measured, needed for one that does not ship.
-
-    Raises UsageError where it is not known where the bundle lies.
-    """
-    row = next(r for r in result.rows if r.label == picked.label)
-    assert row.latency is not None
-    assert row.gain_db is not None
-    return TunedModel(
-        schema=tuned.SCHEMA,
-        hardware_hash=result.machine.hardware_hash,
-        versions=tuned.versions(picked.runtime),
-        bundle=_place(row, bundles),
-        bundle_hash=row.bundle_hash,
-        file=str(row.file),
-        sha256=str(row.sha256),
-        variant=picked.variant,
-        runtime=picked.runtime,
-        threads=picked.threads,
-        size_wh=result.size_wh,
-        p50_ms=round(row.latency.p50_ms.value, 2),
-        p95_ms=round(row.latency.p95_ms.value, 2),
-        gain_db=round(row.gain_db, 3),
-        why=picked.why,
-        measured=result.started[:10],
-    )
-
-
-def _place(row: Row, bundles: Iterable[Bundle]) -> str:
-    """What `--bundle` would be given: a shipped bundle's name, else the folder, or the file where there is no manifest."""
-    if row.name in shipped() and row.bundle_hash == file_facts(SHIPPED / row.name / MANIFEST)["sha256"]:
-        return row.name
-    for bundle in bundles:
-        if bundle.name == row.name:
-            alone = row.bundle_hash is None
-            return str((bundle.folder / str(row.file) if alone else bundle.folder).resolve())
-    raise UsageError(f"{row.name}: not a bundle that ships, and it is not known where it lies; give --bundle its folder")
+        usual = "the rate of most cameras" if request.fps == CAMERA_FPS[0] else f"{request.fps:g}"
+        reason = "" if request.fps == CAMERA_FPS[0] else f", because nothing reaches {CAMERA_FPS[0]:g}"
+        why = f"no rate was requested, so {usual} was used{reason}; {why}"
+    if best is not without_earlier:
+        other = f"{without_earlier.row.label} ({without_earlier.figures})"
+        why += f"; {other} cannot be distinguished from it, so the earlier pick stays"
+    return _pick(best, why + _better_but_ruled_out(best, good, request))
 
 
 def _runs_here(runtime: str) -> bool:
@@ -163,128 +104,131 @@ def _runs_here(runtime: str) -> bool:
 
 
 def _candidates(rows: Sequence[Row], cores: int, installed: Callable[[str], bool]) -> list[_Candidate]:
-    found = []
+    candidates = []
     for row in rows:
         if row.kind != NETWORK or row.status != OK or row.latency is None or row.gain_db is None:
             continue
         if row.agreement is not None and row.agreement.psnr_db < row.agreement.needed_db:
             continue
-        if row.runtime is not None and installed(row.runtime) and not _stands_behind(row, rows):
-            found.append(_Candidate(row, row.latency, row.gain_db, _harm(row), cores > 1 and row.threads >= cores))
-    return found
+        if row.runtime is not None and installed(row.runtime) and not _run_prefers_another_file(row, rows):
+            candidates.append(_Candidate(row, row.latency, row.gain_db, _harm(row), cores > 1 and row.threads >= cores))
+    return candidates
 
 
-def _stands_behind(row: Row, rows: Sequence[Row]) -> bool:
-    """Whether `run` would take another file of that variant on that runtime: one of the format that the runtime prefers.
+def _run_prefers_another_file(row: Row, rows: Sequence[Row]) -> bool:
+    """Return whether `run` would use another file of that variant on that runtime: one of the format that the runtime prefers.
 
-    They make the same picture in the same time, and the answer shall not depend on which was measured a little faster.
+    Both make the same picture in the same time, and the pick must not depend on which was measured a little faster.
     """
     order = runtimes.formats(str(row.runtime)) if row.runtime in runtimes.RUNTIMES else ()
 
-    def place(file: str | None) -> int:
+    def rank(file: str | None) -> int:
         suffix = str(file).rpartition(".")[2]
         return order.index(suffix) if suffix in order else len(order)
 
-    what = (row.name, row.variant, row.runtime, row.threads)
-    same = [r for r in rows if r.status == OK and (r.name, r.variant, r.runtime, r.threads) == what]
-    return any(place(other.file) < place(row.file) for other in same)
+    key = (row.name, row.variant, row.runtime, row.threads)
+    same = [r for r in rows if r.status == OK and (r.name, r.variant, r.runtime, r.threads) == key]
+    return any(rank(other.file) < rank(row.file) for other in same)
 
 
 def _harm(row: Row) -> str:
     sharp, jpeg = row.quality.get("sharp-in"), row.quality.get("sharp-jpeg")
     words = []
-    if sharp is not None and sharp.psnr_db < _LEAST_SHARP_DB:
+    if sharp is not None and sharp.psnr_db < _MIN_SHARP_DB:
         words.append(f"sharp pictures come out at {sharp.psnr_db:.1f} dB")
-    if jpeg is not None and jpeg.gain_db < _MOST_HARM_DB:
+    if jpeg is not None and jpeg.gain_db < _MIN_SHARP_JPEG_GAIN_DB:
         words.append(f"sharp JPEG pictures lose {-jpeg.gain_db:.2f} dB")
     return " and ".join(words)
 
 
-def _wish(fps: float | None, max_ms: float | None, min_gain_db: float | None, loops: Sequence[Loop]) -> _Wish | None:
+def _request(fps: float | None, max_ms: float | None, min_gain_db: float | None, loops: Sequence[Loop]) -> _Request | None:
     limits = []
     if fps is not None:
-        interval = 1000 / fps
-        rest = f"p95 of {SHARE * interval:.1f} ms at most: {SHARE:.0%} of the {interval:.1f} ms between two"
-        limits.append((SHARE * interval, f"{fps:g} frames a second ({rest})"))
+        share = f"{INTERVAL_SHARE:.0%} of the {1000 / fps:.1f} ms between two frames"
+        limits.append((limit_ms(fps), f"{fps:g} frames a second (p95 of at most {limit_ms(fps):.1f} ms: {share})"))
     if max_ms is not None:
         limits.append((max_ms, f"a frame within {max_ms:g} ms (p95)"))
     if not limits:
         return None
-    ms = min(limit for limit, _ in limits)
     words = " and ".join(words for _, words in limits)
-    slow = {loop.label: loop.fps for loop in loops if fps is not None and loop.fps < fps}
-    return _Wish(fps, ms, slow, words + (f" with a gain of at least {min_gain_db:.2f} dB" if min_gain_db else ""))
+    return _Request(
+        fps=fps,
+        most_ms=min(limit for limit, _ in limits),
+        slow_loops={loop.label: loop.fps for loop in loops if fps is not None and loop.fps < fps},
+        words=words + (f" with a gain of at least {min_gain_db:.2f} dB" if min_gain_db else ""),
+    )
 
 
 def _tiers(good: Sequence[_Candidate]) -> list[list[_Candidate]]:
-    """Those that spare sharp pictures before those that harm them; within each those that leave a core free first."""
+    """Rows that do not harm sharp pictures before rows that do; within both, rows that leave a core free first."""
     return [
-        [c for c in good if bool(c.harm) == harms and c.crowded == crowded]
+        [c for c in good if bool(c.harm) == harms and c.uses_every_core == every_core]
         for harms in (False, True)
-        for crowded in (False, True)
+        for every_core in (False, True)
     ]
 
 
 def _best(candidates: Sequence[_Candidate], earlier: TunedModel | None = None) -> _Candidate:
-    """The best gain; among equals the fastest, then fewer threads, less memory, the runtime that is taken first, fewer bits."""
-    top = max(c.gain_db for c in candidates)
-    return _fastest([c for c in candidates if c.gain_db >= top - SAME_DB], earlier)
+    """The best gain; of equal ones the fastest, then fewer threads, less memory, the preferred runtime, fewer bits."""
+    least_db = equal_to_best_db(c.gain_db for c in candidates)
+    return _fastest([c for c in candidates if c.gain_db >= least_db], earlier)
 
 
 def _fastest(candidates: Sequence[_Candidate], earlier: TunedModel | None = None) -> _Candidate:
     first = min(candidates, key=lambda c: c.latency.p50_ms.value).latency.p50_ms
-    limit = max(first.high, first.value * (1 + SAME_SHARE))
-    alike = [c for c in candidates if min(c.latency.p50_ms.low, c.latency.p50_ms.value) <= limit]
-    for c in alike:
+    limit = max(first.high, first.value * (1 + _EQUAL_TIME_SHARE))
+    equal = [c for c in candidates if min(c.latency.p50_ms.low, c.latency.p50_ms.value) <= limit]
+    for c in equal:
         if earlier and (c.row.sha256, c.row.runtime, c.row.threads) == (earlier.sha256, earlier.runtime, earlier.threads):
             return c
-    fewest = min(c.row.threads for c in alike)
-    alike = [c for c in alike if c.row.threads == fewest]
-    least = min(c.row.peak_rss_mib or 0.0 for c in alike)
-    alike = [c for c in alike if (c.row.peak_rss_mib or 0.0) <= least * (1 + _SAME_MEMORY_SHARE)]
+    fewest = min(c.row.threads for c in equal)
+    equal = [c for c in equal if c.row.threads == fewest]
+    least_mib = min(c.row.peak_rss_mib or 0.0 for c in equal)
+    equal = [c for c in equal if (c.row.peak_rss_mib or 0.0) <= least_mib * (1 + _EQUAL_MEMORY_SHARE)]
     order = list(runtimes.RUNTIMES)
-    return min(alike, key=lambda c: (order.index(str(c.row.runtime)), -VARIANTS.index(str(c.row.variant))))
+    return min(equal, key=lambda c: (order.index(str(c.row.runtime)), -VARIANTS.index(str(c.row.variant))))
 
 
 def _pick(best: _Candidate, why: str) -> Pick:
     row = best.row
-    if best.crowded:
-        why += "; it takes every core: nothing that leaves one to capture and output would do"
+    if best.uses_every_core:
+        why += "; it uses every core, because nothing that leaves one to capture and output is good enough"
     if best.harm:
-        why += f"; but {best.harm}, and nothing that spares them would do"
-    return Pick(row.label, row.name, str(row.variant), str(row.runtime), row.threads, why)
+        why += f"; but {best.harm}, and nothing that leaves them unharmed is good enough"
+    return Pick(label=row.label, name=row.name, variant=str(row.variant), runtime=str(row.runtime), threads=row.threads, why=why)
 
 
-def _given_up(best: _Candidate, good: Sequence[_Candidate], wish: _Wish) -> str:
-    """What would restore better, and why it is not taken."""
-    better = [c for c in good if c.gain_db > best.gain_db + SAME_DB]
+def _better_but_ruled_out(best: _Candidate, good: Sequence[_Candidate], request: _Request) -> str:
+    """Name the row with a better picture, and why it was not picked."""
+    better = [c for c in good if c.gain_db > best.gain_db + EQUAL_DB]
     if not better:
         return ""
     more = _best(better)
-    if (fps := wish.slow.get(more.row.label)) is not None:
-        reason = f"its whole loop made {fps:.1f} frames a second"
-    elif more.most_ms > wish.ms:
+    if (fps := request.slow_loops.get(more.row.label)) is not None:
+        reason = f"its whole loop reached {fps:.1f} frames a second"
+    elif not fits(more.latency, request.most_ms):
         reason = f"its p95 is {more.latency.p95_ms.value:.1f} ms"
     else:
-        reason = more.harm or "it takes every core"
+        reason = more.harm or "it uses every core"
     return f"; {more.row.label} would gain {more.gain_db:+.2f} dB, but {reason}"
 
 
-def _nearest(candidates: Sequence[_Candidate], wish: _Wish | None, min_gain_db: float | None) -> str:
+def _nothing_fits(candidates: Sequence[_Candidate], request: _Request | None, min_gain_db: float | None) -> str:
     least_db = min_gain_db or 0.0
+    slow_loops = request.slow_loops if request else {}
 
-    def missing(c: _Candidate) -> float:
-        late = max(0.0, c.most_ms / wish.ms - 1) if wish else 0.0
-        slow = wish is not None and c.row.label in wish.slow
-        return late + max(0.0, least_db - c.gain_db) + (0.1 if slow else 0.0)
+    def shortfall(c: _Candidate) -> float:
+        late = max(0.0, c.latency.p95_ms.high / request.most_ms - 1) if request else 0.0
+        return late + max(0.0, least_db - c.gain_db) + (0.1 if c.row.label in slow_loops else 0.0)
 
-    near = min(candidates, key=missing)
-    if wish is None:
+    closest = min(candidates, key=shortfall)
+    if request is None:
         wanted = f"has a gain of at least {min_gain_db:.2f} dB" if min_gain_db else "improves blurred pictures"
     else:
-        wanted = f"restores {wish.words}" + ("" if min_gain_db else " and improves blurred pictures")
-    loop = f", its whole loop {wish.slow[near.row.label]:.1f} frames a second" if wish and near.row.label in wish.slow else ""
+        wanted = f"restores {request.words}" + ("" if min_gain_db else " and improves blurred pictures")
+    label = closest.row.label
+    loop = f", its whole loop {slow_loops[label]:.1f} frames a second" if label in slow_loops else ""
     return (
-        f"nothing here {wanted}; nearest: {near.row.label} ({near.figures}{loop}); "
-        "ask for less, measure a smaller --size, or give another --bundle"
+        f"nothing here {wanted}; closest: {label} ({closest.figures}{loop}); "
+        "relax the limits, measure a smaller --size, or give another --bundle"
     )

@@ -1,4 +1,4 @@
-"""deblurkit bench --suite quality: what each file does to twelve kinds of arriving picture, beside the classical methods."""
+"""The suite `quality`: score every file and the classical methods on the twelve cases, on edges and on still scenes."""
 
 import logging
 from collections.abc import Callable
@@ -26,7 +26,7 @@ EDGE_DEG = 5.0
 
 @dataclass(frozen=True)
 class CaseScore:
-    """One method on one case: means over the pictures, and the worst of them."""
+    """One method on one case: means over the pictures, and the worst picture."""
 
     pictures: int
     blurred_db: float
@@ -41,52 +41,52 @@ class CaseScore:
 
 @dataclass(frozen=True)
 class Method:
-    """Something that restores: `restore(pixels, case, name)`; None where it cannot."""
+    """A method to score: `restore(pixels, case, name)` returns None if it cannot restore the picture."""
 
     name: str
     restore: Callable[[Pixels, str, str], Pixels | None]
-    told: bool = False
-    """Whether it is told the kernel."""
+    non_blind: bool = False
+    """Whether it needs the true kernel."""
 
 
-def methods(bundles: list[Bundle], runtime: str, variants: list[str] | None, threads: int, oracles: bool) -> list[Method]:
-    """Baselines, oracles if wanted, and every file of the bundles that the runtime reads."""
-    found = [Method(name, _blind(f)) for name, f in BLIND_METHODS.items() if name != "nothing"]
-    if oracles:
-        found += [Method(name, _told(f), told=True) for name, f in NON_BLIND_METHODS.items()]
+def methods(bundles: list[Bundle], runtime: str, variants: list[str] | None, threads: int, non_blind: bool) -> list[Method]:
+    """List the blind methods, the non-blind ones on request, and every file of the bundles that the runtime reads."""
+    scored = [Method(name, _blind(f)) for name, f in BLIND_METHODS.items() if name != "nothing"]
+    if non_blind:
+        scored += [Method(name, _with_true_kernel(f), non_blind=True) for name, f in NON_BLIND_METHODS.items()]
     if len({bundle.name for bundle in bundles}) < len(bundles):
         raise UsageError("two of the bundles have the same name; export one of them under another name")
     for bundle in bundles:
         for artifact in bundle.manifest.artifacts:
             if artifact.format in formats(runtime) and (not variants or artifact.variant in variants):
                 restorer = Restorer(bundle, artifact.variant, runtime, threads)
-                found.append(Method(f"{bundle.name} {artifact.variant}", _blind(restorer.restore)))
-    return found
+                scored.append(Method(f"{bundle.name} {artifact.variant}", _blind(restorer.restore)))
+    return scored
 
 
 def _blind(restore: Callable[[Pixels], Pixels]) -> Callable[[Pixels, str, str], Pixels | None]:
     return lambda pixels, case, name: restore(pixels)
 
 
-def _told(oracle: Callable[..., Pixels]) -> Callable[[Pixels, str, str], Pixels | None]:
+def _with_true_kernel(method: Callable[..., Pixels]) -> Callable[[Pixels, str, str], Pixels | None]:
     def restore(pixels: Pixels, case: str, name: str) -> Pixels | None:
         kernel = cases.true_kernel(case, Path(name).stem)
-        return None if kernel is None else oracle(pixels, kernel)
+        return None if kernel is None else method(pixels, kernel)
 
     return restore
 
 
-def run(folder: Path, which: list[Method], most: int) -> dict[str, Any]:
-    """Score every method on every case of `folder`, and on generated edges and still scenes; plain data."""
-    scores: dict[str, dict[str, Any]] = {method.name: {} for method in which}
+def run(folder: Path, scored: list[Method], most: int) -> dict[str, Any]:
+    """Score every method on every case of `folder`, and on generated edges and still scenes. Returns plain data."""
+    scores: dict[str, dict[str, Any]] = {method.name: {} for method in scored}
     for case in cases.cases_in(folder):
         log.info("%s", case)
-        rows: dict[str, list[tuple[str, float, float, float, float, float]]] = {method.name: [] for method in which}
+        rows: dict[str, list[tuple[str, float, float, float, float, float]]] = {method.name: [] for method in scored}
         for pair in cases.pairs(folder, case, most):
-            before, before_luma, before_ssim = psnr(pair.blurred, pair.sharp), psnr_luma(pair.blurred, pair.sharp), 0.0
+            before, before_luma = psnr(pair.blurred, pair.sharp), psnr_luma(pair.blurred, pair.sharp)
             before_ssim = ssim(pair.blurred, pair.sharp)
-            for method in which:
-                if method.told and not cases.kernel_is_known(folder, case):
+            for method in scored:
+                if method.non_blind and not cases.kernel_is_known(folder, case):
                     continue
                 restored = method.restore(pair.blurred, case, pair.name)
                 if restored is not None:
@@ -100,8 +100,8 @@ def run(folder: Path, which: list[Method], most: int) -> dict[str, Any]:
         "schema": 1,
         "pictures": folder.name,
         "scores": scores,
-        "edges": {method.name: _edges(method) for method in which},
-        "flicker": {method.name: _flicker(method) for method in which},
+        "edges": {method.name: _edges(method) for method in scored},
+        "flicker": {method.name: _flicker(method) for method in scored},
     }
 
 
@@ -112,13 +112,20 @@ def _score(rows: list[tuple[str, float, float, float, float, float]]) -> CaseSco
     values = (before.mean(), after.mean(), gains.mean(), gains[worst])
     blurred, restored, gain, worst_gain = (round(float(v), 3) for v in values)
     return CaseScore(
-        len(rows), blurred, restored, gain, worst_gain, rows[worst][0], round(float(luma.mean()), 3),
-        round(float(similarity.mean()), 4), round(float((similarity - similarity_before).mean()), 4),
-    )  # fmt: skip
+        pictures=len(rows),
+        blurred_db=blurred,
+        restored_db=restored,
+        gain_db=gain,
+        worst_gain_db=worst_gain,
+        worst_picture=rows[worst][0],
+        luma_gain_db=round(float(luma.mean()), 3),
+        ssim=round(float(similarity.mean()), 4),
+        ssim_gain=round(float((similarity - similarity_before).mean()), 4),
+    )
 
 
 def _edges(method: Method) -> dict[str, dict[str, float]]:
-    """MTF50 of a slanted edge before and after, and overshoot, by blur."""
+    """Measure MTF50 of a slanted edge before and after, and its overshoot, by blur."""
     found = {}
     rng = np.random.default_rng(1)
     for sigma in (1.0, 2.0, 3.0):
@@ -137,7 +144,7 @@ def _edges(method: Method) -> dict[str, dict[str, float]]:
 
 
 def _flicker(method: Method, frames: int = 8) -> dict[str, dict[str, float]]:
-    """Temporal standard deviation, out over in, on flat parts and on edges of a still scene with fresh noise."""
+    """Measure flicker of a still scene with fresh noise: temporal standard deviation, output / input, flat parts and edges."""
     found = {}
     sharp = chart(240, 320, 5)
     soft = gaussian_blur(to_float(sharp), 1.6)
@@ -153,7 +160,7 @@ def _flicker(method: Method, frames: int = 8) -> dict[str, dict[str, float]]:
 
 
 def as_table(result: dict[str, Any]) -> str:
-    """Gain by case for every method, then the blurred and restored PSNR, worst pictures, edges and flicker."""
+    """Format gain by case for every method, then the blurred and restored PSNR, worst pictures, edges and flicker."""
     names = list(result["scores"])
     found = [case for case in cases.CASES if any(case in scores for scores in result["scores"].values())]
     header = ["gain dB", *names]
@@ -178,7 +185,7 @@ def as_table(result: dict[str, Any]) -> str:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Gain against severity, a panel for each kind of blur. Raises UsageError without matplotlib."""
+    """Plot gain against severity, a panel for each kind of blur. Raises UsageError without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:

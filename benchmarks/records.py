@@ -1,9 +1,12 @@
-"""What a benchmark's result holds: the schema of bench.json, which these dataclasses document (docs/results.md).
+"""The schema of bench.json as frozen dataclasses, and how such a file is read. docs/results.md is generated from this file.
 
-Times are milliseconds, memory MiB, quality dB, temperatures °C, clocks MHz. None is what could not be had, never a guess.
+Times are milliseconds, memory MiB, quality dB, temperatures °C, clocks MHz. None means that the value could not be measured.
 """
 
+import json
+import math
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from device.config import build
@@ -18,15 +21,17 @@ STATUSES = (OK, MISSING, FAILED, WRONG)
 NETWORK = "network"
 CLASSICAL = "classical"
 NON_BLIND = "oracle"
-"""The word of the schema for a method that needs the true kernel."""
+"""The schema's word for a method that needs the true kernel."""
 KINDS = (NETWORK, CLASSICAL, NON_BLIND)
+_EXPECTED = "expected a bench.json written by `deblurkit bench --report DIR`"
+_MAX_READ_MIB = 64
 _EARLIER_NAMES = {"Wiener, told": "Wiener (non-blind)", "Richardson-Lucy, told": "Richardson-Lucy (non-blind)"}
-"""Methods that results of schema 2 hold under another name: a comparison matches rows by name."""
+"""Some files of schema 2 use these names. A comparison matches rows by name, so they are renamed when read."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % confidence interval, by bootstrap over rounds and within them."""
+    """A value with its 95 % confidence interval, from a bootstrap over rounds and within them."""
 
     value: float
     low: float
@@ -35,40 +40,40 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of one restored frame in memory, pixels in and pixels out; after the warm-up."""
+    """Milliseconds to restore one frame in memory, from pixels to pixels, after the warm-up."""
 
     frames: int
-    """How many were timed, all rounds together; their times are in raw.csv."""
+    """Number of timed frames in all rounds; raw.csv has the time of each."""
     p50_ms: Estimate
     p95_ms: Estimate
     p99_ms: Estimate
     jitter_ms: Estimate
-    """The distance between p5 and p95."""
+    """p95 minus p5."""
     rounds_p50_ms: tuple[float, ...]
     """The median of each round."""
     warm_up_frames: int
-    """Frames before the times were steady; the largest of the rounds."""
+    """Frames before the times were steady; the largest number of all rounds."""
     steady: bool
-    """Whether every round became steady, and the rounds' medians lie within 5 % of their middle."""
+    """Whether every round became steady and the medians of the rounds lie within 5 % of their own median."""
 
 
 @dataclass(frozen=True)
 class PictureParity:
-    """How near the pictures of this combination are to those of the reference: 8-bit levels, the frame that is timed."""
+    """How close the output is to the reference's output for the timed frame, in 8-bit levels."""
 
     reference: str
-    """What they are compared with, in words."""
+    """The file and runtime that it is compared with."""
     psnr_db: float
-    """99 where they are equal."""
+    """99 if both are equal."""
     most_levels: int
-    """Largest difference of a channel of a pixel, grey levels."""
+    """Largest difference in any channel of any pixel, in grey levels."""
     needed_db: float
-    """Below this the pictures are wrong, and the row is no result."""
+    """Below this the output is wrong, and the row has no times."""
 
 
 @dataclass(frozen=True)
 class CaseQuality:
-    """Means over the pictures of one case; PSNR over RGB, no border cropped."""
+    """Means over the pictures of one case. PSNR is over RGB, without cropping a border."""
 
     input_psnr_db: float
     psnr_db: float
@@ -80,93 +85,93 @@ class CaseQuality:
 
 @dataclass(frozen=True)
 class Moment:
-    """What the machine was like at one time."""
+    """The state of the machine at one time."""
 
     at_s: float
     """Seconds since the benchmark began."""
     clock_mhz: float | None
-    """Of the first processor."""
+    """Clock of the first processor."""
     temperature_c: float | None
     throttled: tuple[str, ...] | None
-    """What holds a Raspberry Pi back now: under-voltage, frequency capped, throttled, soft temperature limit."""
+    """What limits a Raspberry Pi now: under-voltage, frequency capped, throttled, soft temperature limit."""
     load_1min: float
     available_mib: float | None
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine: what does not change while it is measured."""
+    """The properties of the machine that do not change during a benchmark."""
 
     board: str | None
     cpu: str
     machine: str
     """`x86_64`, `aarch64`."""
     cores: int
-    """That this process may use."""
+    """Cores that this process may use."""
     features: tuple[str, ...]
     governor: str | None
     most_mhz: float | None
     memory_mib: int | None
     system: str
-    """The distribution's name."""
+    """Name of the distribution."""
     kernel: str
     kind: str
-    """`real`, `virtual` (a hypervisor) or `emulated`: times of the last are worth nothing."""
+    """`real`, `virtual` (a hypervisor) or `emulated`: times of an emulated machine mean nothing."""
     hardware_hash: str
-    """Of board, processor, features, cores and memory; `deblurkit run` knows this board by it."""
+    """Hash of board, processor, features, cores and memory; `deblurkit run` recognises this board by it."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One file on one runtime with so many threads; or a classical method; or a reason why there is no figure."""
+    """One file on one runtime with one number of threads; or a classical method; or the reason why there are no figures."""
 
     name: str
-    """The bundle's or the method's."""
+    """Name of the bundle or of the method."""
     kind: str
-    """`network`, `classical`, or `oracle`: a classical method that is told the kernel, which no camera knows."""
+    """`network`, `classical` or `oracle`: a non-blind method, which needs the true kernel that no camera knows."""
     status: str
-    """`ok`, `missing` (not installed), `failed`, or `wrong`: a fast wrong answer is never a result."""
+    """`ok`, `missing` (not installed), `failed` or `wrong`: a fast wrong output is never a result."""
     variant: str | None = None
     file: str | None = None
     runtime: str | None = None
     threads: int = 1
     message: str = ""
-    """What is wrong, and how it is mended."""
+    """What is wrong, and how to fix it."""
     bundle_hash: str | None = None
     """SHA-256 of the bundle's manifest.json."""
     sha256: str | None = None
-    """Of the file."""
+    """SHA-256 of the file."""
     bytes: int | None = None
     latency: Latency | None = None
     load_ms: float | None = None
-    """From the start of loading to ready; the middle of the rounds."""
+    """From the start of loading until ready; median of the rounds."""
     first_ms: float | None = None
-    """The first frame after it."""
+    """Time of the first frame after loading."""
     stages_ms: dict[str, float] = field(default_factory=dict)
     """Medians: to_tensor, infer, to_pixels."""
     infer_share: float | None = None
-    """Share of a frame's time that the runtime's bare call takes."""
+    """Share of a frame's time spent in the bare call of the runtime."""
     peak_rss_mib: float | None = None
     agreement: PictureParity | None = None
     quality: dict[str, CaseQuality] = field(default_factory=dict)
     """By case (benchmarks/cases.py)."""
     gain_db: float | None = None
-    """Mean gain over the ten blurred cases; of an oracle over the eight in which one kernel blurred all."""
+    """Mean gain over the ten blurred cases; of an `oracle`, over the eight whose pictures have a single blur kernel."""
     python: str | None = None
     """Version of the interpreter that measured it."""
     versions: dict[str, str] = field(default_factory=dict)
-    """Packages of that interpreter."""
+    """Package versions in that interpreter."""
     before: Moment | None = None
     after: Moment | None = None
     rounds: int = 0
-    """How many rounds were measured; fewer than asked for in a partial result."""
+    """Number of measured rounds; a partial result has fewer than were requested."""
     front: bool = False
-    """Whether nothing measured is both faster and better (oracles aside)."""
+    """Whether the row is Pareto optimal: nothing measured is both faster and better. `oracle` rows are left out."""
 
     @property
     def label(self) -> str:
-        """ "small int8.tflite, litert, 1 thread"; a classical method's name."""
-        if self.kind != "network":
+        """ "small int8.tflite, litert, 1 thread"; the name of a classical method."""
+        if self.kind != NETWORK:
             return self.name
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
         suffix = (self.file or "").rpartition(".")[2]
@@ -175,14 +180,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Loop:
-    """The whole loop of `deblurkit run` with one combination: a generated camera of the timed size, the page with one viewer."""
+    """The whole loop of `deblurkit run` with one row: a generated camera of the timed size, and one viewer of the web page."""
 
     label: str
     fps: float
     stages_ms: dict[str, float]
     """Medians: capture, to_tensor, infer, to_pixels, encode."""
     infer_share: float
-    """fps x infer: the share of the loop's time that the runtime's bare call takes."""
+    """fps x infer: the share of the loop's time spent in the bare call of the runtime."""
     frame_age_p50_ms: float
     frame_age_p95_ms: float
     first_frame_s: float
@@ -191,7 +196,7 @@ class Loop:
 
 @dataclass(frozen=True)
 class LoadSample:
-    """One stretch of the sustained run."""
+    """One interval of the sustained run."""
 
     at_s: float
     fps: float
@@ -203,7 +208,7 @@ class LoadSample:
 
 @dataclass(frozen=True)
 class Sustained:
-    """Full load for minutes: the rate at first, and the rate that stays."""
+    """Minutes of full load: the rate at first, and the rate that the board keeps."""
 
     label: str
     seconds: float
@@ -214,13 +219,13 @@ class Sustained:
     kept: float
     """steady / burst."""
     throttled_at_s: float | None
-    """When the board was first held back, or its rate fell below 95 % for good."""
+    """When the board first reported throttling, or when its rate fell below 95 % for good."""
     curve: tuple[LoadSample, ...]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One picture as it came and as it was restored, for the report: PNG files, base64."""
+    """One picture before or after restoration, for the report: a PNG file in base64."""
 
     label: str
     case: str
@@ -230,7 +235,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Pick:
-    """What to run here, and why."""
+    """The recommendation for this machine, and its reason."""
 
     label: str
     name: str
@@ -238,7 +243,7 @@ class Pick:
     runtime: str
     threads: int
     why: str
-    """In words."""
+    """The reason, in words."""
 
 
 @dataclass(frozen=True)
@@ -249,15 +254,15 @@ class Result:
     suite: str
     command: str
     started: str
-    """Date and time, ISO 8601 with the zone."""
+    """Date and time in ISO 8601 with the time zone."""
     seconds: float
     complete: bool
-    """False when it was interrupted; what was measured until then is there."""
+    """False if it was interrupted; then it holds what was measured until that moment."""
     size_wh: tuple[int, int]
-    """Of the frame that is timed."""
+    """Size of the timed frame."""
     rounds: int
     pictures: str
-    """What quality was measured on, in words."""
+    """The pictures that quality was measured on, in words."""
     machine: Machine
     doubts: tuple[str, ...]
     """Reasons to distrust the figures, in words."""
@@ -269,14 +274,14 @@ class Result:
 
 
 def as_json(result: Result) -> dict[str, Any]:
-    """Plain data."""
+    """Convert to plain data."""
     return asdict(result)
 
 
 def from_json(content: Any, where: str) -> Result:
-    """Read plain data back. Raises DataError, naming `where`, for another schema and for anything that does not fit."""
+    """Convert plain data back. Raises DataError, which names `where`, for another schema and for invalid data."""
     if not isinstance(content, dict) or "schema" not in content:
-        raise DataError(f"{where}: not a result of deblurkit bench (no schema); give the bench.json of a --report folder")
+        raise DataError(f"{where}: no `schema` key, so this is not a benchmark result; {_EXPECTED}")
     if content["schema"] != SCHEMA:
         raise DataError(f"{where}: schema {content['schema']!r}, this version reads {SCHEMA}; measure again with this version")
     result = build(Result, content, where, DataError)
@@ -284,3 +289,29 @@ def from_json(content: Any, where: str) -> Result:
         if row.status not in STATUSES:
             raise DataError(f"{where}: {row.label}: status {row.status!r}; expected {', '.join(STATUSES)}")
     return replace(result, rows=tuple(replace(row, name=_EARLIER_NAMES.get(row.name, row.name)) for row in result.rows))
+
+
+def read(path: Path, max_mib: int = _MAX_READ_MIB) -> Result:
+    """Read a bench.json. Raises DataError if it cannot be read, is not a benchmark result, or is larger than `max_mib`."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(max_mib * 2**20 + 1)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; {_EXPECTED}") from error
+    if len(data) > max_mib * 2**20:
+        raise DataError(f"{path}: larger than {max_mib} MiB; {_EXPECTED}")
+    try:
+        content = json.loads(data, parse_constant=_reject_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}); {_EXPECTED}") from error
+    return from_json(content, str(path))
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"{number[:20]} is too large")
+    return value
+
+
+def _reject_constant(constant: str) -> float:
+    raise ValueError(f"{constant} is not a JSON number")

@@ -1,4 +1,4 @@
-"""Two medians: is the second better or worse than the first, or is what lies between them noise?"""
+"""Compare two medians: is the second better or worse than the first, or is the difference noise?"""
 
 import math
 
@@ -6,20 +6,20 @@ from benchmarks.intervals import RESOLUTION_MS
 from benchmarks.records import Estimate, Latency
 
 IMPROVED, WORSE, BEYOND, NOISE = "improved", "worse", "beyond", "noise"
-LEAST_MS = 0.001
-"""What no method takes less than: a logarithm needs a time above 0."""
+MIN_MS = 0.001
+"""Shorter than any method: a logarithm needs a time above 0."""
 _T_975 = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228}
 """Student's t at 97.5 % by degrees of freedom."""
 _Z_975 = 1.960
 
 
 def ratio(a: Latency, b: Latency) -> Estimate | None:
-    """B's median by A's with a 95 % interval; None where either was measured in fewer than two rounds.
+    """B's median divided by A's, with a 95 % interval; None if either was measured in fewer than two rounds.
 
-    The two bootstrap intervals are taken as independent and put together on the log scale, each side with its own distance
-    (MOVER, Zou and Donner 2008). They are widened before: drawing n rounds with replacement knows (n - 1)/n of their variance,
-    and so few rounds need Student's t, not the normal distribution (1.7 times for three and three). Without that, the
-    interval of two equal runs leaves 1 out in 17 to 21 % of rows, not in 5 % (scripts/compare_rates.py).
+    The two bootstrap intervals are treated as independent and combined on the log scale, each side with its own distance
+    (MOVER, Zou and Donner 2008). They are widened first: drawing n rounds with replacement covers only (n - 1)/n of their
+    variance, and so few rounds need Student's t instead of the normal distribution (1.7 times for three and three). Without
+    this, the interval of two equal runs misses 1 in 17 to 21 % of rows instead of 5 % (scripts/compare_rates.py).
     """
     fewest, freedom = min(len(a.rounds_p50_ms), len(b.rounds_p50_ms)), len(a.rounds_p50_ms) + len(b.rounds_p50_ms) - 2
     if fewest < 2:
@@ -32,11 +32,10 @@ def ratio(a: Latency, b: Latency) -> Estimate | None:
 
 
 def verdict(a: Latency, b: Latency, between: Estimate | None, tolerance: float) -> str:
-    """What the interval of the ratio says of the time; noise where 1 lies inside, or both differ by less than 0.02 ms.
+    """Judge the times by the interval of their ratio: noise if it contains 1, or if both differ by less than 0.02 ms.
 
-    Beyond the tolerance is what lies there with the whole interval. A comparison judges dozens of rows: were a value beyond
-    it enough, two equal runs on a restless machine would be refused. The price: a loss just beyond it on a noisy row is only
-    `worse`.
+    A row is beyond the tolerance only if its whole interval is. A comparison judges dozens of rows: if the value alone counted,
+    two equal runs on a noisy machine would fail. The price: a slowdown just beyond it on a noisy row is only `worse`.
     """
     if between is None or between.low <= 1 <= between.high or abs(b.p50_ms.value - a.p50_ms.value) < RESOLUTION_MS:
         return NOISE
@@ -47,5 +46,5 @@ def verdict(a: Latency, b: Latency, between: Estimate | None, tolerance: float) 
 
 def _logarithms(of: Estimate) -> tuple[float, float, float]:
     """(log of the value, distance down to the interval's end, distance up)."""
-    low, value, high = (math.log(max(LEAST_MS, ms)) for ms in (of.low, of.value, of.high))
+    low, value, high = (math.log(max(MIN_MS, ms)) for ms in (of.low, of.value, of.high))
     return value, max(0.0, value - low), max(0.0, high - value)

@@ -1,4 +1,4 @@
-"""What every combination gets: one frame to time and pictures to judge, written to a folder once and the same for all."""
+"""The input of every combination: one frame to time and pictures to score, written to a folder once for all processes."""
 
 import json
 from collections.abc import Iterator
@@ -14,37 +14,37 @@ from device.images.frame import Pixels
 from device.images.quality import psnr, ssim
 from device.images.scenes import chart, dead_leaves
 
-MOST_SIDE = 768
+MAX_SIDE_PX = 768
 _GENERATED_HW = (256, 384)
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One picture of a case, and what the blurred one is worth."""
+class ScoredPicture:
+    """One picture of a case, with the quality of its blurred version."""
 
     case: str
     name: str
     input_psnr_db: float
     input_ssim: float
     kernel_known: bool
-    """Whether `cases.true_kernel` is what blurred it."""
+    """Whether `cases.true_kernel` blurred it."""
 
 
 def write(folder: Path, size_wh: tuple[int, int], data: Path | None, most: int) -> str:
-    """Write frame and pictures; returns what the pictures are, in words.
+    """Write the frame and the pictures; return a description of the pictures.
 
-    At most `most` pictures of `data` (sharp ones, or pairs written beforehand), evenly chosen, their middle of at most 768x768;
-    without `data` four generated scenes. Raises DataError for a folder without pictures or with an unreadable one.
+    Takes at most `most` pictures of `data` (sharp ones, or ready-made pairs), evenly spaced, and of each the centre of at most
+    768x768; without `data`, four generated scenes. Raises DataError for a folder without pictures or with an unreadable one.
     """
     write_frame(folder, size_wh)
     index: list[dict[str, Any]] = []
     for case in cases.CASES if data is None else cases.cases_in(data):
         known = data is None or cases.kernel_is_known(data, case)
         for pair in _generated(case) if data is None else cases.pairs(data, case, most):
-            blurred, sharp = _middle(pair.blurred), _middle(pair.sharp)
+            blurred, sharp = _centre(pair.blurred), _centre(pair.sharp)
             np.save(folder / f"{len(index)}-blurred.npy", blurred)
             np.save(folder / f"{len(index)}-sharp.npy", sharp)
-            index.append(asdict(Judged(case, pair.name, psnr(blurred, sharp), ssim(blurred, sharp), known)))
+            index.append(asdict(ScoredPicture(case, pair.name, psnr(blurred, sharp), ssim(blurred, sharp), known)))
     (folder / "index.json").write_text(json.dumps(index))
     names = len({entry["name"] for entry in index})
     words = f"{names} generated scenes of 384x256" if data is None else f"{names} pictures of {data.name}"
@@ -52,7 +52,7 @@ def write(folder: Path, size_wh: tuple[int, int], data: Path | None, most: int) 
 
 
 def write_frame(folder: Path, size_wh: tuple[int, int]) -> None:
-    """Write the frame that is timed: a blurred one, since on a sharp one all networks agree."""
+    """Write the frame that is timed: a blurred one, because the outputs of all networks match on a sharp one."""
     np.save(folder / "frame.npy", cases.degrade(chart(size_wh[1], size_wh[0]), "gauss-2.0", "frame"))
 
 
@@ -61,14 +61,14 @@ def frame(folder: Path) -> Pixels:
     return np.load(folder / "frame.npy")
 
 
-def judged(folder: Path) -> Iterator[tuple[Judged, Pixels, Pixels]]:
-    """Every picture, blurred and sharp."""
+def scored_pictures(folder: Path) -> Iterator[tuple[ScoredPicture, Pixels, Pixels]]:
+    """Yield every picture with its blurred and its sharp pixels."""
     for number, entry in enumerate(json.loads((folder / "index.json").read_text())):
-        yield Judged(**entry), np.load(folder / f"{number}-blurred.npy"), np.load(folder / f"{number}-sharp.npy")
+        yield ScoredPicture(**entry), np.load(folder / f"{number}-blurred.npy"), np.load(folder / f"{number}-sharp.npy")
 
 
-def summary(scores: dict[str, list[tuple[Judged, float, float]]]) -> tuple[dict[str, CaseQuality], float | None]:
-    """(means by case, mean gain over the blurred cases) of (picture, PSNR, SSIM) after restoring."""
+def summarise(scores: dict[str, list[tuple[ScoredPicture, float, float]]]) -> tuple[dict[str, CaseQuality], float | None]:
+    """Return (means by case, mean gain over the blurred cases); `scores` has (picture, PSNR, SSIM) of restored pictures."""
     by_case = {}
     for case, rows in scores.items():
         gains = [after - picture.input_psnr_db for picture, after, _ in rows]
@@ -91,7 +91,7 @@ def _generated(case: str) -> Iterator[cases.Pair]:
         yield cases.Pair(name, cases.degrade(sharp, case, name), sharp)
 
 
-def _middle(pixels: Pixels) -> Pixels:
+def _centre(pixels: Pixels) -> Pixels:
     height, width = pixels.shape[:2]
-    top, left = max(0, height - MOST_SIDE) // 2, max(0, width - MOST_SIDE) // 2
-    return np.ascontiguousarray(pixels[top : top + MOST_SIDE, left : left + MOST_SIDE])
+    top, left = max(0, height - MAX_SIDE_PX) // 2, max(0, width - MAX_SIDE_PX) // 2
+    return np.ascontiguousarray(pixels[top : top + MAX_SIDE_PX, left : left + MAX_SIDE_PX])

@@ -42,7 +42,7 @@ class ExportError(DeblurkitError, RuntimeError):
 
 
 class GateError(DeblurkitError, RuntimeError):
-    """A converted model differs too much from its reference."""
+    """A check failed: a converted file at export, a regression in `bench compare`, or nothing good enough to pick."""
 
     exit_code = 6
 

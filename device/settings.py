@@ -93,10 +93,14 @@ class Settings:
     bundle: tuple[str, ...] = ()
     """Best first. Empty: the model that `bench --pick` measured, else the default; to keep a rate, also the smaller one."""
     source: str = "auto"
+    """A camera, a file or a folder, as `device.sources.open_source` reads it."""
     sink: tuple[str, ...] = ()
+    """Outputs, as `device.sinks.open_sink` reads them. Empty: the page for a live source; for a file, an output must be named."""
     variant: str | None = None
     runtime: str | None = None
+    """For both, None: the tuned model's, else the default, see `Restorer`."""
     threads: int | None = None
+    """CPU threads for the model. None: as `bench --pick` measured, else all cores but one."""
     fps: float = 0.0
     """Frames a second to keep, by restoring fewer or with a smaller model; 0: no target."""
     max_age: float = 0.0
@@ -105,7 +109,9 @@ class Settings:
     """X,Y,WIDTH,HEIGHT in pixels: the region to restore. Empty: the whole picture."""
     frames: int = 0
     seconds: float = 0.0
+    """Stop after so many frames or seconds; 0: never."""
     replace: bool = False
+    """Overwrite existing output."""
     wait_camera: bool = False
     """If there is no camera, show NO VIDEO and wait for one, instead of ending with exit code 7."""
     camera: CameraSettings = field(default_factory=CameraSettings)

@@ -35,6 +35,7 @@ class DecisionState:
     kind: str
     """`given`, `measured`, `stale` or `none`, see `device.loop.tuned.Decision`."""
     reason: str
+    """In words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,7 @@ class Advice:
 
     text: str
     mend: str
+    """How to fix it."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,14 @@ class State(TelemetrySnapshot):
     healthy: bool
     camera: CameraState
     choice: DecisionState
+    """How the run came to its model."""
     deadline: RateControlState | None
-    """None without a target for the frame rate or the frame age."""
+    """Rate control; None without a target for the frame rate or the frame age."""
     recording: RecordingState | None
     """None without a recorder."""
     sinks: tuple[SinkState, ...]
     choices: tuple[ModelOption, ...]
+    """The models that the page can switch to."""
     throttled: Throttled | None
     """None where the board does not report it."""
     message: str

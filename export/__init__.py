@@ -1,1 +1,1 @@
-"""A trained run in, a bundle of proven files out."""
+"""Export a trained run, or somebody else's model, to a bundle of files that were compared with the network."""

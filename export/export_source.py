@@ -1,4 +1,4 @@
-"""What is exported: a network that can become files, what they are compared with, and the pictures for both."""
+"""What is exported: a network that can be converted to files, and the pictures to calibrate and judge them on."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,24 +17,24 @@ from device.errors import UsageError
 from train.quantise import Ranges
 
 SIDE = 256
-"""Pixels: concrete size of TFLite files (runtimes resize them), of calibration pictures and of the judged ones."""
+"""Pixels: side of the concrete input of TFLite files (runtimes resize it), of calibration pictures and of judged pictures."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What files are calibrated and judged on."""
+    """The pictures that files are calibrated and judged on."""
 
     calibration: Sequence[np.ndarray]
-    """(1, height, width, 3 or 1) float32 in 0..1, as the network gets them."""
+    """(1, height, width, 3 or 1) float32 in 0..1, as the network takes them."""
     blurred: np.ndarray
     """(n, height, width, 3) float32 in 0..1, exact in 8 bits."""
     sharp: np.ndarray
     described: str
-    """What `blurred` and `sharp` are, in words."""
+    """Which pictures `blurred` and `sharp` are, in words."""
 
     @cached_property
     def calibration_sha256(self) -> str:
-        """Of the calibration pictures' 8-bit pixels, one after the other."""
+        """SHA-256 of the calibration pictures' 8-bit pixels, one picture after the other."""
         digest = hashlib.sha256()
         for picture in self.calibration:
             digest.update(np.rint(picture * 255).astype(np.uint8).tobytes())
@@ -43,48 +43,52 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Calibration:
-    """One way to choose what 8-bit tensors can hold."""
+    """One way to choose the ranges of 8-bit tensors."""
 
     method: str
-    """`learned` by the run; `minmax`, `percentile` or `entropy` of what tensors hold on the pictures."""
+    """`learned` in training; `minmax`, `percentile` or `entropy` of the values that tensors hold for the pictures."""
     tensors: Sequence[np.ndarray]
+    """The calibration pictures, as in `Pictures.calibration`."""
     ranges: Ranges | None = None
-    """By layer; None where the converter's own quantiser finds them by `method`."""
+    """By layer; None where the converter's own quantiser chooses them by `method`."""
 
 
 class ExportSource(Protocol):
-    """A network that can become files. Its tensors are (n, height, width, 3 or 1) float32, 1.0 for white."""
+    """A network that can be converted to files. Its tensors are (n, height, width, 3 or 1) float32, 1.0 for white."""
 
     manifest: Manifest
-    """All but halo, weights and artifacts."""
+    """Everything but halo, weights and artifacts."""
     pictures: Pictures
     weights: Path | None
-    """The .weights.h5 that travels with the files."""
+    """The .weights.h5 that goes into the bundle; None where there is none."""
     layers: tuple[str, ...]
-    """Names that tensors in the files may be called by."""
+    """The network's layer names, which name the tensors in its files."""
 
     @property
     def offers(self) -> tuple[tuple[str, str], ...]:
-        """(format, variant) of every file that can be made."""
+        """(format, variant) of every file that the network can become."""
 
     def reference(self, tensors: np.ndarray) -> np.ndarray:
-        """What the network itself makes of `tensors`; the files are compared with it."""
+        """The network's own output for `tensors`; the files are compared with it."""
 
     def calibrations(self, format_: str) -> list[Calibration]:
-        """The ways to calibrate an int8 file of this format; the best one is kept."""
+        """The ways to calibrate an int8 file of this format; the export keeps the best. Empty for a file that needs none."""
 
     def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
-        """The file. `calibration` is for int8, as are the layers that stay `in_float`; int8 files take and give floats here.
+        """The file's bytes. `calibration` and the layers that stay `in_float` are for int8; its input and output are floats here.
 
         Raises ExportError.
         """
 
-    def before_int8(self, calibration: Calibration) -> bytes:
-        """The fp32 ONNX file that the int8 one is quantised from."""
+    def fp32_onnx(self, calibration: Calibration) -> bytes:
+        """The fp32 ONNX file that the int8 file with this calibration is quantised from. Raises ExportError."""
 
 
 def concrete_size(wanted: tuple[int, int] | None, own: tuple[int, ...] | None, multiple: int) -> tuple[int, int]:
-    """(height, width) of concrete files: what is wanted, or the network's only size. Raises UsageError where they do not fit."""
+    """(height, width) of concrete files: the wanted one, the network's `own` only one, or `SIDE` rounded up to `multiple`.
+
+    Raises UsageError where wanted size and network do not fit.
+    """
     if wanted is None:
         return (own[0], own[1]) if own else (-(-SIDE // multiple) * multiple,) * 2
     if own and tuple(own) != wanted:
@@ -95,11 +99,11 @@ def concrete_size(wanted: tuple[int, int] | None, own: tuple[int, ...] | None, m
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that decide what bytes come out."""
+    """Versions of the packages that decide the bytes of the files."""
     packages = ("deblurkit", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert", "numpy")
     return {"tensorflow": tf.__version__, **{package: version(package) for package in packages}}
 
 
 def keras_outputs(network: keras.Model, tensors: np.ndarray) -> np.ndarray:
-    """What Keras makes of (n, h, w, c), one picture at a time, as the files will be asked."""
+    """The network's output for (n, h, w, c), one picture at a time, as files are run."""
     return np.concatenate([np.asarray(network.predict_on_batch(tensor[None])) for tensor in tensors])

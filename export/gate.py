@@ -1,166 +1,124 @@
-"""The gate: every converted file against the network it was made of, through the code that the board runs."""
+"""The gate: what a converted file must reach, and the verdict on one that was measured."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
-from device.bundle.manifest import Artifact, Parity, Quality, TensorSpec
+from device.bundle.manifest import Artifact
 from device.bundle.open import Bundle
-from device.images.degrade import to_pixels
-from device.images.quality import mean_psnr, psnr
-from device.restore.pixel_codec import PixelCodec
-from device.restore.restorer import Restorer
-from device.restore.self_check import scenes_psnr
-from device.runtimes import open_runtime
-from export import graph
-from export.export_source import Pictures
-from export.graph import Graph
+from device.errors import BundleError
+from export.graph import Graph, graph_of, weights_bytes
+from export.measure import RUNTIME, Measurement
 
-# PSNR in dB between the outputs of file and network that a variant must reach; int8 a higher one where training learned its
-# ranges. These and the losses are the project's targets, part 2.
+# Targets: the PSNR in dB between the outputs of file and network; for int8 a higher one where training learned its ranges.
+# These and the losses are the project's targets, part 2.
 PARITY_DB = {"fp32": 90.0, "fp16": 60.0, "dynamic": 45.0, "int8": 32.0, "learned": 40.0}
 MAX_LOSS_DB = {"fp32": 0.01, "fp16": 0.01, "dynamic": 0.03, "int8": 0.10}
 BYTES_PER_PARAMETER = {"fp32": 4.0, "fp16": 2.0, "dynamic": 1.0, "int8": 1.0}
-RUNTIME = {"tflite": "litert", "onnx": "onnxruntime", "ncnn": "ncnn"}
-THREADS = 2
-_HAS_8_BIT_KERNEL = {"Conv", "Gemm", "MatMul"}  # of ONNX Runtime; ConvTranspose has none
-_ROOM, _ROOM_BYTES = 1.25, 65536  # for what else a file holds: scales, biases, small kernels left in float
-_SCALE_TOLERANCE = 5e-3  # TFLite fixes what a sigmoid puts out at 1/256
-_FLOAT = TensorSpec("", "float32")
+_HAS_8_BIT_KERNEL = {"Conv", "Gemm", "MatMul"}  # in ONNX Runtime; ConvTranspose has none
+_ROOM, _ROOM_BYTES = 1.25, 65536  # for what else a file holds: scales, biases, small kernels that stay in float
+_SCALE_TOLERANCE = 5e-3  # TFLite fixes the output scale of a sigmoid at 1/256
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a file may cost."""
+    """What a file may lose."""
 
     parity_db: dict[str, float] = field(default_factory=lambda: PARITY_DB)
     max_loss_db: dict[str, float] = field(default_factory=lambda: MAX_LOSS_DB)
     max_partitions: int = 1
     max_transposes: int = 2
-    """One at each end, where pictures have their channels last and ONNX has them first. A Reshape may bring its own."""
+    """One at each end, because pictures have their channels last and ONNX has them first. A Reshape may bring its own."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One artifact, measured."""
+    """What the gate says about one file."""
 
     artifact: Artifact
+    """With its measured parity and quality."""
     graph: Graph | None
+    """None where the runtime does not load the file."""
     failures: tuple[str, ...]
 
     @property
     def weak(self) -> bool:
-        """Whether an int8 file failed by what it computes, so that it is worth asking which layer did it."""
+        """Whether an int8 file failed by its values, so that it is worth finding the layers that lose."""
         return self.artifact.variant == "int8" and any("dB" in failure for failure in self.failures)
 
 
-class Judge:
-    """Holds what all files of a bundle are compared with."""
+def judge(bundle: Bundle, measured: Measurement, limits: Limits) -> Verdict:
+    """Compare the only file of `bundle`, as it was measured, with every target."""
+    (artifact,) = bundle.manifest.artifacts
+    if measured.refused:
+        return Verdict(artifact, None, (measured.fault,))
+    path = bundle.path(artifact)
+    try:
+        graph = graph_of(path, artifact.format, artifact.variant == "int8")
+    except BundleError as error:
+        return Verdict(artifact, None, (f"is refused by {RUNTIME[artifact.format]}: {error}",))
+    failures = [
+        *_tensor_failures(artifact),
+        *_graph_failures(artifact, graph, limits),
+        *_weight_failures(artifact, path, bundle.manifest.parameters),
+        *([measured.fault] if measured.fault else _value_failures(artifact, measured, limits)),
+    ]
+    return Verdict(replace(artifact, parity=measured.parity, quality=measured.quality), graph, tuple(failures))
 
-    def __init__(self, pictures: Pictures, reference: np.ndarray, colour: str, limits: Limits) -> None:
-        """`reference`: what the network makes of the judged pictures, (n, h, w, c)."""
-        self._reference, self._colour, self._limits = reference, colour, limits
-        self._described = pictures.described
-        self._blurred, self._sharp = ([to_pixels(p) for p in side] for side in (pictures.blurred, pictures.sharp))
-        codec = PixelCodec(_FLOAT, _FLOAT, colour)
-        self._before = mean_psnr(self._blurred, self._sharp)
-        self._best = mean_psnr([codec.to_pixels(r[None], b) for r, b in zip(reference, self._blurred, strict=True)], self._sharp)
 
-    def restored_db(self, bundle: Bundle, artifact: Artifact) -> float:
-        """Mean PSNR in dB of the judged pictures, restored by a file that lies in the bundle's folder."""
-        bundle = Bundle(bundle.folder, replace(bundle.manifest, artifacts=(artifact,)))
-        with Restorer(bundle, artifact.variant, RUNTIME[artifact.format], THREADS) as restorer:
-            return mean_psnr([restorer.restore(b) for b in self._blurred], self._sharp)
+def _tensor_failures(artifact: Artifact) -> Iterator[str]:
+    """Names, types and scales of input and output."""
+    for spec, name in ((artifact.input, "blurred"), (artifact.output, "restored")):
+        if spec.name != name:
+            yield f"calls a tensor {spec.name!r}, {name!r} is needed"
+        if spec.dtype not in ("float32", "uint8", "int8") or (spec.dtype != "float32" and artifact.variant != "int8"):
+            yield f"has a {name} tensor of {spec.dtype}, float32 is needed (8 bits in int8 files)"
+    if artifact.input.dtype == artifact.output.dtype != "float32":
+        for spec in (artifact.input, artifact.output):
+            if not np.isclose(spec.scale, 1 / 255, rtol=_SCALE_TOLERANCE):
+                yield f"has a scale of {spec.scale:.6f} for {spec.name}, 1/255 is needed so that pixels go in unchanged"
 
-    def judge(self, bundle: Bundle, artifact: Artifact) -> Verdict:
-        """Measure one file that lies in the bundle's folder, and hold it against every target."""
-        bundle = Bundle(bundle.folder, replace(bundle.manifest, artifacts=(artifact,)))
-        path = bundle.path(artifact)
-        seen = graph.graph_of(path, artifact.format, artifact.variant == "int8")
-        failures = [*self._contract(artifact), *self._graph(bundle, artifact, seen)]
-        outputs = self._outputs(bundle, artifact)
-        if outputs.shape != self._reference.shape:
-            failures.append(f"makes {outputs.shape[1:]} where the network makes {self._reference.shape[1:]}")
-            return Verdict(artifact, seen, tuple(failures))
-        if not np.isfinite(outputs).all():
-            failures.append("makes NaN or infinite values")
-            return Verdict(artifact, seen, tuple(failures))
-        parity = Parity(float(np.abs(outputs - self._reference).max()), round(psnr(outputs, self._reference, 1.0), 2))
-        learned = artifact.calibrated is not None and artifact.calibrated.method == "learned"
-        target = self._limits.parity_db["learned" if learned else artifact.variant]
-        if parity.psnr_db < target:
-            failures.append(
-                f"is {parity.psnr_db:.1f} dB from the network, {target:.0f} dB are needed (--min-parity; largest difference "
-                f"{parity.max_abs:.4f})"
-            )
-            failures += self._colours(outputs)
-        after = self.restored_db(bundle, artifact)
-        with Restorer(bundle, artifact.variant, RUNTIME[artifact.format], THREADS) as restorer:
-            scenes = scenes_psnr(restorer)
-        loss = round(self._best - after, 3)
-        most = self._limits.max_loss_db[artifact.variant]
-        if loss > most:
-            failures.append(f"restores {loss:.3f} dB less than the network, at most {most:.2f} dB may be lost (--max-loss)")
-        quality = Quality(
-            self._described, round(self._before, 3), round(after, 3), round(after - self._before, 3), loss, round(scenes, 3)
+
+def _graph_failures(artifact: Artifact, graph: Graph, limits: Limits) -> Iterator[str]:
+    if graph.partitions > limits.max_partitions:
+        outside = ", ".join(graph.outside) or "none outside"
+        yield f"falls into {graph.partitions} partitions ({outside}), at most {limits.max_partitions} (--max-pieces)"
+    slow = [operator for operator in graph.outside if operator in _HAS_8_BIT_KERNEL]
+    if slow and not artifact.float_layers:
+        yield f"computes {', '.join(slow)} in float, though there are 8-bit kernels"
+    if graph.transposes > limits.max_transposes + graph.reshapes:
+        most = f"at most {limits.max_transposes} and {graph.reshapes} for its Reshapes"
+        yield f"has {graph.transposes} Transposes, {most} (--max-transposes)"
+    if graph.variables:
+        yield f"has {graph.variables} weights that are not frozen into it"
+
+
+def _weight_failures(artifact: Artifact, path: Path, parameters: int) -> Iterator[str]:
+    """Whether the file holds all weights, in the variant's number of bytes."""
+    stored = weights_bytes(path, artifact.format)
+    expected = parameters * BYTES_PER_PARAMETER[artifact.variant]
+    if stored < expected * 0.98:
+        yield f"holds {stored} bytes where {parameters} parameters are {expected:.0f}: weights are missing"
+    if stored > expected * _ROOM + _ROOM_BYTES and not artifact.float_layers:
+        yield (f"holds {stored} bytes where {parameters} parameters are {expected:.0f}: its weights are not {artifact.variant}")
+
+
+def _value_failures(artifact: Artifact, measured: Measurement, limits: Limits) -> Iterator[str]:
+    """Parity with the network, and quality on the judged pictures."""
+    parity, quality = measured.parity, measured.quality
+    assert parity
+    assert quality
+    learned = artifact.calibrated is not None and artifact.calibrated.method == "learned"
+    target = limits.parity_db["learned" if learned else artifact.variant]
+    if parity.psnr_db < target:
+        yield (
+            f"is {parity.psnr_db:.1f} dB from the network, {target:.0f} dB are needed (--min-parity; largest difference "
+            f"{parity.max_abs:.4f})"
         )
-        return Verdict(replace(artifact, parity=parity, quality=quality), seen, tuple(failures))
-
-    def first_output(self, bundle: Bundle, artifact: Artifact) -> np.ndarray:
-        """What the file makes of the first judged picture."""
-        return self._outputs(bundle, artifact, 1)
-
-    def _outputs(self, bundle: Bundle, artifact: Artifact, most: int | None = None) -> np.ndarray:
-        codec = PixelCodec(artifact.input, artifact.output, bundle.manifest.colour)
-        runtime = open_runtime(RUNTIME[artifact.format], bundle.path(artifact), THREADS)
-        try:
-            return np.concatenate([codec.to_values(runtime.run(codec.to_tensor(b))) for b in self._blurred[:most]])
-        finally:
-            runtime.close()
-
-    def _contract(self, artifact: Artifact) -> list[str]:
-        failures = []
-        for spec, name in ((artifact.input, "blurred"), (artifact.output, "restored")):
-            if spec.name != name:
-                failures.append(f"calls a tensor {spec.name!r}, {name!r} is needed")
-            if spec.dtype not in ("float32", "uint8", "int8") or (spec.dtype != "float32" and artifact.variant != "int8"):
-                failures.append(f"has a {name} tensor of {spec.dtype}, float32 is needed (8 bits in int8 files)")
-        if artifact.input.dtype == artifact.output.dtype != "float32":
-            for spec in (artifact.input, artifact.output):
-                if not np.isclose(spec.scale, 1 / 255, rtol=_SCALE_TOLERANCE):
-                    failures.append(
-                        f"has a scale of {spec.scale:.6f} for {spec.name}, 1/255 is needed so that pixels go in as they are"
-                    )
-        return failures
-
-    def _graph(self, bundle: Bundle, artifact: Artifact, seen: Graph) -> list[str]:
-        failures = []
-        if seen.partitions > self._limits.max_partitions:
-            outside = ", ".join(seen.outside) or "none outside"
-            failures.append(
-                f"falls into {seen.partitions} partitions ({outside}), at most {self._limits.max_partitions} (--max-pieces)"
-            )
-        slow = [operator for operator in seen.outside if operator in _HAS_8_BIT_KERNEL]
-        if slow and not artifact.float_layers:
-            failures.append(f"computes {', '.join(slow)} in float, though there are 8-bit kernels")
-        if seen.transposes > self._limits.max_transposes + seen.reshapes:
-            most = f"at most {self._limits.max_transposes} and {seen.reshapes} for its Reshapes"
-            failures.append(f"has {seen.transposes} Transposes, {most} (--max-transposes)")
-        if seen.variables:
-            failures.append(f"has {seen.variables} weights that are not frozen into it")
-        held = graph.weights_bytes(bundle.folder / artifact.file, artifact.format)
-        least = bundle.manifest.parameters * BYTES_PER_PARAMETER[artifact.variant]
-        parameters = bundle.manifest.parameters
-        if held < least * 0.98:
-            failures.append(f"holds {held} bytes where {parameters} parameters are {least:.0f}: weights are missing")
-        if held > least * _ROOM + _ROOM_BYTES and not artifact.float_layers:
-            failures.append(
-                f"holds {held} bytes where {parameters} parameters are {least:.0f}: its weights are no {artifact.variant}"
-            )
-        return failures
-
-    def _colours(self, outputs: np.ndarray) -> list[str]:
-        """What is often wrong, where the outputs are."""
-        if self._colour == "rgb" and psnr(outputs[..., ::-1], self._reference, 1.0) > psnr(outputs, self._reference, 1.0) + 6:
-            return ["has red and blue swapped"]
-        return []
+        if measured.swapped_colours:
+            yield "has red and blue swapped"
+    most = limits.max_loss_db[artifact.variant]
+    if quality.loss_db > most:
+        yield f"restores {quality.loss_db:.3f} dB less than the network, at most {most:.2f} dB may be lost (--max-loss)"

@@ -1,4 +1,4 @@
-"""A Keras network into TFLite files, by TensorFlow's own converter and quantiser."""
+"""Convert a Keras network to TFLite files, with TensorFlow's own converter and quantiser."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,9 +19,9 @@ VARIANTS = ("fp32", "fp16", "dynamic", "int8")
 
 
 def to_tflite(network: keras.Model, variant: str, calibration: Calibration | None = None, in_float: Sequence[str] = ()) -> bytes:
-    """Convert `network` (built with batch 1 and a concrete size; runtimes resize it) to one variant; floats in and out.
+    """Convert `network` (built with batch 1 and a concrete size; runtimes resize it) to one variant; input and output are floats.
 
-    int8 is calibrated by the converter, by minimum and maximum; layers named in `in_float` stay in float.
+    The converter calibrates int8, by minimum and maximum; layers named in `in_float` stay in float.
     Raises ExportError with the converter's message.
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(network)
@@ -31,7 +31,7 @@ def to_tflite(network: keras.Model, variant: str, calibration: Calibration | Non
         converter.target_spec.supported_types = [tf.float16]
     if variant == "int8":
         if calibration is None:
-            raise ExportError("TFLite int8: pictures to calibrate on are needed")
+            raise ExportError("TFLite int8: calibration pictures are needed")
         if in_float:
             raise ExportError(
                 f"TFLite int8: {', '.join(in_float)} cannot stay in float: only networks of convolutions are converted layer by "
@@ -43,10 +43,10 @@ def to_tflite(network: keras.Model, variant: str, calibration: Calibration | Non
 
 
 def to_tflite_int8(network: keras.Model, ranges: Ranges, in_float: Sequence[str] = ()) -> bytes:
-    """Convert a network of convolutions to int8 with the `ranges` of its layers; floats in and out, at a scale of 1/255.
+    """Convert a network of convolutions to int8 with the `ranges` of its layers; input and output are floats at a scale of 1/255.
 
-    `network` is unclipped: the range 0..1 of its last addition clips, so that no operator has to. The ranges reach the
-    converter as TensorFlow's fake quantisation; layers named in `in_float` get none, so they stay in float.
+    `network` is unclipped: the range 0..1 of its last addition clips, so that no operator is needed for it. The ranges reach
+    the converter as TensorFlow's fake quantisation; layers named in `in_float` get none, so they stay in float.
     Raises ExportError with the converter's message.
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(_with_ranges(network, ranges, in_float))
@@ -55,12 +55,12 @@ def to_tflite_int8(network: keras.Model, ranges: Ranges, in_float: Sequence[str]
 
 
 def with_pixels(model: bytes, dtype: str) -> bytes:
-    """An int8 file of floats with inputs and outputs of `dtype`, `int8`: uint8 takes operators outside of the delegate."""
+    """The int8 file with input and output of `dtype` instead of floats: `int8`, as uint8 needs operators outside the delegate."""
     try:
         with quiet_stdio():
             return bytes(modify_model_io_type(model, tf.dtypes.as_dtype(dtype), tf.dtypes.as_dtype(dtype)))
     except Exception as error:  # the converter raises whatever MLIR or TensorFlow raised
-        raise ExportError(f"TFLite int8: {dtype} pixels cannot go in and out: {error}") from error
+        raise ExportError(f"TFLite int8: input and output cannot be {dtype}: {error}") from error
 
 
 def _convert(converter: Any, variant: str) -> bytes:
@@ -72,7 +72,7 @@ def _convert(converter: Any, variant: str) -> bytes:
 
 
 def _with_ranges(network: keras.Model, ranges: Ranges, in_float: Sequence[str]) -> keras.Model:
-    ranges = {layer: ends for layer, ends in {**ranges, RESIDUAL: (0.0, 1.0)}.items() if layer not in in_float}
+    ranges = {layer: limits for layer, limits in {**ranges, RESIDUAL: (0.0, 1.0)}.items() if layer not in in_float}
 
     def twin_layer(layer: layers.Layer) -> layers.Layer:
         kind = _EightBitKernel if type(layer) is layers.Conv2D else type(layer)
@@ -84,10 +84,10 @@ def _with_ranges(network: keras.Model, ranges: Ranges, in_float: Sequence[str]) 
 
     twin = keras.models.clone_model(network, clone_function=twin_layer, call_function=call)
     for layer in network.layers:
-        of_twin = twin.get_layer(layer.name)
-        of_twin.set_weights(layer.get_weights())
-        if isinstance(of_twin, _EightBitKernel) and layer.name not in in_float:
-            of_twin.limits = np.abs(layer.get_weights()[0]).max((0, 1, 2)).clip(1e-9)
+        copy = twin.get_layer(layer.name)
+        copy.set_weights(layer.get_weights())
+        if isinstance(copy, _EightBitKernel) and layer.name not in in_float:
+            copy.limits = np.abs(layer.get_weights()[0]).max((0, 1, 2)).clip(1e-9)
     picture = keras.Input(batch_shape=network.input_shape, name="blurred", dtype="float32")
     return keras.Model(picture, twin(_EightBits(0.0, 1.0)(picture)))
 
@@ -104,7 +104,7 @@ class _EightBits(layers.Layer):
 
 
 class _EightBitKernel(layers.Conv2D):
-    """Tells the converter the range of a kernel, one an output channel."""
+    """Tells the converter the ranges of a kernel, one per output channel."""
 
     limits: np.ndarray | None = None
 
@@ -117,7 +117,7 @@ class _EightBitKernel(layers.Conv2D):
 
 
 def tflite_specs(model: bytes) -> tuple[TensorSpec, TensorSpec]:
-    """Input and output of a TFLite file as the file itself says."""
+    """Input and output of a TFLite file, as the file describes them."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=model)

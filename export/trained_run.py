@@ -1,4 +1,4 @@
-"""The network of a finished training run, to be exported."""
+"""The network of a finished training run, as a source of an export."""
 
 import shlex
 from collections.abc import Sequence
@@ -12,20 +12,21 @@ import onnx
 from device.bundle.manifest import SCHEMA, Manifest, Training
 from device.errors import BundleError, ExportError
 from export import to_onnx, to_tflite
-from export.calibration import METHODS, layer_ranges, pictures_of
+from export.calibration import METHODS, layer_ranges
 from export.export_source import Calibration, concrete_size, keras_outputs, versions
+from export.pictures import pictures_of
 from train import quantise, run_folder, weights
 from train.architectures import NAFNet
 from train.run_folder import RunRecord
 
 
 class TrainedRun:
-    """See `export.export_source.ExportSource`. All seven files; int8 ranges are the run's own where it learned them."""
+    """See `export.export_source.ExportSource`. Offers all seven files; int8 uses the run's own ranges where it learned them."""
 
     offers = tuple(("tflite", v) for v in to_tflite.VARIANTS) + tuple(("onnx", v) for v in to_onnx.VARIANTS)
 
     def __init__(self, run: Path, calibration_folder: Path | None = None, size: tuple[int, int] | None = None) -> None:
-        """`size`: (height, width) of the pictures and of concrete files; None: the network's only one, or `SIDE` squared.
+        """`size`: (height, width) of the pictures and of concrete files; None: the network's only size, or `SIDE` squared.
 
         Raises BundleError for a run that cannot be loaded, DataError for missing pictures, ExportError for a teacher,
         UsageError for a size that the network cannot have.
@@ -35,7 +36,7 @@ class TrainedRun:
         if isinstance(architecture, NAFNet):
             raise ExportError(
                 f"{run}: a {record.preset} is not exported: it scales its channels by means over the whole picture, so tiles "
-                f"of a picture come out otherwise than the picture; teach a small one with `deblurkit train --teacher {run}`"
+                f"of a picture differ from the picture restored whole; teach a small one with `deblurkit train --teacher {run}`"
             )
         self.size = concrete_size(size, architecture.fixed_hw, architecture.pad_multiple)
         self._concrete = weights.load_network(run, *self.size, batch=1)
@@ -58,68 +59,72 @@ class TrainedRun:
         return self._learned is not None
 
     def calibrations(self, format_: str) -> list[Calibration]:
-        """See ExportSource.calibrations. Both formats get the same ranges where the network is one of convolutions."""
+        """See ExportSource.calibrations. A network of convolutions gets the same ranges in both formats."""
         tensors = self.pictures.calibration
         if self._learned is not None:
             return [Calibration("learned", tensors, self._learned)]
         if quantise.can_quantise(self._concrete):
-            return self._of_ranges
+            return self._layer_ranges
         return [Calibration(method, tensors) for method in (METHODS if format_ == "onnx" else ("minmax",))]
 
     @cached_property
-    def _of_ranges(self) -> list[Calibration]:
-        tensors, graph = self.pictures.calibration, to_onnx.to_onnx_fp32(self._unclipped())
-        lowest = quantise.calibrated_ranges(self._concrete, list(tensors))
-        found = {m: lowest if m == "minmax" else layer_ranges(graph, lowest, tensors, m) for m in METHODS}
-        return [Calibration(method, tensors, ranges) for method, ranges in found.items()]
+    def _layer_ranges(self) -> list[Calibration]:
+        tensors = self.pictures.calibration
+        extremes = quantise.calibrated_ranges(self._concrete, list(tensors))
+        ranges = {m: extremes if m == "minmax" else layer_ranges(self._unclipped_onnx, extremes, tensors, m) for m in METHODS}
+        return [Calibration(method, tensors, each) for method, each in ranges.items()]
 
     def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
         """See ExportSource.convert."""
         if format_ == "tflite":
             if calibration and calibration.ranges:
-                return to_tflite.to_tflite_int8(self._unclipped(*self.size, batch=1), calibration.ranges, in_float)
+                return to_tflite.to_tflite_int8(self._unclipped, calibration.ranges, in_float)
             return to_tflite.to_tflite(self._concrete, variant, calibration, in_float)
         if calibration and calibration.ranges:
-            return to_onnx.to_onnx_int8(self._unclipped(), calibration)
+            return to_onnx.to_onnx_int8(self._unclipped_onnx, calibration)
         return to_onnx.to_onnx(self._onnx_fp32, variant, calibration)
 
-    def before_int8(self, calibration: Calibration) -> bytes:
-        """See ExportSource.before_int8."""
-        graph = to_onnx.to_onnx_fp32(self._unclipped()) if calibration.ranges else self._onnx_fp32
-        return graph.SerializeToString()
+    def fp32_onnx(self, calibration: Calibration) -> bytes:
+        """See ExportSource.fp32_onnx."""
+        return (self._unclipped_onnx if calibration.ranges else self._onnx_fp32).SerializeToString()
 
     @cached_property
     def _onnx_fp32(self) -> onnx.ModelProto:
         return to_onnx.to_onnx_fp32(self._any)
 
-    def _unclipped(self, height: int | None = None, width: int | None = None, batch: int | None = None) -> keras.Model:
-        return weights.load_network(self._run, height, width, batch, clip=False)
+    @cached_property
+    def _unclipped(self) -> keras.Model:
+        return weights.load_network(self._run, *self.size, batch=1, clip=False)
+
+    @cached_property
+    def _unclipped_onnx(self) -> onnx.ModelProto:
+        return to_onnx.to_onnx_fp32(weights.load_network(self._run, clip=False))
 
 
 def _without_folders(word: str) -> str:
-    """A word of a command line; of an absolute path its last part, since a bundle travels to other people."""
+    """A word of a command line, with an absolute path cut to its last part, because other people get the bundle."""
     option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
     return option + equals + (Path(value).name if value.startswith("/") else value)
 
 
 def _runs_before(record: RunRecord) -> list[RunRecord]:
-    """The runs whose weights it began with, oldest first, as far as their folders can still be read."""
-    found: list[RunRecord] = []
+    """The runs that the weights come from, oldest first, as far as their folders can still be read."""
+    runs: list[RunRecord] = []
     seen: set[str] = set()
     while record.init and record.init not in seen:
         seen.add(record.init)
         try:
             record = run_folder.read_run(Path(record.init))
-        except BundleError:  # a bundle, or no longer there
+        except BundleError:  # it is a bundle, or no longer there
             break
-        found.insert(0, record)
-    return found
+        runs.insert(0, record)
+    return runs
 
 
 def _steps(record: RunRecord) -> int:
     pictures, recipe = len(record.data.train), record.recipe
-    a_pass = pictures // recipe.batch if recipe.patch else -(-pictures // recipe.batch)
-    return recipe.epochs * (recipe.steps_per_epoch if recipe.patch and recipe.steps_per_epoch else max(1, a_pass))
+    whole_pass = pictures // recipe.batch if recipe.patch else -(-pictures // recipe.batch)
+    return recipe.epochs * (recipe.steps_per_epoch if recipe.patch and recipe.steps_per_epoch else max(1, whole_pass))
 
 
 def _manifest(record: RunRecord) -> Manifest:

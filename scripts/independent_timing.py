@@ -1,9 +1,10 @@
-"""Check a benchmark's figures with ten lines that share nothing with it: a loop around `invoke`, and one around `session.run`.
+"""Check the figures of a benchmark with ten lines of independent code: a loop around `invoke`, and one around `session.run`.
 
 python scripts/independent_timing.py out/bench/bench.json
 
-Times every TFLite file that the result has on LiteRT, and every ONNX file on ONNX Runtime, with one thread, each in a process of
-its own, and prints the ratio to the benchmark's `infer` stage. Exits 1 where one differs by more than 5 %. Nothing else may run.
+Times every TFLite file of the result on LiteRT, and every ONNX file on ONNX Runtime, with one thread, each in a process of
+its own, and prints the ratio to the benchmark's `infer` stage. Exits with 1 if one differs by more than 5 %. Stop other programs
+before.
 """
 
 import json
@@ -15,11 +16,11 @@ LITERT = """
 import sys, time, numpy as np
 from ai_edge_litert.interpreter import Interpreter
 i = Interpreter(sys.argv[1], num_threads=1)
-given = i.get_input_details()[0]
-i.resize_tensor_input(given["index"], [1, int(sys.argv[3]), int(sys.argv[2]), given["shape"][3]])
+inputs = i.get_input_details()[0]
+i.resize_tensor_input(inputs["index"], [1, int(sys.argv[3]), int(sys.argv[2]), inputs["shape"][3]])
 i.allocate_tensors()
 x = np.random.default_rng(0).integers(0, 255, i.get_input_details()[0]["shape"])
-i.set_tensor(given["index"], (x - 128).astype(np.int8) if given["dtype"] == np.int8 else (x / 255).astype(np.float32))
+i.set_tensor(inputs["index"], (x - 128).astype(np.int8) if inputs["dtype"] == np.int8 else (x / 255).astype(np.float32))
 call = i.invoke
 """
 ONNX = """
@@ -28,10 +29,10 @@ options = rt.SessionOptions()
 options.intra_op_num_threads = 1
 options.add_session_config_entry("session.x64quantprecision", "1")
 s = rt.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-given = s.get_inputs()[0]
-x = np.random.default_rng(0).integers(0, 255, (1, int(sys.argv[3]), int(sys.argv[2]), given.shape[3]))
-x = x.astype(np.uint8) if "uint8" in given.type else (x / 255).astype(np.float32)
-call = lambda: s.run(None, {given.name: x})
+inputs = s.get_inputs()[0]
+x = np.random.default_rng(0).integers(0, 255, (1, int(sys.argv[3]), int(sys.argv[2]), inputs.shape[3]))
+x = x.astype(np.uint8) if "uint8" in inputs.type else (x / 255).astype(np.float32)
+call = lambda: s.run(None, {inputs.name: x})
 """
 TIMED = """
 for _ in range(15): call()
@@ -44,7 +45,7 @@ ROUNDS = 3
 
 
 def median_ms(code: str, file: Path, size_wh: list[int]) -> float:
-    """The middle of three processes."""
+    """Return the median of three processes."""
     words = [sys.executable, "-c", code + TIMED, str(file), *map(str, size_wh)]
     runs = [subprocess.run(words, capture_output=True, text=True, check=True).stdout for _ in range(ROUNDS)]
     return sorted(float(run.splitlines()[-1]) for run in runs)[ROUNDS // 2]

@@ -1,10 +1,10 @@
-"""What recording costs: the loop with the recorder against the loop without it, in one run.
+"""Measure the cost of recording: the rate of the loop with the recorder divided by its rate without it, in one run.
 
     .venv/bin/python scripts/record_cost.py --folder recordings
 
-Rounds of both alternate, so that a drift of the machine hits both alike. The frames are drawn beforehand and come faster than
-they are restored: neither the drawing nor the camera's rate is measured. `encode, write` is what one frame costs the recorder's
-own thread, in time of the processor.
+Rounds of both alternate, so that a drift of the machine affects both alike. The frames are drawn beforehand and come faster than
+they are restored, so neither drawing nor the camera's rate is measured. `encode, write` is the processor time per frame of the
+recorder's own thread.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from device.telemetry import Telemetry
 _SETTINGS = RecordSettings(max_gib=0.5, min_free_gib=0.0)
 
 
-class Drawn:
-    """A live source of frames that are there already."""
+class ReadyFrames:
+    """A live source of frames that were drawn beforehand."""
 
     live, total, origin, status = True, 0, None, SourceStatus()
 
@@ -50,21 +50,21 @@ class Drawn:
         """Nothing to free."""
 
 
-class Timed(Recorder):
-    """A recorder that counts what its frames cost."""
+class TimedRecorder(Recorder):
+    """A recorder that measures the processor time of its frames."""
 
     frames, spent_s = 0, 0.0
 
     def write(self, restored: Restored) -> None:
-        """As a recorder does."""
+        """Write as a recorder does."""
         began = time.thread_time()
         super().write(restored)
         self.spent_s += time.thread_time() - began
         self.frames += 1
 
 
-def measure(frames: list[Frame], options: argparse.Namespace, fps: float, recorder: Timed | None) -> dict[str, float]:
-    """One run; frames a second that were restored, and what became of them."""
+def measure(frames: list[Frame], options: argparse.Namespace, fps: float, recorder: TimedRecorder | None) -> dict[str, float]:
+    """Run once; return restored frames a second, and the number of recorded and lost frames."""
     telemetry, stop = Telemetry(), threading.Event()
     sink_workers = [SinkWorker(Null(), telemetry, stop, live=True, first=True)]
     if recorder is not None:
@@ -72,17 +72,17 @@ def measure(frames: list[Frame], options: argparse.Namespace, fps: float, record
     ending = threading.Timer(options.seconds, stop.set)
     with Models([ModelSpec(options.bundle)], options.threads, telemetry, recovers=True) as models:
         ending.start()
-        run_pipeline(Drawn(frames, fps), models, sink_workers, telemetry, stop)
+        run_pipeline(ReadyFrames(frames, fps), models, sink_workers, telemetry, stop)
     for worker in sink_workers:
         worker.close()
-    found = {"fps": telemetry.snapshot().fps}
+    measured = {"fps": telemetry.snapshot().fps}
     if recorder is not None:
-        found |= {
+        measured |= {
             "recorded": recorder.frames,
             "lost": sink_workers[1].dropped,
             "ms": 1000 * recorder.spent_s / max(1, recorder.frames),
         }
-    return found
+    return measured
 
 
 def main() -> None:
@@ -94,18 +94,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each run")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mbit", type=float, default=4.0)
-    parser.add_argument("--folder", type=Path, help="where to record: on the medium that is meant; else the temporary folder")
+    parser.add_argument(
+        "--folder", type=Path, help="where to record: a folder on the medium to measure (default: the temporary folder)"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     width, height = parse_size(options.size)
     demo = Demo(width, height, 1000.0)
     frames = [demo.read() for _ in range(60)]
-    fps = 1.5 * measure(frames, options, 1000.0, None)["fps"]  # warms up, and says how fast frames have to come
+    fps = 1.5 * measure(frames, options, 1000.0, None)["fps"]  # also warms up; frames must come faster than this
     rows = []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for _ in range(options.rounds):
             without = measure(frames, options, fps, None)
-            recorder = Timed(Path(folder), replace(_SETTINGS, mbit=options.mbit), fps)
+            recorder = TimedRecorder(Path(folder), replace(_SETTINGS, mbit=options.mbit), fps)
             rows.append({"without_fps": without["fps"], **measure(frames, options, fps, recorder)})
             rows[-1]["ratio"] = rows[-1]["fps"] / rows[-1]["without_fps"]
     ratio = statistics.median(row["ratio"] for row in rows)

@@ -1,8 +1,8 @@
-"""The schema of bench.json out of benchmarks/records.py: the tables of docs/results.md, and a JSON Schema.
+"""Generate the schema of bench.json from benchmarks/records.py: the tables of docs/results.md, and a JSON Schema.
 
-.venv/bin/python scripts/results_schema.py            # prints the tables
-.venv/bin/python scripts/results_schema.py --json     # prints the JSON Schema
-.venv/bin/python scripts/results_schema.py --write    # puts them into docs/results.md and benchmarks/bench.schema.json
+.venv/bin/python scripts/results_schema.py            # print the tables
+.venv/bin/python scripts/results_schema.py --json     # print the JSON Schema
+.venv/bin/python scripts/results_schema.py --write    # write them to docs/results.md and benchmarks/bench.schema.json
 """
 
 import ast
@@ -34,12 +34,12 @@ PLAIN = {
 
 
 def classes() -> list[type]:
-    """The dataclasses, Result first and each other one after the first that holds it."""
-    found: list[type] = []
+    """List the dataclasses: Result first, every other one after the first that contains it."""
+    ordered: list[type] = []
 
     def visit(hint: Any) -> None:
-        if dataclasses.is_dataclass(hint) and hint not in found:
-            found.append(hint)
+        if dataclasses.is_dataclass(hint) and hint not in ordered:
+            ordered.append(hint)
             hints = typing.get_type_hints(hint)
             for field in dataclasses.fields(hint):
                 visit(hints[field.name])
@@ -47,30 +47,30 @@ def classes() -> list[type]:
             visit(inner)
 
     visit(records.Result)
-    return found
+    return ordered
 
 
-def words() -> dict[tuple[str, str], str]:
-    """By (class, field): the docstring under the field; the class's own under (class, "")."""
-    found = {}
+def descriptions() -> dict[tuple[str, str], str]:
+    """Docstrings of the fields by (class, field), and of the classes by (class, "")."""
+    texts = {}
     for node in ast.parse(Path(records.__file__).read_text()).body:
         if isinstance(node, ast.ClassDef):
-            found[node.name, ""] = ast.get_docstring(node) or ""
+            texts[node.name, ""] = ast.get_docstring(node) or ""
             for line, after in zip(node.body, node.body[1:], strict=False):
                 if isinstance(line, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-                    found[node.name, ast.unparse(line.target)] = " ".join(str(after.value.value).split())
-    return found
+                    texts[node.name, ast.unparse(line.target)] = " ".join(str(after.value.value).split())
+    return texts
 
 
 def markdown() -> str:
-    """A heading and a table for each dataclass."""
-    said, parts = words(), []
+    """Write a heading and a table for each dataclass."""
+    texts, parts = descriptions(), []
     for one in classes():
         hints = typing.get_type_hints(one)
         lines = [
             f"### {one.__name__}",
             "",
-            said[one.__name__, ""],
+            texts[one.__name__, ""],
             "",
             "| key | type | unit | default | what |",
             "|---|---|---|---|---|",
@@ -81,7 +81,7 @@ def markdown() -> str:
                 kind(hints[field.name]),
                 unit(field.name),
                 default(field),
-                said.get((one.__name__, field.name), ""),
+                texts.get((one.__name__, field.name), ""),
             )
             lines.append(" ".join(f"| {cell.replace('|', ' ')}" if cell else "|" for cell in (*cells, "")))
         parts.append("\n".join(lines))
@@ -89,7 +89,7 @@ def markdown() -> str:
 
 
 def kind(hint: Any) -> str:
-    """A type in words."""
+    """Describe a type in words."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return " or ".join("null" if a is type(None) else kind(a) for a in inner)
@@ -101,12 +101,12 @@ def kind(hint: Any) -> str:
 
 
 def unit(name: str) -> str:
-    """What the end of a name says."""
+    """The unit, from the end of the name."""
     return next((text for end, text in UNITS.items() if name.endswith(end)), "")
 
 
 def default(field: "dataclasses.Field[Any]") -> str:
-    """What stands for a key that is left out; nothing where it may not be."""
+    """The value of a missing key; empty for a required key."""
     if required(field):
         return ""
     value = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
@@ -118,13 +118,13 @@ def required(field: "dataclasses.Field[Any]") -> bool:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema, draft 2020-12. Keys that are not named are refused, as `records.from_json` does."""
-    said, definitions = words(), {}
+    """JSON Schema, draft 2020-12. Unknown keys are rejected, as in `records.from_json`."""
+    texts, definitions = descriptions(), {}
     for one in classes():
         hints = typing.get_type_hints(one)
         properties = {f.name: constraint(hints[f.name]) for f in dataclasses.fields(one)}
         for name, of in properties.items():
-            if text := said.get((one.__name__, name)):
+            if text := texts.get((one.__name__, name)):
                 of["description"] = text
         if one is records.Row:
             properties["status"]["enum"] = list(records.STATUSES)
@@ -132,7 +132,7 @@ def json_schema() -> dict[str, Any]:
             properties["schema"]["const"] = records.SCHEMA
         definitions[one.__name__] = {
             "type": "object",
-            "description": said[one.__name__, ""],
+            "description": texts[one.__name__, ""],
             "properties": properties,
             "required": [f.name for f in dataclasses.fields(one) if required(f)],
             "additionalProperties": False,
@@ -141,7 +141,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def constraint(hint: Any) -> dict[str, Any]:
-    """A type as JSON Schema says it."""
+    """Describe a type in JSON Schema."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return {"anyOf": [{"type": "null"} if a is type(None) else constraint(a) for a in inner]}
@@ -154,7 +154,7 @@ def constraint(hint: Any) -> dict[str, Any]:
 
 
 def documented(text: str) -> str:
-    """A document with the tables between its markers."""
+    """Replace the tables between the markers of a document."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{markdown()}\n\n{END}{after}"

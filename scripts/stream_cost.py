@@ -1,4 +1,4 @@
-"""What it costs to show two pictures of one frame, by the ways there are: python scripts/stream_cost.py [WIDTHxHEIGHT]"""
+"""Compare the ways to encode both pictures of a frame for the page: python scripts/stream_cost.py [WIDTHxHEIGHT]"""
 
 import sys
 import time
@@ -21,20 +21,20 @@ ROUNDS, REPEATS = 15, 5
 
 
 def main() -> None:
-    """Times the ways in turns, so that all meet the same disturbances; prints the median, and the bytes of one frame."""
+    """Time the ways in turns, so that disturbances affect all of them; print the median time and the bytes of one frame."""
     width, height = parse_size(sys.argv[1] if len(sys.argv) > 1 else "640x480", "size")
     cv2.setNumThreads(1)
     restored = chart(height, width, 1)
     blurred = cv2.GaussianBlur(restored, (0, 0), 1.8)
     planes = from_rgb(blurred), from_rgb(restored)
 
-    def one_of_planes() -> int:
+    def one_file_of_planes() -> int:
         y, u, v = (np.concatenate([getattr(p, name) for p in planes]) for name in "yuv")
         return len(to_jpeg(Yuv(y, u, v), 85))
 
     ways: dict[str, Callable[[], int]] = {
         "two files, from planes": lambda: sum(len(to_jpeg(p, 85)) for p in planes),
-        "one file of both, from planes": one_of_planes,
+        "one file of both, from planes": one_file_of_planes,
         "two files, from R G B": lambda: len(to_jpeg(blurred, 85)) + len(to_jpeg(restored, 85)),
         "one file of both, from R G B": lambda: len(to_jpeg(np.concatenate([blurred, restored]), 85)),
         "two files, from planes through R G B": lambda: sum(len(to_jpeg(p.rgb(), 85)) for p in planes),

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+# `make test` has one worker for each core. The libraries read these as they are loaded.
+os.environ.update(dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"], "1"))
+os.environ.update(dict.fromkeys(["TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"], "1"))
+
 import deblurkit
 from device.bundle.open import SHIPPED, Bundle, open_bundle
 from device.images.frame import Pixels
@@ -26,7 +30,26 @@ from page_parts import browser, visit  # noqa: F401
 NAMES = {"a.png": (60, 80), "b.jpg": (61, 83), "c.webp": (33, 47), "d.bmp": (1, 9), "e.tif": (64, 64)}
 # The summary is the last that is said: LiteRT's CompiledModel says two lines more as the process ends.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
+LONGEST = ("test_camera_faults.py", "test_fit.py", "test_gate.py", "test_export.py", "test_nothing_is_lost.py", "test_distil.py")
 os.environ["KERAS_BACKEND"] = "tensorflow"  # of the tests marked keras, whatever the shell prefers
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores: a good part of the tests wait for cameras, servers and time limits."""
+    return min(len(os.sched_getaffinity(0)), 4) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that none is left alone at the end; then Keras' files, which compute, among those that wait."""
+    computing = {item.path for item in items if item.get_closest_marker("keras")}
+    files = list(dict.fromkeys(item.path for item in items))
+    place: dict[Path, float] = {}
+    for group in (computing, set(files) - computing):
+        members = [path for path in files if path in group]
+        place |= {path: i / len(members) for i, path in enumerate(members)}
+    place |= {path: -1.0 for path in files if path.name in LONGEST}
+    items.sort(key=lambda item: place[item.path])
 
 
 @pytest.fixture(autouse=True)

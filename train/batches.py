@@ -20,9 +20,9 @@ from train.photographs import Photograph
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]  # blurred, sharp: (n, height, width, 3) in 0..1
 AHEAD = 16  # batches that are prepared in advance
 _WORKERS = os.cpu_count() or 1
-_CROP_PX = 256
-_WINDOW = 64
-_SERVED = 4  # uses of each place in a blurred crop, turned and shifted differently: blurring costs more than training
+_CROP_PX = 256  # largest side of a blurred crop
+_WINDOW = 64  # crops that a step draws its patches from
+_SERVED = 4  # times that each part of a blurred crop is used, turned and shifted differently: blurring costs more than training
 Crop = NDArray[np.uint8] | NDArray[np.float32]
 """Patches are cut from it: (height, width, 3) uint8, or (height, width) luma in 0..1."""
 _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}  # by number of quarter turns

@@ -12,7 +12,7 @@ from device.errors import OK, UsageError
 from device.images.degrade import BLURS
 from device.system.console import new_parser, print_json, quiet_stdio, start_logging
 
-EXAMPLE = "deblurkit train --preset small --data photographs --out runs/mine"
+EXAMPLE = "deblurkit train --preset small --data photos --out runs/mine"
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--branches", action="store_true", help="train each 3x3 kernel as a sum of branches, folded at the end")
     parser.add_argument("--quantise", action="store_true", help="fine-tune the weights of --init for int8 files")
     parser.add_argument(
-        "--loss", choices=["charbonnier", "log_mse", "mse"], help="the loss, until the last epoch (default: the preset's)"
+        "--loss", choices=["charbonnier", "log_mse", "mse"], help="the loss of all epochs (default: the preset's)"
     )
     parser.add_argument("--fft-weight", type=float, help="weight of the error in the frequencies (default: the preset's)")
     parser.add_argument("--learning-rate", type=float, help="peak learning rate (default: the preset's)")

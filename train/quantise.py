@@ -1,4 +1,4 @@
-"""Quantisation-aware fine-tuning: the network computes like its 8-bit file, so that training compensates the rounding.
+"""Quantisation-aware fine-tuning: the network computes like its 8-bit file, so that training compensates for the rounding.
 
 The same values are rounded as in the files: kernels to 8 bits, symmetric, one scale per output channel; the outputs of every
 convolution (after its activation), addition and concatenation to 8 bits, one range per tensor. The ranges start from a
@@ -31,7 +31,7 @@ def fake_quantised(network: keras.Model) -> keras.Model:
 
     Set its ranges with `calibrate`, or load weights.
     """
-    twin = keras.models.clone_model(network, clone_function=_rounding_layer, call_function=_call_and_round)
+    twin = keras.models.clone_model(network, clone_function=_with_rounded_kernel, call_function=_call_and_round)
     for layer in network.layers:
         twin.get_layer(layer.name).set_weights(layer.get_weights())
     return twin
@@ -138,7 +138,7 @@ class _RoundedConv2D(layers.Conv2D):
         return super().convolution_op(inputs, kernel + rounding)
 
 
-def _rounding_layer(layer: layers.Layer) -> layers.Layer:
+def _with_rounded_kernel(layer: layers.Layer) -> layers.Layer:
     kind = _RoundedConv2D if type(layer) is layers.Conv2D else type(layer)
     return kind.from_config(layer.get_config())  # type: ignore[no-any-return]
 

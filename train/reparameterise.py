@@ -53,6 +53,7 @@ class BranchedConv2D(layers.Conv2D):
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         channels_in = int(input_shape[-1])
+        # `squeeze` (1x1) followed by `spread` (3x3) is one branch; `slopes` are the weights of the derivatives.
         self.squeeze = self.add_weight(name="squeeze", shape=(channels_in, self.filters), initializer="glorot_uniform")
         self.squeeze_bias = self.add_weight(name="squeeze_bias", shape=(self.filters,), initializer="zeros")
         self.spread = self.add_weight(name="spread", shape=(3, 3, self.filters, self.filters), initializer="zeros")

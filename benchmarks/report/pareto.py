@@ -1,4 +1,4 @@
-"""Quality against latency: the plot that the answer is read from."""
+"""The plot of quality against latency, with the Pareto front."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -15,15 +15,15 @@ from matplotlib.transforms import Bbox
 from benchmarks.records import CLASSICAL, NETWORK, NON_BLIND, Result, Row
 from benchmarks.report import wording
 from benchmarks.report.plots import (
-    LEAST_MS,
     LIGHT,
     MARKERS,
+    MIN_MS,
     NARROW_IN,
     SERIES,
     WIDE_IN,
     Plot,
     clipped,
-    look,
+    marker_style,
     p50,
     style,
     tip,
@@ -34,11 +34,11 @@ _AROUND = [
     (0, -9, "center", "top"), (7, 5, "left", "bottom"), (-14, 14, "right", "bottom"), (0, 22, "center", "bottom"),
     (0, -22, "center", "top"), (14, -18, "left", "top"),
 ]  # fmt: skip
-"""Where a label may stand beside its point, the best place first: points right and up, and which of its corners is there."""
+"""Places for a label beside its point, the best first: offset right and up in points, and the label's corner there."""
 
 
 def quality_latency(result: Result, narrow: bool = False) -> Plot | None:
-    """Gain against the median of a frame's time: colour by bundle, marker by runtime; the front as a line."""
+    """Plot gain against the median time of a frame: colour by bundle, marker by runtime, the Pareto front as a line."""
     rows = [(i, row) for i, row in enumerate(result.rows) if row.latency is not None and row.gain_db is not None]
     if not rows:
         return None
@@ -47,35 +47,35 @@ def quality_latency(result: Result, narrow: bool = False) -> Plot | None:
         axes = figure.subplots()
         axes.axhline(0, color=LIGHT["soft"], linewidth=0.8)
         names = list(dict.fromkeys(row.name for _, row in rows if row.kind == NETWORK))
-        place = _places([row for _, row in rows])
-        points = [(place(row), row.gain_db or 0.0) for _, row in rows]
+        x_of = _x_positions([row for _, row in rows])
+        points = [(x_of(row), row.gain_db or 0.0) for _, row in rows]
         tips = {}
-        for i, row in sorted(rows, key=lambda entry: entry[1].front):  # the front on top
+        for i, row in sorted(rows, key=lambda entry: entry[1].front):  # the Pareto front on top
             estimate, gain_db = p50(row), row.gain_db or 0.0
-            drawn = look(row, names)
-            if estimate.low > LEAST_MS:
+            drawn = marker_style(row, names)
+            if estimate.low > MIN_MS:
                 span = [estimate.low, estimate.high]
                 axes.plot(span, [gain_db, gain_db], color=drawn["color"], linewidth=1, alpha=0.5, zorder=2)
-            axes.plot([place(row)], [gain_db], linestyle="", zorder=4 if row.front else 3, gid=f"point-{i}", **drawn)
+            axes.plot([x_of(row)], [gain_db], linestyle="", zorder=4 if row.front else 3, gid=f"point-{i}", **drawn)
             tips[f"point-{i}"] = tip(row)
-        front = _steps(sorted(at for (_, row), at in zip(rows, points, strict=True) if row.front))
-        axes.plot([x for x, _ in front], [y for _, y in front], color=LIGHT["soft"], linewidth=1.1)
+        corners = _steps(sorted(at for (_, row), at in zip(rows, points, strict=True) if row.front))
+        axes.plot([x for x, _ in corners], [y for _, y in corners], color=LIGHT["soft"], linewidth=1.1)
         width, height = result.size_wh
         axes.set(xscale="log", xlabel=f"median ms of a {width}x{height} frame", ylabel="mean gain in PSNR, dB")
         axes.margins(x=0.09, y=0.12)
         _log_ticks(axes)
         handles = _legend([row for _, row in rows], names)
         figure.legend(handles=handles, loc="outside lower center", ncols=2 if narrow else 5, columnspacing=1.2, handletextpad=0.4)
-        labels = [(place(row), row.gain_db or 0.0, _short(row)) for row in _to_name(result)]
-        _name_without_overlap(figure, axes, labels, points, front)
+        labels = [(x_of(row), row.gain_db or 0.0, _short(row)) for row in _labelled(result)]
+        _label_without_overlap(figure, axes, labels, points, corners)
         return Plot("Picture quality against time", figure, tips)
 
 
-def _places(rows: Sequence[Row]) -> Callable[[Row], float]:
-    """Where a row stands on the logarithmic axis, ms."""
-    timed = [p50(row).value for row in rows if p50(row).value > LEAST_MS]
+def _x_positions(rows: Sequence[Row]) -> Callable[[Row], float]:
+    """Return a function from a row to its place on the logarithmic axis, ms."""
+    timed = [p50(row).value for row in rows if p50(row).value > MIN_MS]
     edge = min(timed, default=1.0) / 2
-    return lambda row: float(p50(row).value) if p50(row).value > LEAST_MS else edge
+    return lambda row: float(p50(row).value) if p50(row).value > MIN_MS else edge
 
 
 def _log_ticks(axes: Any) -> None:
@@ -89,22 +89,22 @@ def _log_ticks(axes: Any) -> None:
 
 def _legend(rows: Sequence[Row], names: Sequence[str]) -> list[Line2D]:
     def entry(label: str, marker: str, colour: str, **more: Any) -> Line2D:
-        shown = clipped("\u200b" + label if label.startswith("_") else label, 20)  # matplotlib hides labels that begin so
+        shown = clipped("\u200b" + label if label.startswith("_") else label, 20)  # matplotlib hides labels that begin with _
         return Line2D([], [], linestyle="", marker=marker, color=colour, label=shown, markersize=7, **more)
 
-    made = [entry(name, "o", SERIES[i % len(SERIES)], markeredgewidth=0) for i, name in enumerate(names)]
+    handles = [entry(name, "o", SERIES[i % len(SERIES)], markeredgewidth=0) for i, name in enumerate(names)]
     runtimes = dict.fromkeys(row.runtime or "" for row in rows if row.kind == NETWORK)
-    made += [entry(runtime, MARKERS.get(runtime, "p"), LIGHT["soft"], markeredgewidth=0) for runtime in runtimes]
+    handles += [entry(runtime, MARKERS.get(runtime, "p"), LIGHT["soft"], markeredgewidth=0) for runtime in runtimes]
     kinds = {row.kind for row in rows}
     if CLASSICAL in kinds:
-        made.append(entry("classical", "*", LIGHT["soft"], markeredgewidth=0))
+        handles.append(entry("classical", "*", LIGHT["soft"], markeredgewidth=0))
     if NON_BLIND in kinds:
-        made.append(entry("non-blind", "*", LIGHT["soft"], markerfacecolor="none"))
-    return made
+        handles.append(entry("non-blind", "*", LIGHT["soft"], markerfacecolor="none"))
+    return handles
 
 
-def _to_name(result: Result) -> list[Row]:
-    """What is named in the plot, the most important first: the pick, what of the front is best for something, the methods."""
+def _labelled(result: Result) -> list[Row]:
+    """Rows with a label, the most important first: the pick, Pareto optimal rows that are best for something, methods."""
     picked = [row for row in result.rows if result.pick is not None and row.label == result.pick.label]
     best = [row for row, _ in wording.best_for(result.rows)]
     methods = [row for row in result.rows if row.kind != NETWORK]
@@ -118,19 +118,19 @@ def _short(row: Row) -> str:
 
 
 def _steps(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The front's corners: until the next point nothing is better than the last one."""
+    """The corners of the Pareto front: up to the next point, nothing is better than the last one."""
     corners = [corner for a, b in itertools.pairwise(front) for corner in (a, (b[0], a[1]))]
     return [*corners, *front[-1:]]
 
 
-def _name_without_overlap(
+def _label_without_overlap(
     figure: Figure,
     axes: Any,
     labels: Sequence[tuple[float, float, str]],
     points: Sequence[tuple[float, float]],
     line: Sequence[tuple[float, float]],
 ) -> None:
-    """Write each label beside its point where there is room; one without room is left to the pointer."""
+    """Write each label beside its point if there is room. Without room, only pointing shows it."""
     canvas = FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]

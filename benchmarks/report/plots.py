@@ -1,6 +1,6 @@
-"""The report's plots: every file's times, the whole loop, full load; quality against latency is in `pareto.py`.
+"""The report's plots: the times of every file, the whole loop, full load. Quality against latency is in `pareto.py`.
 
-Each is drawn wide for a desk and narrow for a phone. What can be pointed at carries a gid that is a key of `Plot.tips`.
+Each is drawn wide for a desk and narrow for a phone. Parts with a tip have a gid that is a key of `Plot.tips`.
 """
 
 import io
@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from benchmarks.records import NETWORK, NON_BLIND, OK, Result, Row, Sustained
+from benchmarks.records import NETWORK, NON_BLIND, OK, Estimate, Result, Row, Sustained
 from benchmarks.report import wording
 from benchmarks.report.wording import ms
 
@@ -25,25 +25,25 @@ DARK = {
     "ink": "#eceae6", "soft": "#9ba1a8", "line": "#343a40", "accent": "#5ccfb0", "panel": "#191c1f",
     "s0": "#6db3f2", "s1": "#f29b5c", "s2": "#b999ee", "s3": "#4fcbaa", "s4": "#ee85bb", "s5": "#d6c55a",
 }  # fmt: skip
-"""By name; the page changes from one set to the other with the system's scheme."""
+"""Colours by name. The page switches between both sets with the colour scheme of the system."""
 MARKERS = {
     "litert": "o", "onnxruntime": "s", "opencv_dnn": "^", "openvino": "P", "ncnn": "v", "tflite_runtime": "D",
     "litert_compiled": "h", "keras": "X",
 }  # fmt: skip
-_WAITS = "capture"
+_WAITING_STAGE = "capture"
 SERIES = [LIGHT[f"s{i}"] for i in range(6)]
 WIDE_IN, NARROW_IN = 10.0, 4.5
-LEAST_MS = 0.05
-"""Faster than this is doing nothing, which has no place on a logarithmic axis: it stands at the left edge."""
-_MOST_ROWS = 40
+MIN_MS = 0.05
+"""Only `nothing` is faster. It has no place on a logarithmic axis, so it is drawn at the left edge."""
+_MAX_ROWS = 40
 _TAIL = 12
-_MOST_SHARE = 4.0
-"""A frame that took longer than so many medians is an arrow at the edge."""
+_MAX_SHARE = 4.0
+"""A frame that took longer than this many medians is drawn as an arrow at the edge."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure, and what each marked part of it says when it is pointed at."""
+    """A figure, and the tip of each part that has one."""
 
     title: str
     figure: Figure
@@ -51,10 +51,10 @@ class Plot:
 
 
 def latencies(result: Result, times: Mapping[int, Sequence[float]], narrow: bool = False) -> Plot | None:
-    """How the times of each file on each runtime spread about their median; `times` (ms) by index of row.
+    """Plot how the times of each file on each runtime spread about their median; `times` are in ms by index of row.
 
-    Of each the number of threads that is fastest. As shares of the median, since a spread of 5 % would not be seen beside times
-    that lie three decades apart.
+    Each is shown with its fastest number of threads. Times are relative to the median, because a spread of 5 % would be
+    invisible beside times that are three decades apart.
     """
     chosen = _fastest_threads(result.rows)
     if not chosen:
@@ -67,15 +67,15 @@ def latencies(result: Result, times: Mapping[int, Sequence[float]], narrow: bool
         tips = {}
         for y, i in enumerate(chosen):
             row = result.rows[i]
-            colour = look(row, names)["color"]
+            colour = marker_style(row, names)["color"]
             low, high, far, beyond = _spread(row, times.get(i, ()))
             gid = f"times-{i}"
             axes.plot([low, far], [y, y], color=colour, linewidth=1.2, solid_capstyle="butt")
             axes.plot([low, high], [y, y], color=colour, linewidth=8 if narrow else 9, solid_capstyle="butt", alpha=0.55, gid=gid)
-            seen = [share for share in beyond if share <= _MOST_SHARE]
+            seen = [share for share in beyond if share <= _MAX_SHARE]
             axes.plot(seen, [y] * len(seen), ".", color=colour, markersize=3.5)
             if len(seen) < len(beyond):
-                axes.plot([_MOST_SHARE], [y], ">", color=colour, markersize=5)
+                axes.plot([_MAX_SHARE], [y], ">", color=colour, markersize=5)
             axes.plot([1], [y], "|", color=LIGHT["ink"], markersize=10, markeredgewidth=1.6)
             tips[gid] = tip(row) + (f"\nslowest {ms(max(times[i]))} ms" if i in times else "")
         axes.set(xscale="log", xlabel="a frame's time / the median", ylim=(len(chosen) - 0.4, -1.1 if narrow else -0.6))
@@ -86,21 +86,21 @@ def latencies(result: Result, times: Mapping[int, Sequence[float]], narrow: bool
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         axes.set_yticks(range(len(chosen)), [_with_median(result.rows[i], narrow) for i in chosen])
-        _bold_front(axes.get_yticklabels(), [result.rows[i] for i in chosen])
+        _bold_pareto(axes.get_yticklabels(), [result.rows[i] for i in chosen])
         if narrow:
             _labels_above(axes)
         return Plot("How the times spread", figure, tips)
 
 
 def loops(result: Result, narrow: bool = False) -> Plot | None:
-    """What a frame's time in the whole loop is made of, without capture, which waits for the camera."""
+    """Plot the stages of a frame's time in the whole loop, without capture, which waits for the camera."""
     if not result.loops:
         return None
     with mpl.rc_context(style(narrow)):
         inches = 0.62 * len(result.loops) + (1.5 if narrow else 1.1)
         figure = Figure(figsize=(NARROW_IN if narrow else WIDE_IN, inches), layout="constrained")
         axes = figure.subplots()
-        stages = [s for s in dict.fromkeys(s for loop in result.loops for s in loop.stages_ms) if s != _WAITS]
+        stages = [s for s in dict.fromkeys(s for loop in result.loops for s in loop.stages_ms) if s != _WAITING_STAGE]
         named: set[str] = set()
         tips = {}
         for y, loop in enumerate(result.loops):
@@ -119,11 +119,11 @@ def loops(result: Result, narrow: bool = False) -> Plot | None:
         axes.grid(visible=False, axis="y")
         _labels_above(axes, 0.21)
         figure.legend(loc="outside lower center", ncols=3 if narrow else 6, columnspacing=1.2, handlelength=1)
-        return Plot("A frame's way through the whole loop", figure, tips)
+        return Plot("The stages of a frame in the whole loop", figure, tips)
 
 
 def sustained(load: Sustained, narrow: bool = False) -> Plot:
-    """Rate, clock and temperature over time, with the rate at first and the rate that stays."""
+    """Plot rate, clock and temperature over time, with the burst rate and the steady rate."""
     curves: list[tuple[str, list[float | None], str]] = [
         ("frames a second", [s.fps for s in load.curve], LIGHT["s0"]),
         ("clock, MHz", [s.clock_mhz for s in load.curve], LIGHT["s2"]),
@@ -153,17 +153,17 @@ def sustained(load: Sustained, narrow: bool = False) -> Plot:
 
 
 def as_png(plot: Plot) -> bytes:
-    """The figure on white, for a README or an issue."""
+    """Render the figure on white, for a README or an issue."""
     data = io.BytesIO()
     plot.figure.savefig(data, format="png", dpi=130, facecolor="white", metadata={"Software": None})
     return data.getvalue()
 
 
 def tip(row: Row) -> str:
-    """What a point says: the row in a few lines."""
-    lines = [row.label + (" (on the front)" if row.front else "")]
+    """The tip of a point: the row in a few lines."""
+    lines = [row.label + (" (Pareto optimal)" if row.front else "")]
     if row.kind == NON_BLIND:
-        lines.append("non-blind: knows the true kernel, which no camera does")
+        lines.append("non-blind: gets the true kernel, which no camera knows")
     if (timed := row.latency) is not None:
         p50 = timed.p50_ms
         lines.append(f"p50 {ms(p50.value)} ms [{ms(p50.low)}–{ms(p50.high)}]")
@@ -177,6 +177,7 @@ def tip(row: Row) -> str:
 
 
 def style(narrow: bool) -> dict[str, Any]:
+    """Settings of matplotlib for both widths."""
     return {
         "font.size": 10.0 if narrow else 9.5, "font.family": ["DejaVu Sans"], "text.parse_math": False,
         "text.color": LIGHT["ink"], "axes.labelcolor": LIGHT["ink"], "axes.edgecolor": LIGHT["soft"], "axes.linewidth": 0.7,
@@ -187,12 +188,14 @@ def style(narrow: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def p50(row: Row) -> Any:
+def p50(row: Row) -> Estimate:
+    """The median of a row that was timed."""
     assert row.latency is not None
     return row.latency.p50_ms
 
 
-def look(row: Row, names: Sequence[str]) -> dict[str, Any]:
+def marker_style(row: Row, names: Sequence[str]) -> dict[str, Any]:
+    """Marker and colour of a row; `names` are those of the bundles."""
     if row.kind == NETWORK:
         colour = SERIES[names.index(row.name) % len(SERIES)]
         return {"marker": MARKERS.get(row.runtime or "", "p"), "color": colour, "markersize": 8.5 if row.front else 6.5,
@@ -202,17 +205,17 @@ def look(row: Row, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _fastest_threads(rows: Sequence[Row]) -> list[int]:
-    """Indices, fastest first: of each file on each runtime the fastest number of threads."""
+    """Indices of the fastest number of threads for each file on each runtime, fastest first."""
     best: dict[tuple[str, str | None, str | None], int] = {}
     for i in wording.by_speed(rows):
         row = rows[i]
-        if row.status == OK and row.kind != NON_BLIND and row.latency is not None and p50(row).value > LEAST_MS:
+        if row.status == OK and row.kind != NON_BLIND and row.latency is not None and p50(row).value > MIN_MS:
             best.setdefault((row.name, row.file, row.runtime), i)
-    return sorted(best.values(), key=lambda i: p50(rows[i]).value)[:_MOST_ROWS]
+    return sorted(best.values(), key=lambda i: p50(rows[i]).value)[:_MAX_ROWS]
 
 
 def clipped(words: str, most: int) -> str:
-    """At most so many characters, the middle left out: names of bundles may be of any length, a plot is not."""
+    """Shorten to `most` characters by leaving out the middle: names of bundles may have any length."""
     return words if len(words) <= most else f"{words[: most // 2 - 1]}…{words[-(most - most // 2) :]}"
 
 
@@ -224,22 +227,22 @@ def _with_median(row: Row, narrow: bool) -> str:
 
 
 def _spread(row: Row, times: Sequence[float]) -> tuple[float, float, float, list[float]]:
-    """p5, p95, p99 and the slowest beyond as shares of the median; without the raw times what the row knows."""
+    """p5, p95, p99 and the slowest frames beyond, relative to the median; without raw times, from the row alone."""
     timed = row.latency
     assert timed is not None
     middle, high, far = timed.p50_ms.value, timed.p95_ms.value, timed.p99_ms.value
     low = max(high - timed.jitter_ms.value, 0.1 * middle)
     beyond = sorted(t for t in times if t > far)[-_TAIL:]
-    return low / middle, min(high / middle, _MOST_SHARE), min(far / middle, _MOST_SHARE), [t / middle for t in beyond]
+    return low / middle, min(high / middle, _MAX_SHARE), min(far / middle, _MAX_SHARE), [t / middle for t in beyond]
 
 
-def _bold_front(labels: Sequence[Any], rows: Sequence[Row]) -> None:
+def _bold_pareto(labels: Sequence[Any], rows: Sequence[Row]) -> None:
     for label, row in zip(labels, rows, strict=True):
         label.set_fontweight("bold" if row.front else "normal")
 
 
 def _labels_above(axes: Any, half: float = 0.0) -> None:
-    """Write the names of rows above their bars, whose half height is given: beside them they take half of a phone's width."""
+    """Write the names of rows above their bars of half height `half`: beside them they would take half of a phone's width."""
     for at, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True):
         text, weight = label.get_text(), label.get_fontweight()
         above = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "bottom"}

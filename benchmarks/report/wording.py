@@ -1,11 +1,11 @@
-"""A result in words, for every form of the report: what to run, what each point of the front is best for, why to doubt it."""
+"""A result in words, for every form of the report: what to run, what each Pareto optimal row is best for, why to doubt it."""
 
 import shlex
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.pick import SAME_DB, SHARE
+from benchmarks.best_at_rate import best_at, equal_to_best_db
 from benchmarks.records import NETWORK, OK, Pick, Result, Row
 
 RATES_FPS = (60, 30, 25, 15, 10, 5)
@@ -13,7 +13,7 @@ _SHARP = "sharp-in"
 
 
 def by_speed(rows: Sequence[Row]) -> list[int]:
-    """Indices: what was measured, fastest first; then the rows without figures as they came."""
+    """Indices of the rows: measured ones first, fastest first; then those without figures in their order."""
 
     def order(i: int) -> tuple[bool, float]:
         timed = rows[i].latency
@@ -23,76 +23,71 @@ def by_speed(rows: Sequence[Row]) -> list[int]:
 
 
 def command(result: Result, pick: Pick) -> str:
-    """The line that runs the pick; its bundle as it was given to the benchmark."""
+    """The command that runs the pick, with the bundle as it was given to the benchmark."""
     words = shlex.split(result.command)
-    given = [after for word, after in pairwise(words) if word == "--bundle"]
-    bundle = next((path for path in given if Path(path).name == pick.name), pick.name)
+    bundles = [after for word, after in pairwise(words) if word == "--bundle"]
+    bundle = next((path for path in bundles if Path(path).name == pick.name), pick.name)
     flags = ["--bundle", bundle, "--variant", pick.variant, "--runtime", pick.runtime, "--threads", str(pick.threads)]
     return shlex.join(["deblurkit", "run", *flags])
 
 
 def best_for(rows: Sequence[Row]) -> list[tuple[Row, str]]:
-    """The front from fast to good, each point with what it is best for; one that is best for nothing named here is left out."""
+    """The Pareto front from fast to good, each row with what it is best for; rows that are best for nothing are left out."""
     front = [rows[i] for i in by_speed(rows) if rows[i].front and rows[i].latency is not None]
+    if not front:
+        return []
     words: dict[int, list[str]] = {i: [] for i in range(len(front))}
-    gains = [row.gain_db if row.gain_db is not None else 0.0 for row in front]
-    if front:
-        words[0].append("the fastest")
-        words[_best(gains, range(len(front)))].append("the best picture")
+    rates: dict[int, list[str]] = {i: [] for i in range(len(front))}
+    least_db = equal_to_best_db(row.gain_db or 0.0 for row in front)
+    words[0].append("the fastest")
+    words[next(i for i, row in enumerate(front) if (row.gain_db or 0.0) >= least_db)].append("the best picture")
     for fps in RATES_FPS:
-        able = [i for i, row in enumerate(front) if row.latency and row.latency.p95_ms.high <= SHARE * 1000 / fps]
-        if able:
-            words[_best(gains, able)].append(str(fps))
-    return [(row, said) for i, row in enumerate(front) if (said := _said(words[i], row))]
+        best = best_at(front, fps)
+        if best is not None:
+            rates[next(i for i, row in enumerate(front) if row is best)].append(str(fps))
+    return [(row, described) for i, row in enumerate(front) if (described := _describe(words[i], rates[i], row))]
 
 
-def _best(gains: Sequence[float], able: Sequence[int]) -> int:
-    """The fastest of those that are as good as the best; `able` goes from fast to slow."""
-    return next(i for i in able if gains[i] >= max(gains[k] for k in able) - SAME_DB)
-
-
-def _said(words: list[str], row: Row) -> str:
-    rates = [word for word in words if word.isdigit()]
-    said = [word for word in words if not word.isdigit()]
+def _describe(words: list[str], rates: list[str], row: Row) -> str:
     if rates:
         several = f"{', '.join(rates[:-1])} and {rates[-1]}" if len(rates) > 1 else rates[0]
-        said.append(f"the best at {several} frames a second")
-    if said and row.kind != NETWORK:
-        said.append("not offered by deblurkit run")
-    return ", ".join(said)
+        words = [*words, f"the best at {several} frames a second"]
+    if words and row.kind != NETWORK:
+        words = [*words, "not offered by deblurkit run"]
+    return ", ".join(words)
 
 
 def doubts(result: Result) -> list[str]:
-    """Reasons to distrust the result, the gravest first."""
+    """Reasons to distrust the result, the most serious first."""
     reasons = []
     if not result.complete:
-        reasons.append("partial: the benchmark was interrupted, and some rows were measured in fewer rounds or not at all")
+        reasons.append("partial: the benchmark was interrupted; some rows were measured in fewer rounds or not at all")
     if result.machine.kind == "emulated":
         reasons.append("emulated: the times on this machine say nothing about any board")
     return [*reasons, *(doubt for doubt in result.doubts if doubt not in reasons)]
 
 
 def machine_line(result: Result) -> str:
-    """The machine on one line."""
-    found = result.machine
-    words = [found.board, f"{found.cpu}, {found.cores} core{'' if found.cores == 1 else 's'}", found.system]
+    """The machine in one line."""
+    machine = result.machine
+    words = [machine.board, f"{machine.cpu}, {machine.cores} core{'' if machine.cores == 1 else 's'}", machine.system]
     return ", ".join(word for word in words if word)
 
 
 def machine_facts(result: Result) -> list[tuple[str, str]]:
-    """(name, value) of what the figures depend on and what does not change from row to row."""
-    found = result.machine
-    memory = f"{found.memory_mib} MiB" if found.memory_mib is not None else None
+    """(name, value) of what the figures of all rows depend on."""
+    machine = result.machine
+    memory = f"{machine.memory_mib} MiB" if machine.memory_mib is not None else None
     facts = [
-        ("board", found.board),
-        ("processor", f"{found.cpu} ({found.machine}), {found.cores} cores for this process"),
-        ("features", " ".join(found.features)),
-        ("governor", found.governor),
-        ("highest clock", f"{found.most_mhz:.0f} MHz" if found.most_mhz is not None else None),
+        ("board", machine.board),
+        ("processor", f"{machine.cpu} ({machine.machine}), {machine.cores} cores for this process"),
+        ("features", " ".join(machine.features)),
+        ("governor", machine.governor),
+        ("highest clock", f"{machine.most_mhz:.0f} MHz" if machine.most_mhz is not None else None),
         ("memory", memory),
-        ("system", f"{found.system}, kernel {found.kernel}"),
-        ("kind", found.kind),
-        ("hardware hash", found.hardware_hash),
+        ("system", f"{machine.system}, kernel {machine.kernel}"),
+        ("kind", machine.kind),
+        ("hardware hash", machine.hardware_hash),
         ("command", result.command),
         ("measured", f"{result.started}, {result.seconds:.0f} s" + (f", {result.rounds} rounds" if result.rows else "")),
     ]
@@ -110,7 +105,7 @@ def figures(row: Row) -> str:
 
 
 def ms(value: float | None) -> str:
-    """Milliseconds in as many digits as one can use; "-" for none."""
+    """Milliseconds with a useful number of digits; "-" for None."""
     if value is None:
         return "-"
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
@@ -122,17 +117,17 @@ def share(value: float | None) -> str:
 
 
 def sharp_db(row: Row) -> float | None:
-    """PSNR of sharp pictures that went through, dB: what is left of a picture that needed nothing."""
+    """PSNR of restored pictures that were already sharp, dB."""
     return row.quality[_SHARP].psnr_db if _SHARP in row.quality else None
 
 
 def number(value: float | None, form: str) -> str:
-    """The value in that format; "-" for none."""
+    """The value in this format; "-" for None."""
     return "-" if value is None else format(value, form)
 
 
 def without_figures(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
-    """(status, what, message) of rows that are missing, failed or wrong; files that lack the same runtime are one entry."""
+    """(status, what, message) of rows that are missing, failed or wrong; files whose runtime is missing share one entry."""
     same: dict[tuple[str, str | None, str], list[Row]] = {}
     for row in rows:
         if row.status != OK:

@@ -1,4 +1,4 @@
-"""A result for the terminal, as Markdown, and as a folder: bench.json, report.md, report.html, the raw times and the plot."""
+"""Write a result for the terminal, as Markdown, and as a folder: bench.json, report.md, report.html, raw times and the plot."""
 
 import json
 import logging
@@ -13,15 +13,15 @@ from device.system.console import table
 from device.system.files import write_atomically
 
 HEADER = [
-    "what", "p50 ms", "[95 %]", "p95", "p99", "jitter", "load", "first", "MiB", "agrees dB", "gain dB", "sharp-in dB", "front",
+    "what", "p50 ms", "[95 %]", "p95", "p99", "jitter", "load", "first", "MiB", "parity dB", "gain dB", "sharp-in dB", "Pareto",
 ]  # fmt: skip
 _LONG = 20
-"""More rows than this are folded in Markdown, below the front."""
+"""More rows than this are folded in Markdown, below the Pareto front."""
 log = logging.getLogger(__name__)
 
 
 def as_table(result: Result) -> str:
-    """Lined up for a terminal: the fastest first, then what has no figures and why, the whole loop, full load, the answer."""
+    """Format for a terminal: rows, the fastest first, then rows without figures and why, the whole loop, full load, the pick."""
     measured = [result.rows[i] for i in wording.by_speed(result.rows) if result.rows[i].status == OK]
     parts = [table(HEADER, [_cells(row) for row in measured])] if measured else []
     parts += [f"{status}: {what}: {message}" for status, what, message in wording.without_figures(result.rows)]
@@ -33,7 +33,7 @@ def as_table(result: Result) -> str:
     for load in result.sustained:
         parts.append(
             f"{load.label}, {load.seconds:.0f} s at full load: {load.burst_fps:.1f} frames a second at first (burst),"
-            f" {load.steady_fps:.1f} at last (steady, {wording.share(load.kept)})"
+            f" {load.steady_fps:.1f} later (steady, {wording.share(load.kept)})"
         )
     parts += [f"doubt: {doubt}" for doubt in wording.doubts(result)]
     if result.pick is not None:
@@ -42,17 +42,17 @@ def as_table(result: Result) -> str:
 
 
 def as_markdown(result: Result) -> str:
-    """For an issue or a README: the answer, the table, the machine, the doubts."""
+    """Format for an issue or a README: the pick, the table, the machine, the doubts."""
     width, height = result.size_wh
-    lines = [f"## deblurkit bench on {_md(wording.machine_line(result))}", "", *_md_answer(result)]
+    lines = [f"## deblurkit bench on {_md(wording.machine_line(result))}", "", *_md_pick(result)]
     measured = [result.rows[i] for i in wording.by_speed(result.rows) if result.rows[i].status == OK]
-    chief = [row for row in measured if row.front or row.kind != NETWORK]
+    most_important = [row for row in measured if row.front or row.kind != NETWORK]
     if measured:
-        lines += [f"Milliseconds of a {width}x{height} frame, pixels in and pixels out; quality on {_md(result.pictures)}.", ""]
-        lines += _md_table(measured if len(measured) <= _LONG else chief)
+        lines += [f"Milliseconds of a {width}x{height} frame, from pixels to pixels; quality on {_md(result.pictures)}.", ""]
+        lines += _md_table(measured if len(measured) <= _LONG else most_important)
     if len(measured) > _LONG:
         lines += [
-            f"<details><summary>All {len(measured)} that were measured</summary>",
+            f"<details><summary>All {len(measured)} measured rows</summary>",
             "",
             *_md_table(measured),
             "</details>",
@@ -62,7 +62,7 @@ def as_markdown(result: Result) -> str:
     for load in result.sustained:
         lines.append(
             f"- full load for {load.seconds:.0f} s, {_md(load.label)}: {load.burst_fps:.1f} frames a second at first,"
-            f" {load.steady_fps:.1f} at last ({wording.share(load.kept)})"
+            f" {load.steady_fps:.1f} later ({wording.share(load.kept)})"
         )
     lines += ["", "### Machine", "", *(f"- {_md(name)}: {_md(value)}" for name, value in wording.machine_facts(result))]
     lines += ["", "### Doubts", "", *(f"- {_md(doubt)}" for doubt in wording.doubts(result) or ["none"])]
@@ -70,9 +70,9 @@ def as_markdown(result: Result) -> str:
 
 
 def write(folder: Path, result: Result, raw_csv: Path | None, emulated: dict[str, Any] | None) -> list[str]:
-    """Write the folder; the names that were written. Raises RunError for a place that cannot be written.
+    """Write the folder and return the names of the files. Raises RunError if it cannot be written.
 
-    What was measured is written first: without matplotlib report.html and the plot are left out, with a warning.
+    The measurements are written first. Without matplotlib and Jinja2, report.html and the plot are left out with a warning.
     """
     raw = raw_csv.read_bytes() if raw_csv is not None else None
     files = {"bench.json": json.dumps(as_json(result), indent=1).encode() + b"\n", "report.md": as_markdown(result).encode()}
@@ -93,11 +93,11 @@ def write(folder: Path, result: Result, raw_csv: Path | None, emulated: dict[str
     return [*files, *drawn]
 
 
-def _md_answer(result: Result) -> list[str]:
+def _md_pick(result: Result) -> list[str]:
     if result.pick is not None:
         return [f"**{_md(result.pick.label)}**: {_md(result.pick.why)}", "", f"    {wording.command(result, result.pick)}", ""]
     best = wording.best_for(result.rows)
-    return [*(f"- {_md(row.label)}: {_md(said)} ({wording.figures(row)})" for row, said in best), *([""] if best else [])]
+    return [*(f"- {_md(row.label)}: {_md(words)} ({wording.figures(row)})" for row, words in best), *([""] if best else [])]
 
 
 def _md_table(rows: Sequence[Row]) -> list[str]:
@@ -110,7 +110,7 @@ def _md_table(rows: Sequence[Row]) -> list[str]:
 
 
 def _cells(row: Row) -> list[str]:
-    timed, agrees = row.latency, row.agreement
+    timed, parity = row.latency, row.agreement
     times = ["-"] * 5
     if timed is not None:
         interval = f"[{ms(timed.p50_ms.low)}–{ms(timed.p50_ms.high)}]"
@@ -121,7 +121,7 @@ def _cells(row: Row) -> list[str]:
         ms(row.load_ms),
         ms(row.first_ms),
         number(row.peak_rss_mib, ".0f"),
-        number(agrees.psnr_db if agrees else None, ".1f"),
+        number(parity.psnr_db if parity else None, ".1f"),
         number(row.gain_db, "+.2f"),
         number(wording.sharp_db(row), ".1f"),
         "*" if row.front else "",
@@ -129,6 +129,6 @@ def _cells(row: Row) -> list[str]:
 
 
 def _md(text: str) -> str:
-    """Text that Markdown takes as it is, within a table's cell too."""
+    """Escape text for Markdown, also within a table's cell."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return "".join("\\" + sign if sign in "\\`*_[]|" else sign for sign in text)

@@ -15,7 +15,7 @@ from device.errors import BundleError, UsageError
 SHIPPED = Path(__file__).resolve().parent.parent / "bundles"
 DEFAULT = "small"
 INT8_LOSS_DB = 0.15
-"""Largest loss on the held-out pictures at which int8 is the default: it is faster than dynamic, and the same when tiled."""
+"""Largest loss on the held-out pictures at which int8 is the default: it is faster than dynamic, and exact in tiles."""
 
 
 @dataclass(frozen=True)

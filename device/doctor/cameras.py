@@ -31,8 +31,8 @@ def permissions(root: Path = hardware.ROOT) -> Iterator[Diagnosis]:
     groups = sorted({_group(p) for p in closed})
     shown = ", ".join(f"/{p.relative_to(root)}" for p in closed[:4]) + (" …" if len(closed) > 4 else "")
     join = " and ".join(f"sudo usermod -aG {name} $USER" for name in groups if name != "root")
-    mend = f"{join}; then log in again" if join else "they belong to root: install the udev rules (apt install udev)"
-    yield Diagnosis("permissions", "poor", f"{shown} cannot be opened by this user (group {', '.join(groups)})", mend)
+    fix = f"{join}; then log in again" if join else "they belong to root: install the udev rules (apt install udev)"
+    yield Diagnosis("permissions", "poor", f"{shown} cannot be opened by this user (group {', '.join(groups)})", fix)
 
 
 def _group(path: Path) -> str:
@@ -54,8 +54,8 @@ def picamera2() -> Iterator[Diagnosis]:
         yield Diagnosis("picamera2", "ok", _version("picamera2"))
     elif any(sign in output for sign in _NUMPY_MISMATCH):
         found = f"{_version('picamera2')} was built for a different numpy than {_version('numpy')}"
-        mend = "pip install -c constraints/bookworm.txt numpy opencv-python-headless   (numpy below 2, like apt's)"
-        yield Diagnosis("picamera2", "poor", found, mend)
+        fix = "pip install -c constraints/bookworm.txt numpy opencv-python-headless   (numpy below 2, like apt's)"
+        yield Diagnosis("picamera2", "poor", found, fix)
     else:
         last = output.strip().splitlines()[-1] if output.strip() else f"ended with {code}"
         yield Diagnosis("picamera2", "poor", f"cannot be imported: {last}", "sudo apt install --reinstall python3-picamera2")

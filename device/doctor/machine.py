@@ -78,8 +78,8 @@ def memory(root: Path = hardware.ROOT) -> Iterator[Diagnosis]:
         cma = f"; for cameras {mib['CmaFree']} of {mib['CmaTotal']} MiB" if mib.get("CmaTotal") else ""
         found = f"{free} of {mib.get('MemTotal', 0)} MiB available, swap {mib.get('SwapTotal', 0)} MiB{cma}"
         scarce = free < _FREE_MIB
-        mend = "stop other programs; a system without a desktop has 300 MiB more" if scarce else ""
-        yield Diagnosis("memory", "poor" if scarce else "ok", found, mend)
+        fix = "stop other programs; a system without a desktop has 300 MiB more" if scarce else ""
+        yield Diagnosis("memory", "poor" if scarce else "ok", found, fix)
     if hardware.limits_memory(root) is False:
         yield Diagnosis(
             "memory limit",
@@ -96,8 +96,8 @@ def disk() -> Iterator[Diagnosis]:
     free = {name: (hardware.free_bytes(place) or 0) / 2**30 for name, place in places.items()}
     found = ", ".join(f"{gib:.1f} GiB free {'in ' * (name != 'here')}{name}" for name, gib in free.items())
     scarce = min(free.values()) < _FREE_GIB
-    mend = "free some space: sudo journalctl --vacuum-size=100M; sudo apt clean"
-    yield Diagnosis("disk", "poor" if scarce else "ok", found, mend if scarce else "")
+    fix = "free some space: sudo journalctl --vacuum-size=100M; sudo apt clean"
+    yield Diagnosis("disk", "poor" if scarce else "ok", found, fix if scarce else "")
     if os.statvfs("/").f_flag & os.ST_RDONLY:
         yield Diagnosis("root file system", "poor", "read-only", "after errors the kernel mounts a card read-only: see `dmesg`")
 
@@ -105,17 +105,17 @@ def disk() -> Iterator[Diagnosis]:
 def clock(root: Path = hardware.ROOT) -> Iterator[Diagnosis]:
     """The wall clock, which names recordings and logs; the loop itself uses the monotonic clock."""
     now = time.strftime("%Y-%m-%d %H:%M")
-    mend = (
+    fix = (
         "connect to a network once, then: sudo timedatectl set-ntp true; without a network: add a real-time clock with a battery"
     )
     if time.gmtime().tm_year < _OLDEST_YEAR:
-        yield Diagnosis("clock", "poor", f"{now}: was never set", mend)
+        yield Diagnosis("clock", "poor", f"{now}: was never set", fix)
         return
     match hardware.clock_is_set(root):
         case True:
             yield Diagnosis("clock", "ok", f"{now}, set by a time server")
         case False:
-            yield Diagnosis("clock", "poor", f"{now}, not set by a time server since boot", mend)
+            yield Diagnosis("clock", "poor", f"{now}, not set by a time server since boot", fix)
         case None:
             yield Diagnosis("clock", "ok", f"{now}; whether a time server set it is {UNKNOWN}")
 

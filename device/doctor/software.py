@@ -72,16 +72,16 @@ def bundles() -> Iterator[Diagnosis]:
 
 def measurement() -> Iterator[Diagnosis]:
     """Is there a result of `bench --pick` for this machine, and is it still valid?"""
-    mend = "deblurkit bench --pick   (for the service: with sudo, while the service is stopped)"
+    fix = "deblurkit bench --pick   (for the service: with sudo, while the service is stopped)"
     try:
         measured = tuned.read(tuned.folder())
     except DataError as error:
-        yield Diagnosis("measurement", "poor", str(error), mend)
+        yield Diagnosis("measurement", "poor", str(error), fix)
         return
     if measured is None:
-        yield Diagnosis("measurement", "missing", "none for this board, so the fastest choice is unknown", mend)
+        yield Diagnosis("measurement", "missing", "none for this board, so the fastest choice is unknown", fix)
     elif why := tuned.stale_reason(measured):
-        yield Diagnosis("measurement", "poor", f"stale: {why}", mend)
+        yield Diagnosis("measurement", "poor", f"stale: {why}", fix)
     else:
         yield Diagnosis("measurement", "ok", f"{measured.label}, measured {measured.measured}")
 
@@ -93,6 +93,7 @@ def commands() -> Iterator[Diagnosis]:
         ("keras", "train", workstation, "make setup"),
         ("tf2onnx", "export", workstation, "make setup"),
         ("matplotlib", "bench --report", "(needed for the plots of the report)", "pip install matplotlib"),
+        ("jinja2", "bench --report", "(needed for the HTML report)", "pip install jinja2"),
     ):
         if _has(package):
             yield Diagnosis(command, "ok", f"{package} {version(package)}")

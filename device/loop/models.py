@@ -72,9 +72,9 @@ class Models:
         return tuple(self._restorers)
 
     @property
-    def moved_s(self) -> float:
+    def last_progress_s(self) -> float:
         """`time.monotonic()` when the current restorer last began a picture or finished a tile of it."""
-        return self._current.moved_s
+        return self._current.last_progress_s
 
     def restorer(self, model: int = 0) -> Restorer:
         """The restorer with this index, or the last one."""

@@ -26,7 +26,7 @@ class FrameRestorer(Protocol):
     """What the pipeline needs of `device.loop.models.Models`."""
 
     @property
-    def moved_s(self) -> float:
+    def last_progress_s(self) -> float:
         """`time.monotonic()` when the current model last began a picture or finished a tile of it."""
 
     def restore(self, frame: Frame, model: int = 0) -> Restored:
@@ -89,7 +89,7 @@ class _Loop:
         self._captured: Slot[Frame] = Slot(source.live, lambda: telemetry.count("dropped"), stop)
         self._errors: list[BaseException] = []
         self._ended = threading.Event()
-        self._moved_s = time.monotonic()  # when a restored frame was last passed to the sinks
+        self._last_progress_s = time.monotonic()  # when a restored frame was last passed to the sinks
         self._in_progress: tuple[Frame, float] | None = None  # the frame that is being restored, and since when
         self._generation = 0  # of the restoring thread; one left behind in a hanging model must not pass frames on
 
@@ -102,7 +102,7 @@ class _Loop:
             while not self._ended.wait(POLL_S) and not self._stop.is_set():
                 if self._source.live:
                     restoring = self._replace_if_hanging(restoring, hang_s)
-                if time.monotonic() - self._moved_s < hang_s:
+                if time.monotonic() - self._last_progress_s < hang_s:
                     beat()
                 self._check_sink_workers()
         except BaseException as error:
@@ -190,15 +190,15 @@ class _Loop:
         self._ended.set()
 
     def _pass_on(self, restored: Restored) -> bool:
-        """Give the frame to every sink worker. Returns False if the first one accepts no more."""
+        """Pass the frame to every sink worker. Returns False if the first one accepts no more, unless it failed."""
         accepted = [worker.slot.put(restored) for worker in self._sink_workers]
-        self._moved_s = time.monotonic()
+        self._last_progress_s = time.monotonic()
         return accepted[0] or self._sink_workers[0].given_up
 
     def _replace_if_hanging(self, restoring: threading.Thread, hang_s: float) -> threading.Thread:
         """Leave a restoring thread behind if its model hangs, and start a new one. Returns the thread that restores now."""
         in_progress = self._in_progress
-        if in_progress is None or time.monotonic() - max(in_progress[1], self._models.moved_s) < hang_s:
+        if in_progress is None or time.monotonic() - max(in_progress[1], self._models.last_progress_s) < hang_s:
             return restoring
         self._generation += 1
         self._in_progress = None

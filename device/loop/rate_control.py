@@ -37,6 +37,7 @@ class RateControl:
 
     def __init__(self, models: int, fps: float, max_age_s: float, source_fps: float) -> None:
         self.fps, self.max_age_s = fps, max_age_s
+        # Of the slower of target and source: frames that do not arrive need no time.
         self._interval_s = 1 / min(rate for rate in (fps or source_fps, source_fps or fps) if rate) if fps or source_fps else 0.0
         self.steps = tuple(Step(model, every) for model in range(models) for every in (1, 2))
         self.changes = 0
@@ -97,5 +98,6 @@ class RateControl:
 
     def _in_time(self, step: Step, seconds: float, age_s: float, share: float) -> bool:
         """Whether `seconds` fit into `share` of the step's interval, and frames are young enough."""
+        # The step in use may reach the limit of the age itself; a better step is tried only if it leaves room.
         fits = not self._interval_s or seconds <= share * self._interval_s * step.every
         return fits and (not self.max_age_s or age_s <= self.max_age_s * (1.0 if share == _OVERLOADED else share))

@@ -54,7 +54,7 @@ class Restorer:
         self.luma = self.codec.luma
         """Whether it restores luma only."""
         self.telemetry = telemetry or Telemetry()
-        self.moved_s = time.monotonic()
+        self.last_progress_s = time.monotonic()
         """`time.monotonic()` when the last picture began or the last tile finished: shows whether the runtime hangs."""
         self._most_pixels = most_pixels
         self._plan: tiling.Plan | None = None
@@ -76,7 +76,7 @@ class Restorer:
 
         For a 4:2:0 picture, a luma model restores the luma plane in full range; other models return R G B.
         """
-        self.moved_s = time.monotonic()
+        self.last_progress_s = time.monotonic()
         if isinstance(image, Yuv) and self.luma:
             image = image.in_full_range()
             return replace(image, y=self._restore(image.y))
@@ -110,7 +110,7 @@ class Restorer:
         self.telemetry.add("to_tensor", t1 - t0)
         self.telemetry.add("infer", t2 - t1)
         self.telemetry.add("to_pixels", time.perf_counter() - t2)
-        self.moved_s = time.monotonic()
+        self.last_progress_s = time.monotonic()
         return pixels
 
     def close(self) -> None:

@@ -78,12 +78,12 @@ class V4l2Camera:
 
     def _configure(self, settings: CameraSettings, card: str) -> None:
         mode = choose_mode(modes_of(self._fd, settings.size_wh), settings.size_wh, settings.fps, settings.format)
-        asked = v4l2.Format(type=v4l2.CAPTURE)
-        asked.fmt.pix = v4l2.PixFormat(
+        requested = v4l2.Format(type=v4l2.CAPTURE)
+        requested.fmt.pix = v4l2.PixFormat(
             width=mode.width, height=mode.height, pixelformat=v4l2.fourcc(mode.format), field=v4l2.FIELD_NONE
         )
-        v4l2.call(self._fd, v4l2.S_FMT, asked)
-        self._pix: v4l2.PixFormat = asked.fmt.pix  # the actual format: a driver changes what it cannot do
+        v4l2.call(self._fd, v4l2.S_FMT, requested)
+        self._pix: v4l2.PixFormat = requested.fmt.pix  # the actual format: a driver changes what it cannot do
         self._format = v4l2.letters(self._pix.pixelformat)
         if self._format not in _PLANES and self._format not in JPEGS:
             raise CameraLost(f"delivers {self._format}, expected {mode.format}; try another `format` under [camera]")

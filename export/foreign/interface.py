@@ -1,4 +1,4 @@
-"""What all foreign networks share: one picture in and one out, of a size to be settled, and a manifest of what is known."""
+"""What all foreign networks share: one picture in and one out, the choice of their size, and a manifest of what is known."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from export.foreign.declared import Declared
 
 Shape = tuple[int | None, ...]
 Reference = Callable[[np.ndarray], np.ndarray]
-NOT_A_PICTURE = "give a network that makes one picture of one picture, of the same size and channels"
+NOT_A_PICTURE = "give a network that turns one picture into one picture of the same size and channels"
 
 
 def check_interface(path: Path, inputs: int, outputs: int) -> None:
@@ -23,12 +23,12 @@ def check_interface(path: Path, inputs: int, outputs: int) -> None:
         raise BundleError(f"{path}: {inputs} inputs and {outputs} outputs, expected one of each; {NOT_A_PICTURE}")
 
 
-def settled(
+def chosen_size(
     path: Path, declared: Declared, shape: Shape, wanted: tuple[int, int] | None
 ) -> tuple[tuple[int, int], tuple[int, int] | None]:
-    """The (height, width) to export a network with this input for, and the only one that it takes, None for any.
+    """The (height, width) to export a network with this input `shape` for, and the only one that it takes, or None.
 
-    Raises BundleError for another input, UsageError for a `wanted` size that it cannot have.
+    Raises BundleError where the input is not one picture, UsageError for a `wanted` size that the network cannot have.
     """
     channels = declared.channels
     if len(shape) != 4:
@@ -54,8 +54,8 @@ def settled(
     return size, own
 
 
-def try_out(path: Path, declared: Declared, fixed: tuple[int, int] | None, reference: Reference) -> None:
-    """Raise BundleError unless pictures come back finite and at their own size, at the sides that were declared."""
+def check_output(path: Path, declared: Declared, fixed: tuple[int, int] | None, reference: Reference) -> None:
+    """Raise BundleError unless pictures come out finite and in their own size, for sides as declared."""
     height, width = fixed or sides(declared.pad_multiple)
     fault, near = _fault(reference, height, width, declared.channels)
     if not fault:
@@ -63,36 +63,36 @@ def try_out(path: Path, declared: Declared, fixed: tuple[int, int] | None, refer
     for multiple in (2, 4, 8, 16, 32, 64, 128) if near and not fixed else ():
         if multiple > declared.pad_multiple and not _fault(reference, *sides(multiple), declared.channels)[0]:
             raise BundleError(
-                f"{path}: {fault}, expected any multiple of {declared.pad_multiple}; multiples of {multiple} do: "
+                f"{path}: {fault}, expected any multiple of {declared.pad_multiple} to work; multiples of {multiple} work: "
                 f"give --pad-multiple {multiple}"
             )
     raise BundleError(f"{path}: {fault}, expected the same size out as in; {NOT_A_PICTURE}")
 
 
 def sides(multiple: int) -> tuple[int, int]:
-    """Two sides of about 32 pixels or more that are no multiples of twice `multiple`."""
+    """Two sides of about 32 pixels or more that are multiples of `multiple`, but not of twice as much."""
     count = -(-32 // multiple) | 1
     return count * multiple, (count + 2) * multiple
 
 
 def _fault(reference: Reference, height: int, width: int, channels: int) -> tuple[str, bool]:
-    """What goes wrong with one picture, empty if nothing; and whether another size may be better."""
+    """What goes wrong with one picture (empty: nothing), and whether another size may work."""
     picture = np.random.default_rng(0).random((1, height, width, channels), np.float32)
     try:
         with quiet_stdio():
-            made = reference(picture)
+            output = reference(picture)
     except Exception as error:  # the runtimes raise exceptions of many kinds
         return f"fails on a picture of {size_text((height, width))} ({first_line(error)})", True
-    if made.shape != picture.shape:
-        near = made.ndim == 4 and all(abs(a - b) < b / 2 for a, b in zip(made.shape[1:3], (height, width), strict=True))
-        return f"makes {made.shape[1:]} of {picture.shape[1:]}", near
-    return ("" if np.isfinite(made).all() else "makes NaN or infinite values"), False
+    if output.shape != picture.shape:
+        near = output.ndim == 4 and all(abs(a - b) < b / 2 for a, b in zip(output.shape[1:3], (height, width), strict=True))
+        return f"makes {output.shape[1:]} of {picture.shape[1:]}", near
+    return ("" if np.isfinite(output).all() else "makes NaN or infinite values"), False
 
 
 def manifest_of(
     path: Path, declared: Declared, fixed: tuple[int, int] | None, parameters: int, macs: float, files: Sequence[Path] = ()
 ) -> Manifest:
-    """All but name, halo, weights and artifacts. `files`: where the network lies, if in more than `path`."""
+    """Everything but name, halo, weights and artifacts. `files`: the files of the network, if there are more than `path`."""
     if path.is_dir():
         files = [path / "saved_model.pb", *sorted((path / "variables").glob("*"))]
     digest = hashlib.sha256()
@@ -117,7 +117,7 @@ def manifest_of(
 
 
 def size_text(hw: tuple[int | None, int | None]) -> str:
-    """As people write it: width first."""
+    """A size as people write it: width first."""
     return "any size" if None in hw else f"{hw[1]}x{hw[0]} pixels"
 
 

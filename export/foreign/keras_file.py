@@ -1,4 +1,4 @@
-"""A .keras file: a zip that is read as data, by lists of what it may name, before Keras is asked to load it."""
+"""A .keras file: a zip that is read as data and checked against lists of what it may name, before Keras loads it."""
 
 import importlib
 import io
@@ -21,7 +21,7 @@ from export.foreign.declared import ENTRIES, LIMIT
 from export.foreign.interface import check_interface, first_line
 from export.foreign.keras_network import AnySize, Network, counted
 
-_RATIO = 200  # unpacked to packed; weights hardly shrink
+_RATIO = 200  # unpacked to packed bytes; weights hardly shrink
 _MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
 _LAYERS = """
     Activation Add Average AveragePooling2D BatchNormalization CenterCrop Concatenate Conv2D Conv2DTranspose Cropping2D Dense
@@ -42,7 +42,7 @@ _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellips
 
 
 def open_keras(path: Path) -> Network:
-    """Look the archive over, then load it. Raises BundleError."""
+    """Inspect the archive, then load it. Raises BundleError."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(path, archive)
@@ -57,10 +57,10 @@ def open_keras(path: Path) -> Network:
     try:
         with quiet_stdio():
             network = keras.models.load_model(str(path), compile=False, safe_mode=True)
-        ends, shape = (len(network.inputs), len(network.outputs)), network.inputs[0].shape
+        counts, shape = (len(network.inputs), len(network.outputs)), network.inputs[0].shape
     except Exception as error:  # Keras raises exceptions of many kinds
         raise BundleError(f"{path}: Keras {keras.__version__} does not load it ({first_line(error)}); save it again") from error
-    check_interface(path, *ends)
+    check_interface(path, *counts)
     if any(not np.isfinite(weight).all() for weight in network.get_weights()):
         raise BundleError(f"{path}: holds NaN or infinite weights; give a network whose training did not diverge")
     for layer in (network, *_all_layers(network)):
@@ -78,7 +78,7 @@ def _all_layers(layer: Any) -> Iterator[Any]:
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
-    """The three members, unpacked in memory, each no longer than the directory says. Raises BundleError."""
+    """The three members, unpacked in memory, each as long as the directory says. Raises BundleError."""
     entries = archive.infolist()
     names = [entry.filename for entry in entries]
     odd = next((name for name in names if name not in _MEMBERS), None)
@@ -104,7 +104,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
 
 def _check_config(path: Path, config: dict[str, Any]) -> None:
     """Raise BundleError unless every object in config.json is one of Keras' own that computes with tensors."""
-    todo: list[Any] = [{key: value for key, value in config.items() if key != "compile_config"}]  # not loaded
+    todo: list[Any] = [{key: value for key, value in config.items() if key != "compile_config"}]  # Keras does not load that
     while todo:
         node = todo.pop()
         if isinstance(node, dict):
@@ -122,7 +122,7 @@ def _check_config(path: Path, config: dict[str, Any]) -> None:
 
 
 def _is_known(node: dict[str, Any]) -> bool:
-    """Whether a dictionary of config.json is plain values, or an object that may be made."""
+    """Whether a dictionary of config.json holds plain values, or an object that is allowed."""
     if not {"class_name", "module", "registered_name"} & node.keys():
         return True
     module, name, registered = node.get("module"), node.get("class_name"), node.get("registered_name")
@@ -132,8 +132,8 @@ def _is_known(node: dict[str, Any]) -> bool:
         return False
     if name == "function":
         function = node.get("config")
-        ours = module in ("keras.activations", "builtins") and isinstance(function, str) and hasattr(keras.activations, function)
-        return ours and registered in (None, "function", function)
+        own = module in ("keras.activations", "builtins") and isinstance(function, str) and hasattr(keras.activations, function)
+        return own and registered in (None, "function", function)
     if module not in _KERAS or registered not in (None, name):
         return False
     allowed = _KERAS[module]
@@ -143,7 +143,7 @@ def _is_known(node: dict[str, Any]) -> bool:
 
 
 def _check_weights(path: Path, data: bytes) -> None:
-    """Raise BundleError for links and for datasets that lie elsewhere or claim more than the file can hold."""
+    """Raise BundleError for links, and for datasets that lie outside the file or claim more than it can hold."""
     claimed, count = 0, 0
     with h5py.File(io.BytesIO(data), "r") as file:
         todo: list[Any] = [file]

@@ -1,4 +1,4 @@
-"""A network that Keras can call, out of whatever file."""
+"""A network that Keras can call, whatever file it comes from."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ _FOLDED = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def counted(weights: Sequence[tuple[str, int]]) -> int:
-    """Parameters of (name, size) that a file must hold: not batch normalisation's, which converters fold into convolutions."""
+    """Parameters that a file must hold, from (name, size); not batch normalisation's: converters fold them into convolutions."""
     normalised = {name.removesuffix("moving_mean") for name, _ in weights if name.endswith("moving_mean")}
     folded = {layer + part for layer in normalised for part in _FOLDED}
     return sum(size for name, size in weights if name not in folded)
 
 
 class AnySize(layers.UpSampling2D):
-    """Resizes tensors of unknown size too: Keras 3.15 compares the size with zero, which fails while a graph is traced."""
+    """Also resizes tensors of unknown size: Keras 3.15 compares the size with zero, which fails while a graph is traced."""
 
     def call(self, inputs: Any) -> Any:
         if self.interpolation == "nearest" or self.data_format != "channels_last":

@@ -1,4 +1,4 @@
-"""An ONNX file: the standard's operators only, its weights in it or beside it, and nothing of the machine it was made on."""
+"""An ONNX file: only the standard's operators, weights in it or beside it, and no traces of the machine that wrote it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from export.foreign.interface import check_interface, first_line
 
 
 def open_onnx(path: Path) -> tuple[onnx.ModelProto, list[Path]]:
-    """The checked model with all its weights, and the files that it lies in. Raises BundleError."""
+    """The checked model with all its weights, and the files that hold it. Raises BundleError."""
     try:
         model = onnx.load(str(path), load_external_data=False)
         if not model.graph.node:
@@ -34,21 +34,21 @@ def open_onnx(path: Path) -> tuple[onnx.ModelProto, list[Path]]:
             entries = {entry.key: entry.value for entry in tensor.external_data}
             files.append(_beside(path, entries.get("location", "")))
     files = list(dict.fromkeys(files))
-    held = sum(file.stat().st_size for file in files)
-    if held > LIMIT:
-        raise BundleError(f"{path}: {held} bytes with its weights, expected at most {LIMIT}; give a smaller network")
+    size = sum(file.stat().st_size for file in files)
+    if size > LIMIT:
+        raise BundleError(f"{path}: {size} bytes with its weights, expected at most {LIMIT}; give a smaller network")
     try:
         with quiet_stdio():
             onnx.load_external_data_for_model(model, str(folder))
             opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-            if opset < 13:  # the quantiser needs scales of channels
+            if opset < 13:  # the quantiser needs a scale per channel
                 model = onnx.version_converter.convert_version(model, to_onnx.OPSET)
             onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # onnx raises exceptions of many kinds
         raise BundleError(
             f"{path}: not a valid ONNX file ({first_line(error)}); export it again with opset {to_onnx.OPSET}"
         ) from error
-    for node in model.graph.node:  # an exporter may have written places on its machine there
+    for node in model.graph.node:  # an exporter may have written paths of its machine there
         node.doc_string = ""
         del node.metadata_props[:]
     model.doc_string = model.graph.doc_string = ""
@@ -57,7 +57,7 @@ def open_onnx(path: Path) -> tuple[onnx.ModelProto, list[Path]]:
 
 
 def _beside(path: Path, name: str) -> Path:
-    """A file of weights, which must lie in the model's own folder. Raises BundleError."""
+    """A file of weights; it must lie in the model's own folder. Raises BundleError."""
     file = path.parent / name
     if not name or Path(name).name != name or name == ".." or file.is_symlink():
         raise BundleError(
@@ -69,7 +69,7 @@ def _beside(path: Path, name: str) -> Path:
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
-    """This graph and those inside its operators."""
+    """This graph and the graphs inside its operators."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
@@ -104,7 +104,7 @@ def interface_of(path: Path, model: onnx.ModelProto) -> tuple[Any, Any]:
 
 
 def own_variant(model: onnx.ModelProto) -> str:
-    """What the file is already."""
+    """The variant that the file already is."""
     kinds = {node.op_type for graph in _graphs(model.graph) for node in graph.node}
     if kinds & {"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}:
         return "dynamic"
@@ -115,7 +115,7 @@ def own_variant(model: onnx.ModelProto) -> str:
 
 
 def with_plain_resizes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Leave out Resize's inputs that are empty: ONNX Runtime's fp16 converter puts a Cast before them, which gives two sizes."""
+    """Remove empty inputs of Resize: ONNX Runtime's fp16 converter puts a Cast before them, and then there are two sizes."""
     empty = {weight.name for weight in model.graph.initializer if 0 in weight.dims}
     for node in model.graph.node:
         if node.op_type == "Resize":
@@ -124,7 +124,7 @@ def with_plain_resizes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def session(path: Path, model: onnx.ModelProto) -> Any:
-    """ONNX Runtime's session of it. Raises BundleError."""
+    """The model in an ONNX Runtime session. Raises BundleError."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""An ONNX network wrapped to the contract of the kit's own files: channels last, 0..1, `blurred` to `restored`."""
+"""An ONNX network, wrapped to follow the contract of the kit's own files: channels last, 0..1, `blurred` to `restored`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from export import to_onnx
 from export.calibration import METHODS
 from export.export_source import Calibration, Pictures
 from export.foreign.declared import Declared
-from export.foreign.interface import NOT_A_PICTURE, Shape, first_line, manifest_of, settled, shown, try_out
+from export.foreign.interface import NOT_A_PICTURE, Shape, check_output, chosen_size, first_line, manifest_of, shown
 from export.foreign.onnx_file import interface_of, open_onnx, own_variant, session, with_plain_resizes
 
 _WEIGHT_TYPES = {
@@ -22,7 +22,7 @@ _WEIGHT_TYPES = {
 
 
 class OnnxSource:
-    """See ExportSource. The three ONNX files; of a file that is 8 bits or fp16 already just that one."""
+    """See ExportSource. Offers the three ONNX files; of a file that is already 8 bits or fp16, only that one."""
 
     weights: Path | None = None
     layers: tuple[str, ...] = ()
@@ -33,46 +33,46 @@ class OnnxSource:
         """Raises as `open_foreign` does."""
         model, files = open_onnx(path)
         self._declared = declared
-        given, made = interface_of(path, model)
-        self._kinds = _element_type(path, given), _element_type(path, made)
-        shape = tuple(dim.dim_value or None for dim in given.type.tensor_type.shape.dim)
+        start, end = interface_of(path, model)
+        self._kinds = _element_type(path, start), _element_type(path, end)
+        shape = tuple(dim.dim_value or None for dim in start.type.tensor_type.shape.dim)
         self._first = _channels_first(path, declared, shape)
-        self.size, fixed = settled(path, declared, _last(shape) if self._first else shape, size)
+        self.size, fixed = chosen_size(path, declared, _last(shape) if self._first else shape, size)
         own = own_variant(model)
         self.offers = tuple(("onnx", v) for v in to_onnx.VARIANTS) if own == "fp32" else (("onnx", own),)
         self._graph = _wrapped(path, declared, model, self._first, self._kinds, fixed)
         self._session = session(path, model)
-        session(path, self._graph)  # what was put around it can be run too
-        try_out(path, declared, fixed, self.reference)
+        session(path, self._graph)  # the wrapped network must run too
+        check_output(path, declared, fixed, self.reference)
         parameters = sum(int(np.prod(w.dims)) for w in model.graph.initializer if w.data_type in _WEIGHT_TYPES)
         self.manifest = manifest_of(path, declared, fixed, parameters, _macs(self._graph, self.size), files)
         self.pictures = pictures(*self.size)
 
     def reference(self, tensors: np.ndarray) -> np.ndarray:
-        """See ExportSource.reference. Of the file as it was given: what is put around it is compared too."""
+        """See ExportSource.reference. Runs the original file, so that the wrapping is compared too."""
         low, high = self._declared.value_range
-        given, outputs = self._session.get_inputs()[0].name, []
+        name, outputs = self._session.get_inputs()[0].name, []
         for tensor in tensors:
             x = (tensor[None] * np.float32(high - low) + np.float32(low)).astype(
                 onnx.helper.tensor_dtype_to_np_dtype(self._kinds[0])
             )
-            (y,) = self._session.run(None, {given: x.transpose(0, 3, 1, 2) if self._first else x})
+            (y,) = self._session.run(None, {name: x.transpose(0, 3, 1, 2) if self._first else x})
             y = (y.astype(np.float32) - np.float32(low)) / np.float32(high - low)
             outputs.append(y.transpose(0, 2, 3, 1) if self._first else y)
         return np.concatenate(outputs)
 
     def calibrations(self, format_: str) -> list[Calibration]:
-        """See ExportSource.calibrations. None where the file is of 8 bits already."""
+        """See ExportSource.calibrations. Empty for a file that is already 8 bits."""
         return [Calibration(method, self.pictures.calibration) for method in METHODS] if len(self.offers) > 1 else []
 
     def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
         """See ExportSource.convert."""
         if (format_, variant) not in self.offers:
-            raise ExportError(f"no {variant} {format_} file can be made of this ONNX file; it offers {self.offers}")
+            raise ExportError(f"this ONNX file cannot become a {variant} {format_} file; it can become {self.offers}")
         return to_onnx.to_onnx(self._graph, variant if len(self.offers) > 1 else "fp32", calibration)
 
-    def before_int8(self, calibration: Calibration) -> bytes:
-        """See ExportSource.before_int8."""
+    def fp32_onnx(self, calibration: Calibration) -> bytes:
+        """See ExportSource.fp32_onnx."""
         return self._graph.SerializeToString()
 
 
@@ -80,12 +80,12 @@ def _element_type(path: Path, value: Any) -> int:
     kind = int(value.type.tensor_type.elem_type)
     if kind not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
         name = onnx.TensorProto.DataType.Name(kind)
-        raise BundleError(f"{path}: {value.name} is of {name}, expected FLOAT or FLOAT16; export it with floats at both ends")
+        raise BundleError(f"{path}: {value.name} is of {name}, expected FLOAT or FLOAT16; export it with float input and output")
     return kind
 
 
 def _channels_first(path: Path, declared: Declared, shape: Shape) -> bool:
-    """Whether the channels lie before height and width, as PyTorch has them. Raises BundleError where that cannot be told."""
+    """Whether the channels come before height and width, as in PyTorch. Raises BundleError where the shape does not say it."""
     if len(shape) != 4:
         raise BundleError(f"{path}: takes {shown(shape)}, expected four dimensions; {NOT_A_PICTURE}")
     channels = declared.channels
@@ -112,9 +112,9 @@ _NOTHING: list[_Step] = [("Identity", (), {})]
 def _wrapped(
     path: Path, declared: Declared, model: onnx.ModelProto, first: bool, kinds: tuple[int, int], fixed: tuple[int, int] | None
 ) -> onnx.ModelProto:
-    """Batch 1, channels last, named `blurred` and `restored`, float32, 0..1 at both ends."""
+    """The model with batch 1, channels last, input `blurred` and output `restored`, both float32 in 0..1."""
     inner = onnx.compose.add_prefix(model, "foreign/")
-    given, made = interface_of(path, inner)
+    start, end = interface_of(path, inner)
     low, high = declared.value_range
     before: list[_Step] = []
     after: list[_Step] = []
@@ -124,15 +124,15 @@ def _wrapped(
     after += [("Cast", (), {"to": onnx.TensorProto.FLOAT})] * (kinds[1] != onnx.TensorProto.FLOAT)
     after += [("Transpose", (), {"perm": [0, 2, 3, 1]})] * first
     after += [("Add", (-low,), {})] * (low != 0) + [("Mul", (1 / (high - low),), {})] * declared.scaled
-    heads, head_values = _steps("before", "blurred", given.name, before)
-    tails, tail_values = _steps("after", made.name, "restored", after)
+    heads, head_values = _steps("before", "blurred", start.name, before)
+    tails, tail_values = _steps("after", end.name, "restored", after)
     height, width = fixed or ("height", "width")
-    ends = [
+    interface = [
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, height, width, declared.channels))
         for name in ("blurred", "restored")
     ]
     initializers = [*inner.graph.initializer, *head_values, *tail_values]
-    graph = onnx.helper.make_graph([*heads, *inner.graph.node, *tails], "restoration", ends[:1], ends[1:], initializers)
+    graph = onnx.helper.make_graph([*heads, *inner.graph.node, *tails], "restoration", interface[:1], interface[1:], initializers)
     graph.sparse_initializer.extend(inner.graph.sparse_initializer)
     wrapped = onnx.helper.make_model(graph, opset_imports=list(inner.opset_import), ir_version=max(8, inner.ir_version))
     try:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from device.errors import BundleError
 from device.images.degrade import BLURS
-from export.calibration import CALIBRATION_PICTURES, JUDGED_PICTURES, calibration_folder, make_pictures, spread
 from export.export_source import ExportSource, Pictures
 from export.foreign.declared import FORMS, LIMIT, Declared
+from export.pictures import CALIBRATION_PICTURES, JUDGED_PICTURES, calibration_folder, make_pictures, spread
 from train.photographs import Photograph, load_photographs, package_photographs
 from train.split import scene_groups, split
 
@@ -18,7 +18,7 @@ _WAYS = {
     ".hdf5": "; load it in its own environment with its own Keras and save it as .keras",
     ".pt": _PYTORCH, ".pth": _PYTORCH, ".ckpt": _PYTORCH, ".pkl": _PYTORCH,
     ".safetensors": "; it holds weights only: load them into their network and export that to ONNX",
-    ".pb": "; give the folder that it lies in",
+    ".pb": "; give the folder that holds it",
 }  # fmt: skip
 
 
@@ -27,10 +27,10 @@ def open_foreign(
 ) -> ExportSource:
     """The network in `path` (.keras, a SavedModel's folder, .onnx or .tflite), ready to be exported.
 
-    `pictures` is asked once, for a height and width: those of `size`, of the only pictures that the network takes, or the
-    default. Raises BundleError, with nothing of it run, for what may carry code or is damaged; and where it does not make one
-    picture of one picture of the same size. Raises UsageError for a `size` that it cannot have, or
-    that it needs.
+    `pictures` is called once, with a height and width: those of `size`, of the only pictures that the network takes, or the
+    default. Raises BundleError, before anything of the network is run, for a file that may carry code or is damaged; and for a
+    network that does not turn one picture into one picture of the same size. Raises UsageError for a `size` that the network
+    cannot have, or where it needs one.
     """
     if path.is_dir():
         from export.foreign.keras_source import KerasSource
@@ -41,7 +41,7 @@ def open_foreign(
         raise BundleError(f"{path}: no such file; give {FORMS}")
     kind = path.suffix.lower()
     if kind not in (".keras", ".onnx", ".tflite"):
-        raise BundleError(f"{path}: {kind or 'a file without a suffix'} is not taken, expected {FORMS}{_WAYS.get(kind, '')}")
+        raise BundleError(f"{path}: {kind or 'a file without a suffix'} is not accepted, expected {FORMS}{_WAYS.get(kind, '')}")
     if path.stat().st_size > LIMIT:
         raise BundleError(f"{path}: {path.stat().st_size} bytes, expected at most {LIMIT}; give a smaller network")
     match kind:
@@ -67,10 +67,10 @@ def open_with_photographs(
     blur: str,
     size: tuple[int, int] | None,
 ) -> ExportSource:
-    """The network in `path`, with pictures made of the photographs in `data`, or of scikit-image's.
+    """The network in `path`, with pictures from the photographs in `data`, or else from scikit-image's.
 
-    A fifth of them, two or more, is held out to judge the files by; `calibration` is a folder of other photographs to
-    calibrate on, in place of the rest. `blur` is one of BLURS. Raises as `open_foreign` does, and DataError.
+    A fifth of the photographs, at least two, is held out to judge the files by. `calibration` is a folder of other photographs
+    to calibrate on, instead of the rest. `blur` is one of BLURS. Raises as `open_foreign` does, and DataError.
     """
 
     def pictures(height: int, width: int) -> Pictures:

@@ -1,4 +1,4 @@
-"""A SavedModel's folder: its graph is read as data, by a list of operators, before TensorFlow is asked to load it."""
+"""A SavedModel's folder: its graph is read as data and checked against a list of operators, before TensorFlow loads it."""
 
 import math
 from pathlib import Path
@@ -30,13 +30,13 @@ _PURE = """
     Tan Tanh Tile Transpose Unpack VarHandleOp VarIsInitializedOp Where Xdivy ZerosLike
 """
 _TENSOR_OPERATORS = frozenset(_PURE.split())
-# How variables are written and read back; never where a picture goes through.
+# These write variables and read them back; a picture never passes through them.
 _SAVING_OPERATORS = frozenset({"MergeV2Checkpoints", "RestoreV2", "SaveV2"})
 _CALLED_WHILE_LOADING = "saved_model_main_op"
 
 
 def open_saved_model(path: Path) -> Network:
-    """Look the folder and its graph over, then load it. Raises BundleError."""
+    """Inspect the folder and its graph, then load it. Raises BundleError."""
     proto = path / "saved_model.pb"
     if not proto.is_file():
         raise BundleError(f"{path}: no saved_model.pb in it, expected a SavedModel; give {FORMS}")
@@ -44,9 +44,9 @@ def open_saved_model(path: Path) -> Network:
     outside = [entry.name for entry in files if not entry.resolve().is_relative_to(path.resolve())]
     if outside:
         raise BundleError(f"{path}: {outside[0]!r} is a link that leaves the folder; copy the model with its files")
-    held = sum(entry.stat().st_size for entry in files if entry.is_file())
-    if held > LIMIT or len(files) > ENTRIES:
-        raise BundleError(f"{path}: {len(files)} files, {held} bytes, expected at most {ENTRIES} and {LIMIT}; save it again")
+    size = sum(entry.stat().st_size for entry in files if entry.is_file())
+    if size > LIMIT or len(files) > ENTRIES:
+        raise BundleError(f"{path}: {len(files)} files, {size} bytes, expected at most {ENTRIES} and {LIMIT}; save it again")
     saved = saved_model_pb2.SavedModel()
     try:
         saved.ParseFromString(proto.read_bytes())
@@ -58,8 +58,8 @@ def open_saved_model(path: Path) -> Network:
     if signature is None:
         raise BundleError(f"{path}: has no signature serving_default; save it again with model.export()")
     check_interface(path, len(signature.inputs), len(signature.outputs))
-    (given,) = signature.inputs.values()
-    shape = tuple(None if dim.size < 0 else dim.size for dim in given.tensor_shape.dim)
+    (start,) = signature.inputs.values()
+    shape = tuple(None if dim.size < 0 else dim.size for dim in start.tensor_shape.dim)
     try:
         with quiet_stdio():
             layer = layers.TFSMLayer(str(path), call_endpoint="serving_default")
@@ -73,14 +73,14 @@ def open_saved_model(path: Path) -> Network:
 
 
 def _constants(meta: Any) -> int:
-    """Values of the constants in its functions: the weights of a network that was saved frozen."""
+    """Number of values in the constants of its functions: the weights of a network that was saved frozen."""
     nodes = (node for function in meta.graph_def.library.function for node in function.node_def if node.op == "Const")
     tensors = (node.attr["value"].tensor for node in nodes)
     return sum(math.prod(dim.size for dim in t.tensor_shape.dim) for t in tensors if tf.dtypes.as_dtype(t.dtype).is_floating)
 
 
 def _check_graph(path: Path, meta: Any) -> None:
-    """Raise BundleError for operators off the lists, and for those that save anywhere but where variables are saved."""
+    """Raise BundleError for operators that are not listed, and for saving operators anywhere but where variables are saved."""
     graph, objects = meta.graph_def, meta.object_graph_def
     functions = {function.signature.name: list(function.node_def) for function in graph.library.function}
     for node in (*graph.node, *(node for nodes in functions.values() for node in nodes)):
@@ -100,9 +100,9 @@ def _check_graph(path: Path, meta: Any) -> None:
         saving |= more
     if not objects.nodes:
         raise BundleError(f"{path}: saved by TensorFlow 1; load it there and save it as a TensorFlow 2 SavedModel, or as ONNX")
-    ends = {meta.saver_def.save_tensor_name.split(":")[0], meta.saver_def.restore_op_name}
+    allowed = {meta.saver_def.save_tensor_name.split(":")[0], meta.saver_def.restore_op_name}
     wrong = set(objects.concrete_functions) & saving
-    wrong |= {n.name for n in graph.node if n.name not in ends and (n.op in _SAVING_OPERATORS or _calls(n) & saving)}
+    wrong |= {n.name for n in graph.node if n.name not in allowed and (n.op in _SAVING_OPERATORS or _calls(n) & saving)}
     by_name = {node.name: node.op for node in graph.node}
     wrong |= {n for n in meta.collection_def[_CALLED_WHILE_LOADING].node_list.value if by_name.get(n) != "NoOp"}
     if wrong:

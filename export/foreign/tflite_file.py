@@ -1,4 +1,4 @@
-"""A TFLite file: what it holds, its outputs and its multiplications; LiteRT's own operators only."""
+"""A TFLite file of LiteRT's own operators: its variant and parameters, its outputs, its multiplications."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from export.foreign.interface import Shape, check_interface, first_line
 
 
 def checked_tflite(path: Path, data: bytes) -> tuple[str, int, tuple[Shape, Shape]]:
-    """Variant, parameters and the two shapes of a file that LiteRT's own operators can run. Raises BundleError."""
+    """Variant, parameters, and input and output shape of a file that LiteRT runs with its own operators. Raises BundleError."""
     from ai_edge_litert import schema_py_generated as schema
 
     try:
         if data[4:8] != b"TFL3":
-            raise ValueError("no TFL3 at its begin")
+            raise ValueError("no TFL3 at its start")
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
         names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
         codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
@@ -29,10 +29,10 @@ def checked_tflite(path: Path, data: bytes) -> tuple[str, int, tuple[Shape, Shap
         tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
         outside = bool(model.externalBuffers) or any(buffer.offset or buffer.size for buffer in model.buffers)
         main = model.subgraphs[0]
-        ends = len(main.inputs), len(main.outputs)
+        counts = len(main.inputs), len(main.outputs)
         shapes = _shape(main.tensors[main.inputs[0]]), _shape(main.tensors[main.outputs[0]])
-        held = [t for t in tensors if model.buffers[t.buffer].data is not None and len(model.buffers[t.buffer].data)]
-        weights = [t for t in held if t.type not in (schema.TensorType.INT32, schema.TensorType.INT64) or _scaled(t)]
+        constants = [t for t in tensors if model.buffers[t.buffer].data is not None and len(model.buffers[t.buffer].data)]
+        weights = [t for t in constants if t.type not in (schema.TensorType.INT32, schema.TensorType.INT64) or _scaled(t)]
     except Exception as error:  # the schema's readers raise exceptions of many kinds on damaged data
         raise BundleError(f"{path}: damaged or no TFLite file ({first_line(error)}); convert or copy it again") from error
     if strange:
@@ -42,10 +42,10 @@ def checked_tflite(path: Path, data: bytes) -> tuple[str, int, tuple[Shape, Shap
         )
     if outside:
         raise BundleError(f"{path}: keeps weights outside its buffers, expected all inside; convert it again")
-    check_interface(path, *ends)
+    check_interface(path, *counts)
     kinds = {t.type for t in weights}
     eight = {schema.TensorType.INT8, schema.TensorType.UINT8}
-    flowing = {t.type for t in tensors if t not in held}
+    flowing = {t.type for t in tensors if t not in constants}
     variant = (
         "int8" if flowing & eight else "dynamic" if kinds & eight else "fp16" if schema.TensorType.FLOAT16 in kinds else "fp32"
     )
@@ -62,20 +62,20 @@ def _shape(tensor: Any) -> Shape:
 
 
 def tflite_outputs(data: bytes, specs: tuple[TensorSpec, TensorSpec], tensors: np.ndarray) -> np.ndarray:
-    """What LiteRT makes of (n, h, w, c) in 0..1 with this file, resized to them. Raises whatever LiteRT raises."""
-    given, made = specs
+    """LiteRT's output for (n, h, w, c) in 0..1 with this file, resized to that size. Raises whatever LiteRT raises."""
+    start, end = specs
     interpreter = _interpreter(data, tensors.shape[1:])
     indices = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
     outputs = []
     for tensor in tensors:
         x = tensor[None].astype(np.float32)
-        if given.dtype != "float32":
-            limits = np.iinfo(given.dtype)
-            x = np.clip(np.rint(x / given.scale) + given.zero_point, limits.min, limits.max).astype(given.dtype)
+        if start.dtype != "float32":
+            limits = np.iinfo(start.dtype)
+            x = np.clip(np.rint(x / start.scale) + start.zero_point, limits.min, limits.max).astype(start.dtype)
         interpreter.set_tensor(indices[0], x)
         interpreter.invoke()
         y = interpreter.get_tensor(indices[1]).astype(np.float32)
-        outputs.append(y if made.dtype == "float32" else np.float32(made.scale) * (y - made.zero_point))
+        outputs.append(y if end.dtype == "float32" else np.float32(end.scale) * (y - end.zero_point))
     return np.concatenate(outputs)
 
 

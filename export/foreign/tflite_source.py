@@ -1,4 +1,4 @@
-"""A TFLite file, exported as it is."""
+"""A TFLite file, exported unchanged."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from device.system.console import quiet_stdio
 from export import to_tflite
 from export.export_source import Calibration, Pictures
 from export.foreign.declared import Declared
-from export.foreign.interface import NOT_A_PICTURE, first_line, manifest_of, settled, shown, try_out
+from export.foreign.interface import NOT_A_PICTURE, check_output, chosen_size, first_line, manifest_of, shown
 from export.foreign.tflite_file import checked_tflite, tflite_macs, tflite_outputs
 
 
 class TfliteSource:
-    """See ExportSource. The file as it is."""
+    """See ExportSource. Offers the file unchanged."""
 
     weights: Path | None = None
     layers: tuple[str, ...] = ()
@@ -26,12 +26,12 @@ class TfliteSource:
         """Raises as `open_foreign` does."""
         if declared.scaled:
             raise BundleError(
-                f"{path}: --range {declared.value_range[0]:g}..{declared.value_range[1]:g}, but a TFLite file is taken as it is "
-                "and its pictures are 0..1; put the scaling into the model before it is converted, or give its .keras or ONNX"
+                f"{path}: --range {declared.value_range[0]:g}..{declared.value_range[1]:g}, but a TFLite file is not converted "
+                "again and its pictures are 0..1; put the scaling into the model first, or give its .keras or ONNX file"
             )
         self._data = path.read_bytes()
         variant, parameters, shapes = checked_tflite(path, self._data)
-        self.size, fixed = settled(path, declared, shapes[0], size)
+        self.size, fixed = chosen_size(path, declared, shapes[0], size)
         if len(shapes[1]) != 4 or shapes[1][3] not in (None, declared.channels):
             raise BundleError(
                 f"{path}: makes {shown(shapes[1])}, expected (1, height, width, {declared.channels}); {NOT_A_PICTURE}"
@@ -45,26 +45,26 @@ class TfliteSource:
         for spec in self._specs:
             if spec.dtype != "float32" and (spec.dtype not in ("int8", "uint8") or spec.scale <= 0):
                 raise BundleError(
-                    f"{path}: {spec.name} is of {spec.dtype}, expected float32, or 8 bits with a scale; convert it so"
+                    f"{path}: {spec.name} is {spec.dtype}, expected float32, or 8 bits with a scale; convert it that way"
                 )
-        try_out(path, declared, fixed, self.reference)
+        check_output(path, declared, fixed, self.reference)
         self.manifest = manifest_of(path, declared, fixed, parameters, tflite_macs(self._data, self.size))
         self.pictures = pictures(*self.size)
 
     def reference(self, tensors: np.ndarray) -> np.ndarray:
-        """See ExportSource.reference. The file itself."""
+        """See ExportSource.reference. Runs the file itself."""
         return tflite_outputs(self._data, self._specs, tensors)
 
     def calibrations(self, format_: str) -> list[Calibration]:
-        """See ExportSource.calibrations. None: a file of 8 bits is calibrated already."""
+        """See ExportSource.calibrations. Empty: a file of 8 bits is already calibrated."""
         return []
 
     def convert(self, format_: str, variant: str, calibration: Calibration | None, in_float: Sequence[str] = ()) -> bytes:
         """See ExportSource.convert."""
         if (format_, variant) not in self.offers:
-            raise ExportError(f"no {variant} {format_} file can be made of this TFLite file; it offers {self.offers}")
+            raise ExportError(f"this TFLite file cannot become a {variant} {format_} file; it can become {self.offers}")
         return self._data
 
-    def before_int8(self, calibration: Calibration) -> bytes:
-        """See ExportSource.before_int8."""
-        raise ExportError("a TFLite file is taken as it is: there is no fp32 ONNX file before it")
+    def fp32_onnx(self, calibration: Calibration) -> bytes:
+        """See ExportSource.fp32_onnx."""
+        raise ExportError("a TFLite file is not converted again: there is no fp32 ONNX file that it came from")

@@ -1,6 +1,7 @@
-"""The instruction budget: what a frame takes now, against benchmarks/instructions.json. No times, so it repeats everywhere.
+"""The instruction budget: the instructions of a frame now, compared with benchmarks/instructions.json.
 
-It catches a network that grew, a kernel that fell off its fast path, and a copy that crept into our own part of a frame.
+It needs no times, so it gives the same result on every machine. It catches a network that grew, a kernel that lost its fast
+path, and an additional copy in our own part of a frame.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,11 +11,11 @@ from counting import HOME, Measurement, Row
 from device.bundle.open import Bundle, open_bundle
 
 TOLERANCE = 0.03
-"""Of a count, and of our own part of a frame. Both repeat to 0.1 %."""
-OWN_BAR_PER_PIXEL = 40
-"""Of our own part of a frame that comes as a camera's planes."""
-WHOLE_BAR_PER_PIXEL = {"cortex-a76": 1050, "cortex-a72": 2900}
-"""Of a whole frame of `small` int8 from planes: today 1,029 and 2,827, at 640x480 1,023 and 2,821 (docs/networks.md). The aim
+"""For a count, and for our own part of a frame. Both repeat to 0.1 %."""
+MAX_OWN_PER_PIXEL = 40
+"""For our own part of a frame that comes as a camera's planes."""
+MAX_WHOLE_PER_PIXEL = {"cortex-a76": 1050, "cortex-a72": 2900}
+"""For a whole frame of `small` int8 from planes: now 1,029 and 2,827, at 640x480 1,023 and 2,821 (docs/networks.md). The target
 on an A76 is 1,000."""
 SMALL = (192, 128)
 RUNTIMES = {"tflite": "litert", "onnx": "onnxruntime"}
@@ -29,21 +30,21 @@ def shipped() -> list[Bundle]:
     return [open_bundle(manifest.parent) for manifest in sorted((HOME / "device/bundles").glob("*/manifest.json"))]
 
 
-def chosen() -> list[Measurement]:
-    """What is counted in a minute: the bare call of each file in its usual runtime, and a camera's frame as `run` restores it."""
-    found = []
+def selection() -> list[Measurement]:
+    """Select what can be counted in a minute: the bare call of each file in its usual runtime, and camera frames as in `run`."""
+    selected = []
     for bundle in shipped():
         for artifact in bundle.manifest.artifacts:
             if artifact.format in RUNTIMES and artifact.variant in VARIANTS:
-                found.append(Measurement("invoke", RUNTIMES[artifact.format], bundle.path(artifact), SMALL))
+                selected.append(Measurement("invoke", RUNTIMES[artifact.format], bundle.path(artifact), SMALL))
         default = bundle.path(bundle.artifact(None, ("tflite",)))
-        found.append(Measurement("planes", "litert", default, SMALL))
-    return found
+        selected.append(Measurement("planes", "litert", default, SMALL))
+    return selected
 
 
-def broken(kept: Sequence[Row], now: Sequence[Row]) -> list[str]:
-    """A sentence for each count that is off by more than the tolerance, and for each bar that is passed; none: all is well."""
-    return [*_off(kept, now), *_own(kept, now), *_bars(now)]
+def violations(kept: Sequence[Row], now: Sequence[Row]) -> list[str]:
+    """List each count that is off by more than the tolerance, and each limit that is exceeded, a sentence for each."""
+    return [*_off(kept, now), *_own(kept, now), *_over_limit(now)]
 
 
 def _key(row: Row) -> Key:
@@ -74,7 +75,7 @@ def _off(kept: Sequence[Row], now: Sequence[Row]) -> Iterator[str]:
 
 
 def own(rows: Sequence[Row]) -> dict[Key, float]:
-    """Instructions a pixel of a whole frame beside the runtime's bare call, where both were counted of one size."""
+    """Instructions per pixel of a whole frame beside the runtime's bare call, if both were counted at the same size."""
     bare = {_key(row): row["per_frame"] for row in rows if row["what"] == "invoke"}
     beside = {}
     for row in rows:
@@ -91,18 +92,18 @@ def _own(kept: Sequence[Row], now: Sequence[Row]) -> Iterator[str]:
         key = _key(row)
         if key in after and key in before and abs(off := after[key] / before[key] - 1) > TOLERANCE:
             yield (
-                f"{_name(row)}: our own part took {before[key]:.2f} instructions a pixel in the file, {after[key]:.2f} now: "
+                f"{_name(row)}: our own part took {before[key]:.2f} instructions per pixel in the file, {after[key]:.2f} now: "
                 f"{100 * off:+.1f} %, and {100 * TOLERANCE:.0f} are allowed"
             )
 
 
-def _bars(now: Sequence[Row]) -> Iterator[str]:
+def _over_limit(now: Sequence[Row]) -> Iterator[str]:
     ours = own(now)
     for row in now:
         if row["what"] != "planes":
             continue
-        if ours.get(_key(row), 0) > OWN_BAR_PER_PIXEL:
-            yield f"{_name(row)}: our own part is {ours[_key(row)]:.0f} instructions a pixel; the bar is {OWN_BAR_PER_PIXEL}"
-        bar = WHOLE_BAR_PER_PIXEL[row["core"]]
-        if (row["bundle"], row["variant"]) == ("small", "int8") and row["per_pixel"] > bar:
-            yield f"{_name(row)}: {row['per_pixel']:.0f} instructions a pixel; the bar is {bar}"
+        if ours.get(_key(row), 0) > MAX_OWN_PER_PIXEL:
+            yield f"{_name(row)}: our own part is {ours[_key(row)]:.0f} instructions per pixel; the limit is {MAX_OWN_PER_PIXEL}"
+        limit = MAX_WHOLE_PER_PIXEL[row["core"]]
+        if (row["bundle"], row["variant"]) == ("small", "int8") and row["per_pixel"] > limit:
+            yield f"{_name(row)}: {row['per_pixel']:.0f} instructions per pixel; the limit is {limit}"

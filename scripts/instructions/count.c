@@ -1,6 +1,6 @@
-/* A plugin of QEMU's user mode: counts the instructions that a program executes, and prints the count whenever
-   the program asks for its parent's number (getppid): so it says itself where counting begins and ends.
-   The few declarations it needs of qemu-plugin.h (QEMU 7 to 9, API versions 1 to 4) are repeated here; Debian ships no header. */
+/* A plugin for QEMU's user mode: it counts the instructions that a program executes, and prints the count whenever
+   the program calls getppid, so that the program marks where counting begins and ends.
+   Debian ships no qemu-plugin.h, so the few necessary declarations are repeated here (QEMU 7 to 9, API versions 1 to 4). */
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>

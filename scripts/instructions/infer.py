@@ -1,8 +1,8 @@
-"""Runs under emulation, one thread: infer.py TIMES, then WHAT RUNTIME FILE WIDTH HEIGHT of each that is counted.
+"""The counted program; it runs under emulation with one thread. Arguments: TIMES, then WHAT RUNTIME FILE WIDTH HEIGHT for each.
 
-WHAT: `invoke`, the runtime's bare call; `rgb` or `planes`, a whole frame through the Restorer (FILE lies in its bundle). The
-picture is noise. Each runs once uncounted, then TIMES counted; the plugin prints its count at every call of getppid.
-Before each a line `version …`.
+WHAT: `invoke`, the runtime's bare call; `rgb` or `planes`, a whole frame through the Restorer (FILE is in its bundle). The
+picture is noise. Each first runs uncounted, once or twice, then TIMES counted; the plugin prints its count at every call of
+getppid. A line `version …` precedes each.
 """
 
 import gc
@@ -22,17 +22,17 @@ PACKAGES = {
 
 
 def litert(file: str, width: int, height: int) -> Infer:
-    """Float or int8 input, resized unless the file's own size stands (WIDTH 0)."""
+    """Float or int8 input; WIDTH 0 keeps the file's own size."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(file, num_threads=1)
-    given = interpreter.get_input_details()[0]
-    shape = [int(n) for n in given["shape"]]
+    details = interpreter.get_input_details()[0]
+    shape = [int(n) for n in details["shape"]]
     if width:
         shape[1:3] = height, width
-        interpreter.resize_tensor_input(given["index"], shape)
+        interpreter.resize_tensor_input(details["index"], shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(given["index"], tensor(shape, np.dtype(given["dtype"])))
+    interpreter.set_tensor(details["index"], tensor(shape, np.dtype(details["dtype"])))
     return interpreter.invoke
 
 
@@ -45,10 +45,10 @@ def onnxruntime(file: str, width: int, height: int) -> Infer:
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    given = session.get_inputs()[0]
-    dtype = np.dtype(np.uint8 if "uint8" in given.type else np.int8 if "int8" in given.type else np.float32)
-    picture = tensor([1, height, width, given.shape[3]], dtype)
-    return lambda: session.run(None, {given.name: picture})
+    details = session.get_inputs()[0]
+    dtype = np.dtype(np.uint8 if "uint8" in details.type else np.int8 if "int8" in details.type else np.float32)
+    picture = tensor([1, height, width, details.shape[3]], dtype)
+    return lambda: session.run(None, {details.name: picture})
 
 
 def opencv_dnn(file: str, width: int, height: int) -> Infer:
@@ -67,26 +67,26 @@ def opencv_dnn(file: str, width: int, height: int) -> Infer:
 
 
 def by_adapter(name: str) -> Callable[[str, int, int], Infer]:
-    """The runtime as device/runtimes has it; float files of one channel."""
+    """Use the adapter in device/runtimes; for float files of one channel."""
 
-    def opened(file: str, width: int, height: int) -> Infer:
+    def open_file(file: str, width: int, height: int) -> Infer:
         from device.runtimes import open_runtime
 
         runtime, picture = open_runtime(name, Path(file), 1), tensor([1, height, width, 1], np.dtype(np.float32))
         return lambda: runtime.run(picture)
 
-    return opened
+    return open_file
 
 
-def whole(what: str, runtime: str, file: str, width: int, height: int) -> Infer:
-    """A frame from pixels to pixels, by the device package itself."""
+def whole_frame(what: str, runtime: str, file: str, width: int, height: int) -> Infer:
+    """Restore a frame from pixels to pixels with the device package."""
     import cv2
 
     from device.bundle.open import open_bundle
     from device.images.yuv import Yuv
     from device.restore.restorer import Restorer
 
-    cv2.setNumThreads(1)  # its other threads wait by counting
+    cv2.setNumThreads(1)  # its other threads execute instructions while they wait
     path = Path(file)
     bundle = open_bundle(path.parent)
     variant = next(a.variant for a in bundle.manifest.artifacts if a.file == path.name)
@@ -99,34 +99,34 @@ def whole(what: str, runtime: str, file: str, width: int, height: int) -> Infer:
 
 
 def noise(shape: list[int]) -> np.ndarray:
-    """uint8, 0..255."""
+    """Noise, uint8, 0..255."""
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def tensor(shape: list[int], dtype: np.dtype) -> np.ndarray:
-    """A picture of noise as a model takes it: 0..1, or bytes."""
+    """A picture of noise as model input: 0..1, or bytes."""
     picture = noise(shape)
     if dtype == np.float32:
         return (picture / np.float32(255)).astype(np.float32)
     return picture if dtype == np.uint8 else (picture ^ 128).view(np.int8)
 
 
-def opened(what: str, runtime: str, file: str, width: int, height: int) -> Infer:
-    """What is counted, as one call."""
+def open_infer(what: str, runtime: str, file: str, width: int, height: int) -> Infer:
+    """Return the counted call."""
     if what != "invoke":
-        return whole(what, runtime, file, width, height)
+        return whole_frame(what, runtime, file, width, height)
     runtimes = {"litert": litert, "onnxruntime": onnxruntime, "opencv_dnn": opencv_dnn}
     runtimes |= {name: by_adapter(name) for name in ("openvino", "ncnn")}
     return runtimes[runtime](file, width, height)
 
 
-gc.disable()  # a collection falls into one frame in many, and takes as much as our own part of one
+gc.disable()  # a collection happens in one frame in many, and takes as much as our own part of a frame
 times = int(sys.argv[1])
 for words in zip(*[iter(sys.argv[2:])] * 5, strict=True):
     what, runtime, file, width, height = words
     print("version", importlib.metadata.version(PACKAGES[runtime]), flush=True)
-    infer = opened(what, runtime, file, int(width), int(height))
-    for _ in range(1 if what == "invoke" else 2):  # Python's own part of a second frame is a hundredth above the third's
+    infer = open_infer(what, runtime, file, int(width), int(height))
+    for _ in range(1 if what == "invoke" else 2):  # Python's own part of the second frame is 1 % above that of the third
         infer()
     gc.collect()
     os.getppid()  # the plugin prints the count here

@@ -1,11 +1,11 @@
-"""Build networks whose milliseconds on Raspberry Pis are published, and count them as count.py counts ours.
+"""Build networks whose milliseconds on Raspberry Pis are published, and count their instructions like count.py.
 
     python scripts/instructions/references.py            into the table `references` of benchmarks/instructions.json
 
-Random weights: instructions do not depend on them. MobileNets and Inception are Keras's own; ResNets (the stride in the 3x3
-convolution) and SqueezeNet are as in torchvision, since published measurements are of those; `ssd-mobilenet-v2` is the usual
-backbone at 300x300 with the SSD's twelve convolutions; EfficientDet-Lite as published; both without what picks boxes. int8:
-kernels per channel, as LiteRT's converter makes them.
+Weights are random: instructions do not depend on them. MobileNets and Inception are those of Keras. ResNets (with the stride in
+the 3x3 convolution) and SqueezeNet are as in torchvision, because published measurements use those. `ssd-mobilenet-v2` is the
+usual backbone at 300x300 with the twelve convolutions of the SSD, EfficientDet-Lite is as published; both lack the operator that
+selects boxes. int8: kernels per channel, as LiteRT's converter makes them.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 FOLDER = counting.HOME / "out/references"
 LAYERS = keras.layers
-EVERY = ("fp32", "int8")
+BOTH = ("fp32", "int8")
 VARIANTS = {
-    "mobilenet-v1": EVERY, "mobilenet-v2": EVERY,
-    "efficientdet-lite0": EVERY, "efficientdet-lite1": EVERY, "resnet-18": EVERY,
-    "resnet-50": ("int8",), "squeezenet-1.0": EVERY,
+    "mobilenet-v1": BOTH, "mobilenet-v2": BOTH,
+    "efficientdet-lite0": BOTH, "efficientdet-lite1": BOTH, "resnet-18": BOTH,
+    "resnet-50": ("int8",), "squeezenet-1.0": BOTH,
     "ssd-mobilenet-v2": ("int8",), "inception-v3": ("int8.onnx",),
 }  # fmt: skip
-"""What was published of each. `int8.onnx` is counted in ONNX Runtime, the others in LiteRT."""
+"""The published variants of each. `int8.onnx` is counted in ONNX Runtime, the others in LiteRT."""
 
 
 def resnet(depth: int) -> keras.Model:
@@ -47,21 +47,21 @@ def resnet(depth: int) -> keras.Model:
         x = LAYERS.BatchNormalization()(x)
         return LAYERS.ReLU()(x) if relu else x
 
-    given = x = keras.Input((224, 224, 3))
+    inputs = x = keras.Input((224, 224, 3))
     x = LAYERS.MaxPooling2D(3, 2, "same")(convolution(x, 64, 7, 2))
     for stage, blocks in enumerate(counts):
         width = 64 << stage
         out = 4 * width if bottleneck else width
         for block in range(blocks):
             stride = 2 if stage and not block else 1
-            kept = convolution(x, out, 1, stride, relu=False) if stride > 1 or x.shape[-1] != out else x
+            shortcut = convolution(x, out, 1, stride, relu=False) if stride > 1 or x.shape[-1] != out else x
             if bottleneck:
                 x = convolution(convolution(x, width, 1), width, 3, stride)
                 x = convolution(x, out, 1, relu=False)
             else:
                 x = convolution(convolution(x, width, 3, stride), width, 3, relu=False)
-            x = LAYERS.ReLU()(LAYERS.Add()([x, kept]))
-    return keras.Model(given, LAYERS.Dense(1000)(LAYERS.GlobalAveragePooling2D()(x)))
+            x = LAYERS.ReLU()(LAYERS.Add()([x, shortcut]))
+    return keras.Model(inputs, LAYERS.Dense(1000)(LAYERS.GlobalAveragePooling2D()(x)))
 
 
 def squeezenet() -> keras.Model:
@@ -72,15 +72,15 @@ def squeezenet() -> keras.Model:
         pair = [LAYERS.Conv2D(expand, size, padding="same", activation="relu")(x) for size in (1, 3)]
         return LAYERS.Concatenate()(pair)
 
-    given = keras.Input((224, 224, 3))
-    x = LAYERS.MaxPooling2D(3, 2)(LAYERS.Conv2D(96, 7, 2, activation="relu")(given))
+    inputs = keras.Input((224, 224, 3))
+    x = LAYERS.MaxPooling2D(3, 2)(LAYERS.Conv2D(96, 7, 2, activation="relu")(inputs))
     for squeeze, expand in ((16, 64), (16, 64), (32, 128)):
         x = fire(x, squeeze, expand)
     x = LAYERS.MaxPooling2D(3, 2)(x)
     for squeeze, expand in ((32, 128), (48, 192), (48, 192), (64, 256)):
         x = fire(x, squeeze, expand)
     x = fire(LAYERS.MaxPooling2D(3, 2)(x), 64, 256)
-    return keras.Model(given, LAYERS.GlobalAveragePooling2D()(LAYERS.Conv2D(1000, 1, activation="relu")(x)))
+    return keras.Model(inputs, LAYERS.GlobalAveragePooling2D()(LAYERS.Conv2D(1000, 1, activation="relu")(x)))
 
 
 def ssd_mobilenet_v2() -> keras.Model:
@@ -122,8 +122,8 @@ def efficientdet_lite(number: int) -> keras.Model:
         x = LAYERS.Conv2D(filters, 1)(LAYERS.DepthwiseConv2D(3, padding="same", use_bias=False)(x))
         return LAYERS.ReLU(6.0)(x) if relu else x
 
-    given = keras.Input((side, side, 3))
-    x, levels = convolution(given, 32, 3, 2), []
+    inputs = keras.Input((side, side, 3))
+    x, levels = convolution(inputs, 32, 3, 2), []
     for index, (expand, size, stride, filters, blocks) in enumerate(STAGES):
         inner = index not in (0, len(STAGES) - 1)
         for block in range(int(np.ceil(deeper * blocks)) if inner else blocks):
@@ -159,11 +159,11 @@ def efficientdet_lite(number: int) -> keras.Model:
             for _ in range(3):
                 deep = separable(deep, width, relu=True)
             heads.append(separable(deep, outputs))
-    return keras.Model(given, heads)
+    return keras.Model(inputs, heads)
 
 
 def network(name: str) -> keras.Model:
-    """With random weights."""
+    """Build a network with random weights."""
     match name:
         case "mobilenet-v1":
             return keras.applications.MobileNet(weights=None, classifier_activation=None)
@@ -180,46 +180,46 @@ def network(name: str) -> keras.Model:
     return resnet(int(name.rpartition("-")[2]))
 
 
-def converted(model: keras.Model, variant: str) -> bytes:
-    """A TFLite file."""
+def to_tflite(model: keras.Model, variant: str) -> bytes:
+    """Convert to a TFLite file."""
     height, width = model.input.shape[1:3]
-    given = keras.Input(batch_shape=(1, height, width, 3))
-    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(given, model(given)))
+    inputs = keras.Input(batch_shape=(1, height, width, 3))
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, model(inputs)))
     if variant == "int8":
-        draw = np.random.default_rng(0)
+        rng = np.random.default_rng(0)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([draw.random((1, height, width, 3), np.float32)] for _ in range(2))
+        converter.representative_dataset = lambda: ([rng.random((1, height, width, 3), np.float32)] for _ in range(2))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8
     return converter.convert()
 
 
 def write_onnx(model: keras.Model, file: Path) -> None:
-    """An int8 ONNX file of QDQ, kernels per channel, activations uint8; NHWC in, as export makes ours."""
+    """Write an int8 ONNX file: QDQ, kernels per channel, activations uint8, NHWC input, as export writes ours."""
     height, width = model.input.shape[1:3]
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
 
-    class Pictures:
+    class CalibrationPictures:
         left = 2
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             self.left -= 1
-            return {"picture": draw.random((1, height, width, 3), np.float32)} if self.left >= 0 else None
+            return {"picture": rng.random((1, height, width, 3), np.float32)} if self.left >= 0 else None
 
     with tempfile.TemporaryDirectory() as folder:
         as_float = Path(folder) / "fp32.onnx"
-        given = tf.TensorSpec((1, height, width, 3), name="picture")
+        inputs = tf.TensorSpec((1, height, width, 3), name="picture")
         tf2onnx.convert.from_function(
-            tf.function(lambda picture: model(picture, training=False)), [given], opset=17, output_path=str(as_float)
+            tf.function(lambda picture: model(picture, training=False)), [inputs], opset=17, output_path=str(as_float)
         )
         quantize_static(
-            as_float, file, Pictures(), quant_format=QuantFormat.QDQ, per_channel=True,
+            as_float, file, CalibrationPictures(), quant_format=QuantFormat.QDQ, per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
 
 
 def macs(model: keras.Model) -> int:
-    """Multiply-accumulates of its convolutions and dense layers."""
+    """Count multiply-accumulates of convolutions and dense layers."""
     total = 0
     for layer in model.layers:
         out = layer.output
@@ -246,14 +246,14 @@ def main() -> None:
             if onnx:
                 write_onnx(model, file)
             else:
-                file.write_bytes(converted(model, variant))
+                file.write_bytes(to_tflite(model, variant))
             runtime, size_wh = ("onnxruntime", model.input.shape[1:3]) if onnx else ("litert", (0, 0))
             for core in counting.CORES:
                 (row,) = counting.count(core, [counting.Measurement("invoke", runtime, file, size_wh)], times=1)
-                kept = {key: row[key] for key in ("core", "runtime", "runtime_version", "file", "per_frame")}
-                kept |= {"network": name, "variant": variant.partition(".")[0], "macs": macs(model)}
+                entry = {key: row[key] for key in ("core", "runtime", "runtime_version", "file", "per_frame")}
+                entry |= {"network": name, "variant": variant.partition(".")[0], "macs": macs(model)}
                 before = count.load().get("references", [])
-                count.keep([r for r in before if (r["core"], r["file"]) != (core, file.name)] + [kept], "references")
+                count.save([r for r in before if (r["core"], r["file"]) != (core, file.name)] + [entry], "references")
                 print(
                     f"{core}  {file.name}: {row['per_frame'] / 1e6:.1f} M instructions, {macs(model) / 1e6:.0f} M MAC", flush=True
                 )

@@ -26,14 +26,14 @@ QUICK = ["--size", "64x48", "--seconds", "0.05", "--rounds", "1", "--quiet", "--
 
 @pytest.fixture(autouse=True)
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing that a test measures is kept for this machine."""
+    """A state folder of its own, so that no test changes the tuned model of this machine."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     return tmp_path / "state"
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """One small picture, so that judging is quick."""
+    """One small picture, so that scoring is fast."""
     write_picture(tmp_path / "photos" / "a.png", dead_leaves(64, 80, 1))
     return tmp_path / "photos"
 
@@ -86,7 +86,7 @@ def test_each_number_of_threads_is_a_row(photos: Path, capsys: pytest.CaptureFix
     assert [r.threads for r in result.rows if r.kind == "network"] == [1, 2]
 
 
-def test_a_runtime_that_is_asked_for_and_missing_is_a_row_with_its_install_line(
+def test_a_requested_runtime_that_is_missing_is_a_row_with_its_install_command(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if runtimes.installed("tflite_runtime"):
@@ -98,7 +98,9 @@ def test_a_runtime_that_is_asked_for_and_missing_is_a_row_with_its_install_line(
     assert all("pip install tflite-runtime" in row.message for row in missing)
 
 
-def test_without_a_runtime_it_ends_with_four_and_says_what_to_install(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_runtime_the_exit_code_is_4_and_the_message_says_what_to_install(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if runtimes.installed("tflite_runtime"):
         pytest.skip("tflite-runtime is installed here")
     assert deblurkit.main(["bench", *QUICK, "--data", str(photos), "--runtimes", "tflite_runtime"]) == 4
@@ -117,12 +119,12 @@ def test_without_a_runtime_it_ends_with_four_and_says_what_to_install(photos: Pa
         ["--python", "no/such/python"],
     ],
 )  # fmt: skip
-def test_arguments_that_make_no_sense_are_refused(arguments: list[str]) -> None:
+def test_invalid_arguments_are_rejected(arguments: list[str]) -> None:
     with pytest.raises(UsageError):
         main([*QUICK, *arguments])
 
 
-def test_an_unknown_bundle_ends_with_four_and_an_empty_folder_with_three(tmp_path: Path) -> None:
+def test_an_unknown_bundle_ends_with_4_and_an_empty_folder_with_3(tmp_path: Path) -> None:
     assert deblurkit.main(["bench", "--quiet", "--bundle", "smal"]) == 4
     (tmp_path / "empty").mkdir()
     assert deblurkit.main(["bench", "--quiet", "--data", str(tmp_path / "empty")]) == 3
@@ -168,7 +170,7 @@ def test_sustained_load_gives_a_curve_and_no_rows(tmp_path: Path, capsys: pytest
     assert (tmp_path / "report" / "report.html").is_file()
 
 
-def test_the_pick_is_kept_for_run_and_what_cannot_be_had_ends_with_six(
+def test_the_pick_is_saved_for_run_and_impossible_limits_end_with_6(
     own_state: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--runtimes", "litert", "--data", str(photos), "--pick"]
@@ -183,8 +185,8 @@ def test_the_pick_is_kept_for_run_and_what_cannot_be_had_ends_with_six(
     assert json.loads((own_state / "choice.json").read_text())["runtime"] == "litert"
 
 
-def test_a_board_without_matplotlib_and_keras_gets_its_answer_all_the_same(tmp_path: Path, photos: Path) -> None:
-    """The device floor: what is measured is printed, kept and written; only the page with its plots is left out."""
+def test_a_board_without_matplotlib_and_keras_gets_its_pick(tmp_path: Path, photos: Path) -> None:
+    """On the device floor the result is printed, saved and written; only the page with its plots is left out."""
     code = """
 import sys
 class Block:
@@ -206,7 +208,7 @@ sys.exit(deblurkit.main(sys.argv[1:]))
     assert (tmp_path / "state" / "choice.json").is_file()
 
 
-def test_a_loop_that_fails_takes_nothing_of_what_was_measured_with_it(
+def test_the_measurements_survive_a_loop_that_fails(
     photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DEBLURKIT_NO_SUCH_SETTING", "1")  # `run` refuses it
@@ -217,7 +219,7 @@ def test_a_loop_that_fails_takes_nothing_of_what_was_measured_with_it(
     assert any("whole loop could not be measured" in doubt for doubt in result.doubts)
 
 
-def test_minutes_that_are_too_few_for_three_rounds_are_kept_and_that_is_said(
+def test_a_budget_too_small_for_three_rounds_gives_two_rounds_and_a_doubt(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--minutes", "0.001", "--size", "64x48", "--bundle", "nano", "--runtimes", "litert", "--variants", "int8"]

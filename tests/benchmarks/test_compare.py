@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from result_parts import measured_times, result, row, rows, times
 
-from benchmarks.compare import GONE, NEW, UNTIMED, Change, Comparison, compare, main
+from benchmarks.compare import main
+from benchmarks.comparison import GONE, NEW, UNTIMED, Change, Comparison, compare
 from benchmarks.records import Estimate, Latency, Result, as_json
 from benchmarks.verdict import BEYOND, IMPROVED, NOISE, WORSE, ratio, verdict
 from device.errors import DataError, GateError, UsageError
 
 
 def with_first(**changes: Any) -> Result:
-    """The result with another first row."""
+    """The result with a changed first row."""
     return result(rows=(replace(rows()[0], **changes), *rows()[1:]))
 
 
@@ -43,7 +44,7 @@ def test_the_interval_of_the_ratio_decides_between_improved_worse_and_noise(midd
     assert bool(change.regressions) == (expected == BEYOND)
 
 
-def test_a_larger_tolerance_lets_a_larger_loss_in() -> None:
+def test_a_larger_tolerance_accepts_a_larger_slowdown() -> None:
     later = with_first(latency=times(23.0))
     assert first(compare(result(), later, tolerance=0.05)).verdict == BEYOND
     assert first(compare(result(), later, tolerance=0.14)).verdict == WORSE
@@ -59,7 +60,7 @@ def test_the_ratio_is_the_inverse_of_the_ratio_the_other_way_round() -> None:
 
 @pytest.fixture(scope="module")
 def pairs() -> list[tuple[Latency, Latency]]:
-    """Equal runs, two by two: rounds differ by 2 % and frames by 2 %, by chance, as a row of a quiet board does."""
+    """Pairs of equal runs: rounds and frames differ by 2 % by chance, as on a quiet board."""
     rng = np.random.default_rng(6)
     return list(combinations([measured_times(rng, 20.0, 0.02, 0.02) for _ in range(60)], 2))
 
@@ -70,17 +71,17 @@ def slower(of: Latency, share: float) -> Latency:
 
 
 def refused(pairs: list[tuple[Latency, Latency]], share: float) -> float:
-    """The share of pairs that are beyond a tolerance of 5 % where the second really takes `share` of the time."""
+    """The share of pairs beyond a tolerance of 5 % when the second really takes `share` of the time."""
     judged = [(a, slower(b, share)) for a, b in pairs]
     return float(np.mean([verdict(a, b, ratio(a, b), 0.05) == BEYOND for a, b in judged]))
 
 
-def test_of_equal_runs_one_in_twenty_is_called_a_change(pairs: list[tuple[Latency, Latency]]) -> None:
+def test_one_in_twenty_equal_runs_counts_as_a_change(pairs: list[tuple[Latency, Latency]]) -> None:
     changes = np.mean([verdict(a, b, ratio(a, b), 0.05) != NOISE for a, b in pairs])
     assert 0.01 <= changes <= 0.10
 
 
-def test_the_bare_bootstrap_intervals_would_call_three_times_as_many_a_change(pairs: list[tuple[Latency, Latency]]) -> None:
+def test_with_bare_bootstrap_intervals_three_times_as_many_would_count_as_a_change(pairs: list[tuple[Latency, Latency]]) -> None:
     apart = 0
     for a, b in ((a.p50_ms, b.p50_ms) for a, b in pairs):
         below = np.hypot(np.log(b.value / b.low), np.log(a.high / a.value))
@@ -89,12 +90,12 @@ def test_the_bare_bootstrap_intervals_would_call_three_times_as_many_a_change(pa
     assert apart / len(pairs) > 0.12
 
 
-def test_equal_runs_are_never_refused_and_a_loss_at_the_tolerance_is_rarely(pairs: list[tuple[Latency, Latency]]) -> None:
+def test_equal_runs_are_never_rejected_and_a_slowdown_at_the_tolerance_rarely(pairs: list[tuple[Latency, Latency]]) -> None:
     assert refused(pairs, 1.0) <= 0.002
     assert refused(pairs, 1.05) <= 0.06
 
 
-def test_a_loss_of_three_times_the_tolerance_is_found_nearly_always(pairs: list[tuple[Latency, Latency]]) -> None:
+def test_a_slowdown_of_three_times_the_tolerance_is_nearly_always_detected(pairs: list[tuple[Latency, Latency]]) -> None:
     assert refused(pairs, 1.15) >= 0.9
 
 
@@ -104,7 +105,7 @@ def test_times_of_hundredths_of_a_millisecond_are_noise_whatever_their_ratio() -
     assert first(compare(with_first(latency=times(0.0)), with_first(latency=times(5.0)))).verdict == BEYOND
 
 
-def test_one_round_says_nothing_of_two_runs() -> None:
+def test_one_round_says_nothing_about_two_runs() -> None:
     once = replace(times(30.0), rounds_p50_ms=(30.0,))
     change = first(compare(result(), with_first(latency=once)))
     assert (change.verdict, change.p50_ratio) == (NOISE, None)
@@ -116,37 +117,37 @@ def test_one_round_says_nothing_of_two_runs() -> None:
     [
         ({"gain_db": 1.44}, "gain +1.50 dB, now +1.44"),
         ({"gain_db": None}, "is not measured"),
-        ({"agreement": None}, "compared with the reference, and are no more"),
+        ({"agreement": None}, "compared with the reference in A, not in B"),
         ({"peak_rss_mib": 100.0}, "peak memory 90 MiB, now 100"),
         ({"status": "failed", "message": "killed by signal 9", "latency": None}, "failed: killed by signal 9"),
         ({"status": "wrong", "message": "20 dB"}, "wrong: 20 dB"),
         ({"status": "missing", "message": "not installed", "latency": None}, "missing: not installed"),
     ],
 )
-def test_what_else_is_lost_is_a_regression(changes: dict[str, Any], words: str) -> None:
+def test_other_losses_are_regressions_too(changes: dict[str, Any], words: str) -> None:
     (reason,) = first(compare(result(), with_first(**changes))).regressions
     assert words in reason
 
 
 @pytest.mark.parametrize("changes", [{"gain_db": 1.45}, {"gain_db": 1.6}, {"peak_rss_mib": 98.0}])
-def test_what_is_within_its_tolerance_is_none(changes: dict[str, Any]) -> None:
+def test_changes_within_the_tolerance_are_not_regressions(changes: dict[str, Any]) -> None:
     assert first(compare(result(), with_first(**changes))).regressions == ()
 
 
-def test_the_memory_of_a_method_is_that_of_its_list_of_times() -> None:
+def test_the_memory_of_a_method_is_not_judged() -> None:
     def nothing(peak_rss_mib: float) -> Result:
         return result(rows=(*rows(), row(name="nothing", kind="classical", agreement=None, peak_rss_mib=peak_rss_mib)))
 
     assert not any(change.regressions for change in compare(nothing(120.0), nothing(142.0)).rows)
 
 
-def test_a_case_that_lost_is_named_though_the_mean_did_not() -> None:
+def test_a_case_that_lost_gain_is_named_even_if_the_mean_did_not() -> None:
     quality = dict(rows()[0].quality)
     quality["sharp-in"] = replace(quality["sharp-in"], gain_db=-55.0)
     assert "sharp-in: gain -51.00 dB, now -55.00" in first(compare(result(), with_first(quality=quality))).notes
 
 
-def test_a_row_that_vanished_is_a_regression_and_a_new_one_is_not() -> None:
+def test_a_missing_row_is_a_regression_and_a_new_one_is_not() -> None:
     found = compare(result(), result(rows=(*rows()[1:], row(9.0, variant="fp16", file="small_fp16.tflite"))))
     by_verdict = {change.verdict: change for change in found.rows}
     assert "is not in B" in by_verdict[GONE].regressions[0]
@@ -154,11 +155,11 @@ def test_a_row_that_vanished_is_a_regression_and_a_new_one_is_not() -> None:
     assert found.rows[0].verdict == GONE
 
 
-def test_a_row_that_never_ran_may_vanish() -> None:
+def test_a_row_that_never_ran_may_be_missing() -> None:
     assert not any(change.regressions for change in compare(result(), result(rows=rows()[:-1])).rows)
 
 
-def test_a_partial_result_is_compared_as_far_as_it_goes() -> None:
+def test_only_the_measured_rows_of_a_partial_result_are_compared() -> None:
     unfinished = row(status="failed", message="not measured", latency=None)
     found = compare(result(), result(complete=False, rows=(unfinished, *rows()[2:])))
     assert not any(change.regressions for change in found.rows)
@@ -167,7 +168,7 @@ def test_a_partial_result_is_compared_as_far_as_it_goes() -> None:
     assert first(wrong).regressions
 
 
-def test_times_of_different_machines_are_compared_on_request_only() -> None:
+def test_times_of_different_machines_are_compared_only_on_request() -> None:
     other = replace(result().machine, hardware_hash="fedcba", cpu="Cortex-A72")
     later = replace(with_first(latency=times(40.0), gain_db=1.0), machine=other)
     found = compare(result(), later)
@@ -201,13 +202,13 @@ def test_quality_on_different_pictures_is_not_compared() -> None:
     assert any("different pictures" in warning for warning in found.warnings)
 
 
-def test_rows_that_another_suite_has_not_are_no_regression() -> None:
+def test_rows_that_another_suite_lacks_are_not_regressions() -> None:
     found = compare(result(suite="full"), result(rows=rows()[1:]))
     assert not any(change.regressions for change in found.rows)
     assert any("different suites" in warning for warning in found.warnings)
 
 
-def test_what_may_be_the_reason_is_said() -> None:
+def test_possible_reasons_are_listed() -> None:
     newer = with_first(bundle_hash="c" * 64, versions={"ai-edge-litert": "2.2.0", "numpy": "2.2.0"})
     changes = compare(result(), replace(newer, machine=replace(result().machine, governor="powersave"))).changes
     assert changes == (
@@ -215,29 +216,29 @@ def test_what_may_be_the_reason_is_said() -> None:
     )  # fmt: skip
 
 
-def test_a_slower_machine_is_told_from_a_slower_file() -> None:
+def test_a_slower_machine_is_distinguished_from_a_slower_file() -> None:
     def slowed(share: float) -> Result:
         return result(rows=tuple(replace(r, latency=r.latency and times(share * r.latency.p50_ms.value)) for r in rows()))
 
-    assert any("all rows together take 1.04" in warning for warning in compare(result(), slowed(1.04)).warnings)
+    assert any("the median row takes 1.04" in warning for warning in compare(result(), slowed(1.04)).warnings)
     assert compare(result(), with_first(latency=times(30.0))).warnings == ()
 
 
-def test_results_without_a_common_row_are_no_comparison() -> None:
+def test_results_without_a_common_row_cannot_be_compared() -> None:
     with pytest.raises(DataError, match="no row in common"):
         compare(result(), result(rows=(row(name="other"),)))
     with pytest.raises(DataError, match="two rows of small int8"):
         compare(result(), result(rows=(row(), row())))
 
 
-def test_the_command_ends_well_where_nothing_is_worse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_succeeds_if_nothing_is_worse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*files(tmp_path, result(), with_first(latency=times(20.3))), "--quiet"]) == 0
     out = capsys.readouterr().out
     assert "small int8.tflite, litert, 1 thread" in out
     assert out.splitlines()[-1] == "times: 0 improved, 0 worse, 0 beyond, 5 noise"
 
 
-def test_the_command_fails_with_6_after_it_has_printed_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_ends_with_6_after_printing_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(GateError, match=r"small int8\.tflite, litert, 1 thread: takes 1\.20 of the time") as raised:
         main([*files(tmp_path, result(), with_first(latency=times(24.0))), "--json", "--quiet"])
     assert raised.value.exit_code == 6
@@ -248,7 +249,7 @@ def test_the_command_fails_with_6_after_it_has_printed_everything(tmp_path: Path
 
 
 @pytest.mark.parametrize("tolerance", ["5", "abc", "-1%", "nan", "100%", ""])
-def test_a_tolerance_that_may_be_misread_is_refused(tmp_path: Path, tolerance: str) -> None:
+def test_an_ambiguous_tolerance_is_rejected(tmp_path: Path, tolerance: str) -> None:
     with pytest.raises(UsageError, match=r"such as 5% or 0\.05"):
         main([*files(tmp_path, result(), result()), f"--tolerance={tolerance}"])
 
@@ -273,16 +274,16 @@ def test_bad_decibels_and_bad_usage_end_with_2(tmp_path: Path) -> None:
         (None, "No such file"),
         (b"{", "not JSON"),
         (b"\xff\xfe", "not JSON"),
-        (b'{"schema": NaN}', "NaN is no number"),
+        (b'{"schema": NaN}', "NaN is not a JSON number"),
         (b'{"schema": 1e999}', "1e999 is too large"),
         (b"[" * 100_000, "not JSON"),
-        (b"[]", "not a result of deblurkit bench"),
+        (b"[]", "not a benchmark result"),
         (b'{"schema": 1}', "schema 1, this version reads 2"),
         (b'{"schema": 2, "suit": "quick"}', "unknown key 'suit'"),
     ],
     ids=["none", "half", "bytes", "nan", "infinite", "deep", "list", "older", "unknown key"],
 )
-def test_a_file_that_is_no_result_ends_with_3_and_its_reason(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_a_file_that_is_not_a_result_ends_with_3_and_the_reason(tmp_path: Path, content: bytes | None, words: str) -> None:
     given = files(tmp_path, result(), result())
     bad = tmp_path / "bad.json"
     if content is not None:
@@ -293,7 +294,9 @@ def test_a_file_that_is_no_result_ends_with_3_and_its_reason(tmp_path: Path, con
     assert "bad.json" in str(raised.value)
 
 
-def test_a_noisy_result_accuses_no_file_of_being_slow_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_time_of_a_noisy_result_counts_as_a_regression_and_a_warning_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     restless = tuple(replace(r, latency=replace(r.latency, steady=False)) if r.latency else r for r in rows())
     slow = (replace(restless[0], latency=replace(times(30.0), steady=False)), *restless[1:])
     found = compare(result(), result(rows=slow))

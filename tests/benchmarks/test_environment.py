@@ -1,4 +1,4 @@
-"""What a figure depends on, read from the files of a board, and the doubts that follow from it."""
+"""What the figures depend on, read from the files of a board, and the doubts that follow."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def put(root: Path, files: dict[str, str]) -> Path:
 
 @pytest.fixture
 def pi4(tmp_path: Path) -> Path:
-    """What a Raspberry Pi 4 says."""
+    """The files of a Raspberry Pi 4."""
     cpufreq = "sys/devices/system/cpu/cpu0/cpufreq"
     return put(
         tmp_path,
@@ -43,7 +43,7 @@ def pi4(tmp_path: Path) -> Path:
     )
 
 
-def test_a_boards_files_are_told_in_full(pi4: Path) -> None:
+def test_everything_is_read_from_the_files_of_a_board(pi4: Path) -> None:
     found = environment.machine(pi4)
     assert found.board == "Raspberry Pi 4 Model B Rev 1.4"
     assert (found.governor, found.most_mhz, found.memory_mib) == ("ondemand", 1800, 3794)
@@ -54,25 +54,25 @@ def test_a_boards_files_are_told_in_full(pi4: Path) -> None:
     assert (now.clock_mhz, now.temperature_c, now.available_mib) == (1500, 48.2, 2929)
 
 
-def test_an_emulator_is_never_taken_for_a_board(pi4: Path) -> None:
+def test_an_emulator_is_recognised(pi4: Path) -> None:
     assert environment.kind(put(pi4, {"proc/sys/kernel/arch": "riscv64"})) == "emulated"
     put(pi4, {"proc/sys/kernel/arch": os.uname().machine, "proc/device-tree/model": "linux,dummy-virt\0"})
     assert environment.kind(pi4) == "emulated"
 
 
-def test_a_hypervisors_guest_is_called_virtual(tmp_path: Path) -> None:
+def test_the_guest_of_a_hypervisor_is_virtual(tmp_path: Path) -> None:
     assert environment.kind(put(tmp_path, {"proc/cpuinfo": "flags\t\t: fpu sse2 hypervisor avx2\n"})) == "virtual"
     assert environment.kind(put(tmp_path, {"proc/cpuinfo": "flags\t\t: fpu sse2 avx2\n"})) == "real"
 
 
-def test_this_machine_tells_its_own_versions_and_cores() -> None:
+def test_the_versions_and_cores_of_this_machine_are_read() -> None:
     found = environment.machine()
     assert found.cores == len(os.sched_getaffinity(0))
     assert environment.versions()["numpy"] == np.__version__
     assert len(found.hardware_hash) == 16
 
 
-def test_a_busy_slowed_or_throttled_machine_is_doubted_before_it_is_measured(pi4: Path) -> None:
+def test_a_busy_slowed_or_throttled_machine_is_a_doubt_before_the_measurement(pi4: Path) -> None:
     found = environment.machine(pi4)
     assert environment.doubts_before(found, QUIET, 0.05) == []
     held = replace(QUIET, throttled=("under-voltage",))
@@ -87,17 +87,17 @@ def row(*, steady: bool, held: tuple[str, ...] = ()) -> Row:
     return Row("small", "network", "ok", latency=timed, after=replace(QUIET, throttled=held))
 
 
-def test_a_noisy_machine_is_detected_and_said() -> None:
+def test_a_noisy_machine_is_a_doubt() -> None:
     calm = [row(steady=True)] * 19
     assert environment.doubts_after([*calm, row(steady=False)], None, 0.0) == []
     assert "noisy: 3 of 22" in environment.doubts_after([*calm, *[row(steady=False)] * 3], None, 0.0)[0]
 
 
-def test_stolen_time_throttling_and_sleep_are_said() -> None:
+def test_stolen_time_throttling_and_suspension_are_doubts() -> None:
     words = " ".join(environment.doubts_after([row(steady=True, held=("frequency capped",))], 0.07, 12.0))
     assert "7%" in words
     assert "frequency capped" in words
-    assert "slept for 12 s" in words
+    assert "suspended for 12 s" in words
 
 
 def test_the_kernels_count_of_stolen_time_is_read(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_the_kernels_count_of_stolen_time_is_read(tmp_path: Path) -> None:
     assert environment.stolen_ticks(tmp_path / "nothing") is None
 
 
-def test_others_that_keep_a_processor_busy_are_noticed_and_what_has_ended_is_not() -> None:
+def test_busy_programs_are_noticed_and_ended_ones_are_not() -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
         found = environment.busy_cores(0.5)
         busy.kill()

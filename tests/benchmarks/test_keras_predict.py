@@ -1,4 +1,4 @@
-"""Keras' predict, frame by frame. TensorFlow's threads are set once in a process, so what is measured runs in its own."""
+"""Keras `predict`, frame by frame, in fresh processes: TensorFlow's threads are set once in a process."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ RESTORE = """
 import json, sys
 import numpy as np
 from benchmarks.keras_predict import KerasPredict
-from device.bundle.manifest import open_bundle
+from device.bundle.open import open_bundle
 from device.errors import DeblurkitError
 restorer = KerasPredict(open_bundle(sys.argv[1]), 2)
 try:
@@ -54,7 +54,7 @@ def nano() -> Bundle:
 
 
 def restored(folder: Path, tmp_path: Path, *pictures: Pixels) -> tuple[subprocess.CompletedProcess[str], list[Pixels]]:
-    """The pictures after KerasPredict in a fresh process."""
+    """Restore the pictures with KerasPredict in a fresh process."""
     paths = [tmp_path / f"{i}.npy" for i in range(len(pictures))]
     for path, picture in zip(paths, pictures, strict=True):
         np.save(path, picture)
@@ -63,7 +63,7 @@ def restored(folder: Path, tmp_path: Path, *pictures: Pixels) -> tuple[subproces
     return ended, [np.load(path) for path in paths]
 
 
-def test_it_restores_pictures_of_any_size_as_the_fp32_file_does_quietly_and_with_the_threads_it_is_told(
+def test_it_restores_any_size_like_the_fp32_file_without_output_and_with_the_requested_threads(
     nano: Bundle, tmp_path: Path, picture: Pixels
 ) -> None:
     ended, (odd, even) = restored(nano.folder, tmp_path, picture, picture[:64, :48])
@@ -84,7 +84,7 @@ def test_the_benchmark_measures_it_like_any_runtime(nano: Bundle, tmp_path: Path
     folder.mkdir()
     answer.parent.mkdir()
     workload.write_frame(folder, (96, 64))
-    job = Job("nano", "network", str(nano.folder), "fp32", nano.manifest.weights.file, KERAS, 1, 0.1, judge=False)
+    job = Job("nano", "network", str(nano.folder), "fp32", nano.manifest.weights.file, KERAS, threads=1, seconds=0.1)
     found = measure(job, folder, answer, sys.executable, time.monotonic())
     assert found.error == ""
     assert found.stages_ms is not None
@@ -95,7 +95,7 @@ def test_the_benchmark_measures_it_like_any_runtime(nano: Bundle, tmp_path: Path
     assert np.abs(np.load(answer.parent / "frame.npy").astype(np.int16) - expected).max() <= 1
 
 
-def test_a_network_of_one_size_takes_a_picture_in_windows(nano: Bundle, tmp_path: Path) -> None:
+def test_a_network_of_fixed_size_restores_a_picture_in_tiles(nano: Bundle, tmp_path: Path) -> None:
     from train.architectures import Dense, architecture_config
     from train.networks import build_network
 
@@ -115,26 +115,24 @@ def test_a_network_of_one_size_takes_a_picture_in_windows(nano: Bundle, tmp_path
     assert np.abs(ours[16:32, 32:48].astype(np.int16) - np.rint(255 * corner)).max() <= 1
 
 
-def test_weights_of_another_network_are_refused(nano: Bundle, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_rejected(nano: Bundle, tmp_path: Path) -> None:
     other = open_bundle("small")
     (tmp_path / "small.weights.h5").write_bytes(other.weights_path().read_bytes())
     write_manifest(tmp_path, replace(nano.manifest, weights=other.manifest.weights))
     ended, _ = restored(tmp_path, tmp_path, chart(32, 32).copy())
     assert ended.returncode == 1
     assert "BundleError" in ended.stderr
-    assert "no weights of this network" in ended.stderr
+    assert "not the weights of this network" in ended.stderr
 
 
-def test_a_bundle_without_weights_is_refused_before_tensorflow_is_loaded(nano: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_without_weights_is_rejected_before_tensorflow_is_loaded(nano: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(BundleError, match="has no weights"):
         KerasPredict(replace(nano, manifest=replace(nano.manifest, weights=None)), 1)
 
 
 @pytest.mark.parametrize("package", ["keras", "tensorflow"])
-def test_a_missing_package_is_named_with_the_line_that_installs_it(
-    package: str, nano: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_package_is_named_with_its_install_command(package: str, nano: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(RuntimeMissing, match=f"{package}.*make setup"):
         KerasPredict(nano, 1)

@@ -38,14 +38,14 @@ np.savez(out, **found)
 
 @pytest.fixture
 def blurred(tmp_path: Path) -> Pixels:
-    """(48, 64, 3), made here: OpenCV 4 and 5 draw letters with different fonts."""
+    """(48, 64, 3), drawn by this interpreter: OpenCV 4 and 5 draw letters with different fonts."""
     workload.write_frame(tmp_path, (64, 48))
     return workload.frame(tmp_path)
 
 
 @needs_legacy
 @pytest.mark.parametrize("name", shipped())
-def test_tflite_runtime_restores_with_all_tflite_files_nearly_as_litert_does(name: str, blurred: Pixels, tmp_path: Path) -> None:
+def test_tflite_runtime_restores_all_tflite_files_nearly_like_litert(name: str, blurred: Pixels, tmp_path: Path) -> None:
     line = [str(LEGACY), "-c", RESTORE, str(tmp_path / "frame.npy"), name, "tflite_runtime", str(tmp_path / "out.npz")]
     ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -61,12 +61,12 @@ def test_tflite_runtime_restores_with_all_tflite_files_nearly_as_litert_does(nam
 
 
 @needs_legacy
-def test_the_benchmark_measures_with_the_interpreter_that_it_is_pointed_at(blurred: Pixels, tmp_path: Path) -> None:
+def test_the_benchmark_measures_with_the_given_interpreter(blurred: Pixels, tmp_path: Path) -> None:
     there = combinations.interpreter(str(LEGACY))
     assert "tflite_runtime" in there.installed
     bundle, answer = open_bundle("nano"), tmp_path / "answer" / "measured.json"
     answer.parent.mkdir()
-    job = Job("nano", "network", str(bundle.folder), "fp32", "nano_fp32.tflite", "tflite_runtime", 1, 0.1, judge=False)
+    job = Job("nano", "network", str(bundle.folder), "fp32", "nano_fp32.tflite", "tflite_runtime", threads=1, seconds=0.1)
     found = measure(job, tmp_path, answer, str(LEGACY), time.monotonic())
     assert found.error == ""
     assert found.python.startswith("3.11.")
@@ -77,7 +77,7 @@ def test_the_benchmark_measures_with_the_interpreter_that_it_is_pointed_at(blurr
         assert psnr(np.load(answer.parent / "frame.npy"), here.restore(blurred)) > 60
 
 
-def test_another_python_than_3_11_is_refused_with_the_line_that_chooses_one(tmp_path: Path) -> None:
+def test_another_python_than_3_11_is_rejected_with_the_command_that_selects_one(tmp_path: Path) -> None:
     newer = tmp_path / "python"
     newer.write_text(f"#!/bin/sh\n[ \"$1\" = --version ] && echo Python 3.13.1 && exit\nexec {sys.executable} -c "
                      "\"import collections, sys; sys.version_info = (3, 13, 1); exec(sys.argv[1])\" \"$2\"\n")  # fmt: skip

@@ -1,4 +1,4 @@
-"""All combinations, round after round, in fresh processes: what comes of them, and of those that fail."""
+"""Rounds over all combinations in fresh processes, and their rows; also of combinations that fail."""
 
 import csv
 import json
@@ -14,8 +14,10 @@ import pytest
 
 from benchmarks import combinations, rounds, workload
 from benchmarks.combinations import Interpreter, Planned
+from benchmarks.examples import examples
 from benchmarks.records import FAILED, MISSING, OK, WRONG, Row
 from benchmarks.rounds import Measurements
+from benchmarks.rows import rows
 from device.bundle.manifest import file_facts
 from device.bundle.open import Bundle, open_bundle
 from device.errors import UsageError
@@ -25,7 +27,7 @@ HERE = Interpreter(sys.executable, frozenset({"litert", "onnxruntime", "opencv_d
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A workload of few pictures: what is tested here is who measures, not what."""
+    """A workload of few pictures: the tests are about who measures, not about what."""
     (tmp_path / "work").mkdir()
     workload.write(tmp_path / "work", (96, 64), None, 1)
     index = json.loads((tmp_path / "work" / "index.json").read_text())
@@ -48,7 +50,7 @@ def measured(plans: list[Planned], folder: Path, how_often: int = 1) -> tuple[Me
     found = rounds.run(plans, folder, rounds=how_often, seconds=0.05, budget_s=60, began_s=time.monotonic())
     bundles = {p.job.bundle for p in plans if p.job.bundle}
     files = {a.sha256: a for b in bundles for a in open_bundle(b).manifest.artifacts}
-    return found, rounds.rows(found, folder, files)
+    return found, rows(found, folder, files)
 
 
 def copied(bundle: Bundle, to: Path) -> Path:
@@ -69,27 +71,27 @@ def small() -> Bundle:
 
 def test_rounds_go_through_all_combinations_before_any_is_measured_again(small: Bundle, folder: Path) -> None:
     found, made = measured(planned(small, "int8.tflite", "fp32.tflite"), folder, 3)
-    began = [[m.before["at_s"] for m in of if m.before] for of in found.of]
+    began = [[m.before["at_s"] for m in results if m.before] for results in found.results]
     assert began[0][0] < began[1][0] < began[0][1] < began[1][1] < began[0][2] < began[1][2]
     assert found.complete
     assert all(row.status == OK and row.rounds == 3 for row in made)
     assert all(row.latency and len(row.latency.rounds_p50_ms) == 3 for row in made)
 
 
-def test_a_third_round_is_left_out_where_the_minutes_do_not_allow_it_and_a_second_is_not(small: Bundle, folder: Path) -> None:
+def test_without_time_there_are_two_rounds_but_never_fewer(small: Bundle, folder: Path) -> None:
     plans = planned(small, "int8.tflite")
     short = rounds.run(plans, folder, rounds=5, seconds=None, budget_s=0.1, began_s=time.monotonic())
-    assert (short.rounds, len(short.of[0]), short.complete) == (2, 2, True)
+    assert (short.rounds, len(short.results[0]), short.complete) == (2, 2, True)
     long = rounds.run(plans, folder, rounds=3, seconds=None, budget_s=60, began_s=time.monotonic())
-    assert (long.rounds, len(long.of[0])) == (3, 3)
+    assert (long.rounds, len(long.results[0])) == (3, 3)
 
 
-def test_what_is_asked_for_in_seconds_is_measured_whatever_the_minutes(small: Bundle, folder: Path) -> None:
+def test_with_seconds_there_is_no_budget(small: Bundle, folder: Path) -> None:
     asked = rounds.run(planned(small, "int8.tflite"), folder, rounds=3, seconds=0.05, budget_s=0.1, began_s=time.monotonic())
     assert asked.rounds == 3
 
 
-def test_a_row_holds_times_memory_quality_agreement_and_what_the_machine_was_like(small: Bundle, folder: Path) -> None:
+def test_a_row_has_times_memory_quality_parity_and_the_state_of_the_machine(small: Bundle, folder: Path) -> None:
     _, made = measured(planned(small, "fp32.tflite", "int8.tflite", "int8.onnx"), folder)
     by_file = {row.file: row for row in made}
     row = by_file["small_int8.tflite"]
@@ -98,8 +100,7 @@ def test_a_row_holds_times_memory_quality_agreement_and_what_the_machine_was_lik
     assert row.load_ms is not None
     assert row.peak_rss_mib is not None
     assert row.peak_rss_mib > 30
-    assert row.infer_share is not None
-    assert 0 < row.infer_share <= 1.5  # medians of parts, not parts of a median
+    assert row.infer_share == row.stages_ms["infer"] / row.latency.p50_ms.value > 0
     assert set(row.quality) >= {"gauss-2.0", "motion-9", "sharp-jpeg"}
     assert row.quality["gauss-2.0"].gain_db > 0.5
     assert row.agreement is not None
@@ -114,10 +115,10 @@ def test_a_row_holds_times_memory_quality_agreement_and_what_the_machine_was_lik
     assert row.before.at_s < row.after.at_s
 
 
-def test_pictures_are_judged_once_for_all_thread_counts(small: Bundle, folder: Path) -> None:
+def test_pictures_are_scored_once_for_all_thread_counts(small: Bundle, folder: Path) -> None:
     plans = [p for p in combinations.plan([small], ["litert"], [HERE], (1, 2), full=False) if p.row.file == "small_int8.tflite"]
     found, made = measured(plans, folder, 2)
-    assert sum(bool(m.scores) for of in found.of for m in of) == 1
+    assert sum(bool(m.scores) for results in found.results for m in results) == 1
     assert made[0].quality == made[1].quality
     assert made[0].threads != made[1].threads
 
@@ -133,8 +134,8 @@ def test_every_timed_frame_is_kept(small: Bundle, folder: Path, tmp_path: Path) 
     assert all(float(line["ms"]) > 0 for line in lines)
 
 
-def test_a_fast_wrong_answer_is_no_result(small: Bundle, folder: Path, tmp_path: Path) -> None:
-    """The int8 file of another network under the right name, with the right hash: it loads, runs and makes nice pictures."""
+def test_a_fast_wrong_output_is_not_a_result(small: Bundle, folder: Path, tmp_path: Path) -> None:
+    """The int8 file of another network under the right name and hash: it loads, runs and makes nice pictures."""
     spoilt = copied(small, tmp_path / "spoilt")
     other = open_bundle("nano")
     shutil.copy(other.folder / "nano_int8.tflite", spoilt / "small_int8.tflite")
@@ -148,12 +149,12 @@ def test_a_fast_wrong_answer_is_no_result(small: Bundle, folder: Path, tmp_path:
     assert by_file["small_fp32.tflite"].status == OK
     assert wrong.status == WRONG
     assert wrong.latency is None
-    assert "another picture" in wrong.message
+    assert "wrong output" in wrong.message
     assert wrong.agreement
     assert wrong.agreement.psnr_db < wrong.agreement.needed_db
 
 
-def test_of_a_bundle_with_half_its_files_the_rest_is_measured(small: Bundle, folder: Path, tmp_path: Path) -> None:
+def test_the_intact_files_of_a_damaged_bundle_are_measured(small: Bundle, folder: Path, tmp_path: Path) -> None:
     half = copied(small, tmp_path / "half")
     (half / "small_int8.tflite").unlink()
     (half / "small_fp16.tflite").write_bytes((half / "small_fp16.tflite").read_bytes()[:5000])
@@ -165,14 +166,14 @@ def test_of_a_bundle_with_half_its_files_the_rest_is_measured(small: Bundle, fol
     assert "5000 bytes" in status["small_fp16.tflite"][1]
 
 
-def test_a_runtime_that_is_not_installed_is_a_row_with_the_line_that_installs_it(small: Bundle, folder: Path) -> None:
+def test_a_missing_runtime_is_a_row_with_its_install_command(small: Bundle, folder: Path) -> None:
     bare = Interpreter(sys.executable, frozenset({"litert"}))
     _, made = measured(planned(small, "int8.onnx", interpreter=bare), folder)
     assert [row.status for row in made] == [MISSING]
     assert "pip install onnxruntime" in made[0].message
 
 
-def test_a_process_that_is_killed_is_a_row_and_not_the_end(small: Bundle, folder: Path, tmp_path: Path) -> None:
+def test_a_killed_process_becomes_a_failed_row(small: Bundle, folder: Path, tmp_path: Path) -> None:
     plans = planned(small, "fp32.tflite", "int8.tflite")
     plans[0] = replace(plans[0], interpreter=program(tmp_path / "killed", "kill -9 $$"))
     _, made = measured(plans, folder)
@@ -181,7 +182,7 @@ def test_a_process_that_is_killed_is_a_row_and_not_the_end(small: Bundle, folder
     assert OK in [s for s, _ in status.values()]
 
 
-def test_a_process_without_enough_memory_is_a_row_that_says_so(small: Bundle, folder: Path, tmp_path: Path) -> None:
+def test_a_process_without_enough_memory_becomes_a_failed_row_with_a_message(small: Bundle, folder: Path, tmp_path: Path) -> None:
     plans = planned(small, "fp32.tflite")
     narrow = program(tmp_path / "narrow", f'ulimit -v 260000; exec {sys.executable} "$@"')
     _, made = measured([replace(plans[0], interpreter=narrow)], folder)
@@ -189,18 +190,18 @@ def test_a_process_without_enough_memory_is_a_row_that_says_so(small: Bundle, fo
     assert made[0].message
 
 
-def test_an_interpreter_without_deblurkit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="deblurkit is installed for"):
+def test_an_interpreter_without_deblurkit_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="with deblurkit installed"):
         combinations.interpreter(str(tmp_path / "python"))
     with pytest.raises(UsageError, match="setup-legacy"):
         combinations.interpreter(program(tmp_path / "python", "exit 1"))
 
 
-def test_before_and_after_pictures_are_there_for_what_was_chosen(small: Bundle, folder: Path) -> None:
+def test_examples_show_the_chosen_combinations(small: Bundle, folder: Path) -> None:
     found, _ = measured(planned(small, "fp32.tflite", "int8.tflite"), folder)
-    shown = rounds.examples(found, folder, [1])
+    shown = examples(found, folder, [1])
     labels = [picture.label for picture in shown if picture.case == "gauss-2.0"]
-    assert labels == ["as it came", found.planned[1].row.label, "the truth"]
+    assert labels == ["input", found.planned[1].row.label, "ground truth"]
     restored = next(p for p in shown if p.label == found.planned[1].row.label and p.case == "gauss-2.0")
-    came = next(p for p in shown if p.label == "as it came" and p.case == "gauss-2.0")
+    came = next(p for p in shown if p.label == "input" and p.case == "gauss-2.0")
     assert restored.psnr_db > came.psnr_db

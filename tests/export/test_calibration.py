@@ -1,4 +1,4 @@
-"""The pictures that int8 is calibrated on and the files are compared on."""
+"""The pictures that int8 is calibrated on and that files are judged on."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +19,8 @@ from device.images.degrade import to_float, to_pixels  # noqa: E402
 from device.images.picture import read_picture, write_picture  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from export import calibration, to_onnx  # noqa: E402
-from export.calibration import always_blurred, layer_ranges, pictures_of  # noqa: E402
+from export.calibration import layer_ranges  # noqa: E402
+from export.pictures import always_blurred, pictures_of  # noqa: E402
 from train.photographs import load_photographs  # noqa: E402
 from train.quantise import calibrated_ranges  # noqa: E402
 from train.run_folder import read_run, write_run  # noqa: E402
@@ -66,7 +67,7 @@ def test_calibration_on_a_folder_needs_no_training_picture(run: Path, tmp_path: 
 def test_without_the_runs_pictures_there_is_no_export(
     command: Command, copied: Path, photographs: Path, tmp_path: Path, calibration: bool
 ) -> None:
-    """Not with --calibration either: the gate compares on the validation pictures."""
+    """Not with --calibration either: the gate needs the validation pictures."""
     record = read_run(copied)
     write_run(copied, replace(record, data=replace(record.data, folders=(str(tmp_path / "moved"),))))
     words = ["--calibration", photographs] if calibration else []
@@ -116,7 +117,7 @@ def test_pictures_that_are_not_square_are_cut_alike_for_all_uses(run: Path) -> N
 def test_calibrating_on_the_pictures_that_files_are_judged_by_is_refused(
     command: Command, run: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    """Whatever they are called there."""
+    """Also under other names."""
     for i, name in enumerate(read_run(run).data.validation):
         write_picture(tmp_path / "elsewhere" / f"other {i}.png", read_picture(pictures / name))
     ended = command("export", run, "--out", tmp_path / "b", "--calibration", tmp_path / "elsewhere", "--quiet")
@@ -150,10 +151,10 @@ def test_a_calibrator_finds_ranges_within_the_extremes_and_a_percentile_cuts_off
     assert cut or method == "entropy"  # which keeps what is far out where it finds it worth its levels
 
 
-def test_the_method_that_restores_best_is_kept_and_named(command: Command, run: Path, tmp_path: Path) -> None:
-    ended = command("export", run, "--out", tmp_path / "b", "--variants", "int8", "--quiet")
-    assert ended.code == 0, ended.err
-    for artifact in open_bundle(tmp_path / "b").manifest.artifacts:
+def test_the_method_that_restores_best_is_kept_and_named(run: Path, exported: tuple[Path, dict[str, Any]]) -> None:
+    quantised = [artifact for artifact in open_bundle(exported[0]).manifest.artifacts if artifact.variant == "int8"]
+    assert [artifact.format for artifact in quantised] == ["tflite", "onnx"]
+    for artifact in quantised:
         facts = artifact.calibrated
         assert facts is not None
         assert set(facts.tried) == {"minmax", "percentile", "entropy"}

@@ -1,4 +1,4 @@
-"""Converted files with their contract inside and readable names compute what they computed before."""
+"""Converted files with readable names and their contract inside compute the same as before."""
 
 import json
 import shutil
@@ -32,8 +32,9 @@ from device.restore.restorer import Restorer  # noqa: E402
 from device.runtimes import open_runtime  # noqa: E402
 from device.system.console import quiet_stdio  # noqa: E402
 from export import to_onnx, to_tflite  # noqa: E402
-from export.embedding import contract_of, readable, readable_onnx, with_contract  # noqa: E402
+from export.embedding import contract_of, with_contract  # noqa: E402
 from export.export_source import Calibration  # noqa: E402
+from export.readable_names import onnx_with_readable_names, tflite_with_readable_names  # noqa: E402
 from train.architectures import UNet  # noqa: E402
 from train.networks import build_network  # noqa: E402
 from train.quantise import calibrated_ranges  # noqa: E402
@@ -42,7 +43,7 @@ FILES = [
     ("fp32", "tflite"), ("fp16", "tflite"), ("dynamic", "tflite"), ("int8", "tflite"), ("ranges", "tflite"),
     ("fp32", "onnx"), ("fp16", "onnx"), ("int8", "onnx"),
 ]  # fmt: skip
-"""`int8` takes and gives 8 bits; `ranges` is int8 with the ranges of the network's layers, and takes and gives floats."""
+"""`int8` has 8-bit input and output; `ranges` is int8 with the ranges of the network's layers and with float input and output."""
 RUNTIME = {"tflite": "litert", "onnx": "onnxruntime"}
 NET = UNet((8, 16), (1, 1), (1, 0), colour="luma")
 
@@ -84,14 +85,14 @@ def files(network: keras.Model, flexible: keras.Model) -> dict[tuple[str, str], 
 
 @pytest.fixture(scope="module")
 def traced(flexible: keras.Model) -> onnx.ModelProto:
-    """The fp32 graph with tf2onnx' own names."""
+    """The fp32 graph with tf2onnx's own names."""
     signature = [tf.TensorSpec((1, None, None, 1), tf.float32, name="blurred")]
     with quiet_stdio():
         return tf2onnx.convert.from_keras(flexible, input_signature=signature, opset=to_onnx.OPSET)[0]
 
 
 def described(small: Bundle, variant: str, format_: str, data: bytes) -> Manifest:
-    """A manifest of this one file, its facts still blank."""
+    """A manifest with this file only, its size and hash still blank."""
     specs = to_onnx.onnx_specs(data) if format_ == "onnx" else to_tflite.tflite_specs(data)
     artifact = Artifact("int8" if variant == "ranges" else variant, format_, "", "", 0, *specs)
     return replace(small.manifest, name="tiny", colour="luma", pad_multiple=4, halo=16, artifacts=(artifact,))
@@ -103,7 +104,7 @@ def contract(small: Bundle, variant: str, format_: str, data: bytes) -> dict[str
 
 
 def outputs(folder: Path, format_: str, data: bytes) -> list[np.ndarray]:
-    """What the file makes of the same noise at three sizes."""
+    """The file's outputs for the same noise at three sizes."""
     path = folder / f"model.{format_}"
     path.write_bytes(data)
     dtype = (to_onnx.onnx_specs(data) if format_ == "onnx" else to_tflite.tflite_specs(data))[0].dtype
@@ -131,7 +132,10 @@ def test_a_file_with_readable_names_and_a_contract_computes_the_same_bits_at_any
 ) -> None:
     data = files[variant, format_]
     before = outputs(tmp_path, format_, data)
-    renamed = readable(data, format_, layers)
+    if format_ == "tflite":
+        renamed = tflite_with_readable_names(data, layers)
+    else:
+        renamed = onnx_with_readable_names(onnx.load_from_string(data), layers).SerializeToString(deterministic=True)
     assert_same(before, outputs(tmp_path, format_, renamed))
     assert_same(before, outputs(tmp_path, format_, with_contract(renamed, format_, contract(small, variant, format_, renamed))))
 
@@ -214,7 +218,7 @@ def test_entries_of_others_stay(files: dict[tuple[str, str], bytes], small: Bund
 def test_weights_lie_at_multiples_of_16_bytes(
     files: dict[tuple[str, str], bytes], layers: list[str], small: Bundle, variant: str
 ) -> None:
-    renamed = readable(files[variant, "tflite"], "tflite", layers)
+    renamed = tflite_with_readable_names(files[variant, "tflite"], layers)
     data = with_contract(renamed, "tflite", contract(small, variant, "tflite", renamed))
     buffers = [b.data for b in schema.ModelT.InitFromPackedBuf(data).buffers if b.data is not None and len(b.data)]
     begin = np.frombuffer(data, np.uint8).__array_interface__["data"][0]
@@ -229,13 +233,13 @@ def test_files_whose_weights_lie_elsewhere_are_refused(files: dict[tuple[str, st
     builder = flatbuffers.Builder(0)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     with pytest.raises(ExportError, match="lie behind the model or outside the file; expected one model below 2 GB"):
-        readable(bytes(builder.Output()), "tflite", ())
+        tflite_with_readable_names(bytes(builder.Output()), ())
     graph = onnx.load_from_string(files["fp32", "onnx"])
     graph.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
     with pytest.raises(ExportError, match="lies in a file of its own"):
         with_contract(graph.SerializeToString(), "onnx", contract(small, "fp32", "onnx", files["fp32", "onnx"]))
-    with pytest.raises(ExportError, match="this is no TFLite model"):
-        readable(files["fp32", "onnx"], "tflite", ())
+    with pytest.raises(ExportError, match="this is not a TFLite model"):
+        tflite_with_readable_names(files["fp32", "onnx"], ())
 
 
 # names
@@ -245,7 +249,7 @@ def test_files_whose_weights_lie_elsewhere_are_refused(files: dict[tuple[str, st
 def test_tensors_of_a_tflite_file_are_called_by_their_layers(
     files: dict[tuple[str, str], bytes], layers: list[str], variant: str
 ) -> None:
-    interpreter = Interpreter(model_content=readable(files[variant, "tflite"], "tflite", layers))
+    interpreter = Interpreter(model_content=tflite_with_readable_names(files[variant, "tflite"], layers))
     names = [tensor["name"] for tensor in interpreter.get_tensor_details()]
     assert len(set(names)) == len(names)
     assert {"blurred", "down0/Relu", "up0_skip/Add", "head_depth_to_space/DepthToSpace", "restored"} <= set(names)
@@ -261,7 +265,7 @@ def test_the_signature_names_what_goes_in_and_comes_out(
     files: dict[tuple[str, str], bytes], layers: list[str], variant: str
 ) -> None:
     before = Interpreter(model_content=files[variant, "tflite"])
-    after = Interpreter(model_content=readable(files[variant, "tflite"], "tflite", layers))
+    after = Interpreter(model_content=tflite_with_readable_names(files[variant, "tflite"], layers))
     assert after.get_signature_list() == {"serving_default": {"inputs": ["blurred"], "outputs": ["restored"]}}
     dtype = after.get_input_details()[0]["dtype"]
     noise = (np.random.default_rng(0).random((1, 64, 64, 1)) * (1 if dtype is np.float32 else 100)).astype(dtype)
@@ -274,7 +278,7 @@ def test_nodes_and_tensors_of_an_onnx_graph_are_called_by_their_layers(
     traced: onnx.ModelProto, layers: list[str], tmp_path: Path
 ) -> None:
     before = traced.SerializeToString(deterministic=True)
-    renamed = readable_onnx(traced, layers)
+    renamed = onnx_with_readable_names(traced, layers)
     assert traced.SerializeToString(deterministic=True) == before
     onnx.checker.check_model(renamed, full_check=True)
     assert_same(outputs(tmp_path, "onnx", before), outputs(tmp_path, "onnx", renamed.SerializeToString()))
@@ -288,11 +292,11 @@ def test_nodes_and_tensors_of_an_onnx_graph_are_called_by_their_layers(
     assert "head/convolution/ReadVariableOp" in {i.name for i in renamed.graph.initializer}
     for ends in ("input", "output"):
         assert [e.name for e in getattr(renamed.graph, ends)] == [e.name for e in getattr(traced.graph, ends)]
-    assert readable_onnx(renamed, layers) == renamed
+    assert onnx_with_readable_names(renamed, layers) == renamed
 
 
 def graph_of(names: list[str]) -> onnx.ModelProto:
-    """Identities from "blurred" on, whose outputs (and nodes) have these names."""
+    """A chain of identities from "blurred", whose outputs (and nodes) have these names."""
     nodes = [
         onnx.helper.make_node("Identity", [a], [b], name=b)
         for a, b in zip(["blurred", *names], [*names, "restored"], strict=True)
@@ -319,11 +323,11 @@ def graph_of(names: list[str]) -> onnx.ModelProto:
 )
 def test_a_name_begins_with_the_layer_that_made_the_tensor(name: str, shown: str) -> None:
     layers = ["up0_block0_a", "picture_residual", "down2_block1_a", "conv", "conv_2", "restored"]
-    assert readable_onnx(graph_of([name]), layers).graph.node[0].output[0] == shown
+    assert onnx_with_readable_names(graph_of([name]), layers).graph.node[0].output[0] == shown
 
 
 def test_every_tensor_has_a_name_of_its_own() -> None:
-    renamed = readable_onnx(graph_of(["a/x/y", "b/x/y", "x/y/2", "c/x/y"]), [])
+    renamed = onnx_with_readable_names(graph_of(["a/x/y", "b/x/y", "x/y/2", "c/x/y"]), [])
     assert [node.output[0] for node in renamed.graph.node] == ["x/y", "x/y/2", "y/2", "x/y/3", "restored"]
     onnx.checker.check_model(renamed, full_check=True)
 
@@ -341,7 +345,7 @@ def test_a_graph_with_branches_computes_the_same() -> None:
     model.graph.input.extend(ends)
     branch = onnx.helper.make_node("If", ["which"], ["restored"], then_branch=inner["then"], else_branch=inner["else"])
     model.graph.node[2].CopyFrom(branch)
-    renamed = readable_onnx(model, ["down0"])
+    renamed = onnx_with_readable_names(model, ["down0"])
     assert [node.output[0] for node in renamed.graph.node] == ["unet/down0_1/Identity:0", "down0/Identity", "restored"]
     for which, expected in ((True, 6.0), (False, 9.0)):
         session = onnxruntime.InferenceSession(renamed.SerializeToString(), providers=["CPUExecutionProvider"])

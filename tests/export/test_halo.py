@@ -1,4 +1,4 @@
-"""How far a network sees, measured on functions whose reach is known."""
+"""The measured halo, on functions whose reach is known."""
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ def box(reach: int) -> Reference:
 
 
 def whole(tensors: np.ndarray) -> np.ndarray:
-    """Takes the mean of all it is given."""
+    """The mean over the whole picture."""
     return tensors - tensors.mean((1, 2, 3), keepdims=True)
 
 
@@ -35,7 +35,7 @@ def test_the_halo_is_the_reach_rounded_up_to_the_multiple(reach: int, multiple: 
 
 
 @pytest.mark.parametrize("side", [240, 256, 1200])
-def test_windows_are_multiples_whatever_the_pictures_side(side: int) -> None:
+def test_tiles_are_multiples_whatever_the_side_of_the_picture(side: int) -> None:
     def strict(tensors: np.ndarray) -> np.ndarray:
         assert not tensors.shape[1] % 16
         assert not tensors.shape[2] % 16

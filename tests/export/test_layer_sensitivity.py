@@ -1,4 +1,4 @@
-"""Which layer 8 bits harm: found and put back in float where somebody has spoiled one without changing the fp32 network."""
+"""Layer sensitivity finds a layer that was damaged for int8 without changing the fp32 network, and float repairs it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,9 @@ from device.images.quality import mean_psnr  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from device.runtimes.onnxruntime import session_options  # noqa: E402
 from export.export_source import Calibration  # noqa: E402
-from export.layer_sensitivity import LayerSensitivity, describe, in_float, layer_of, layer_sensitivities, plot  # noqa: E402
+from export.layer_sensitivity import LayerSensitivity, describe, layer_sensitivities  # noqa: E402
+from export.quantised_onnx import QuantisedOnnx, layer_of  # noqa: E402
+from export.sensitivity_report import plot  # noqa: E402
 from export.to_onnx import to_onnx, to_onnx_fp32, to_onnx_int8  # noqa: E402
 from train.architectures import UNet  # noqa: E402
 from train.networks import build_network  # noqa: E402
@@ -37,11 +39,11 @@ class Files:
     fp32: bytes
     int8: bytes
     target: np.ndarray
-    """What fp32 restores with a little noise, so that it is worth 40 dB."""
+    """The output of fp32 with a little noise, so that it reaches 40 dB."""
 
 
 def network(architecture: UNet) -> "keras.Model":
-    """With biases and a head that changes pictures, as a trained one has."""
+    """A network with biases and with a head that changes pictures, like a trained one."""
     keras.utils.set_random_seed(3)
     made = build_network(architecture)
     random = np.random.default_rng(3)
@@ -70,7 +72,7 @@ def quality_db(model: bytes, of: Files) -> float:
 
 
 def losses_of(of: Files) -> list[LayerSensitivity]:
-    return layer_sensitivities(of.int8, of.fp32, BLURRED, of.target)
+    return layer_sensitivities(QuantisedOnnx(of.int8, of.fp32), BLURRED, of.target)
 
 
 def operators(model: bytes) -> list[str]:
@@ -97,32 +99,32 @@ def test_with_every_layer_in_float_the_file_is_the_fp32_one_and_with_none_the_in
     of = files(network(UNet((8, 16), (1, 1), (1,), block=block, skips="concat" if block == "plain" else "add")))
     everything = [loss.layer for loss in losses_of(of)]
     assert {"blurred", "down0_block0_a", "up0_skip", "head", "picture_residual"} <= set(everything)
-    in_fp32 = in_float(of.int8, of.fp32, everything)
+    in_fp32 = QuantisedOnnx(of.int8, of.fp32).in_float(everything)
     np.testing.assert_allclose(restored(in_fp32), restored(of.fp32), atol=1e-5)
     assert not {"QuantizeLinear", "DequantizeLinear"} & set(operators(in_fp32))
     assert operators(in_fp32).count("Relu") == operators(of.fp32).count("Relu")  # the quantiser drops them
     assert not [layer for layer in everything if "__" in layer]  # counted anew by every conversion
-    np.testing.assert_array_equal(restored(in_float(of.int8, of.fp32, [])), restored(of.int8))
+    np.testing.assert_array_equal(restored(QuantisedOnnx(of.int8, of.fp32).in_float([])), restored(of.int8))
 
 
 def test_a_file_with_given_ranges_fits_the_same_network_converted_again() -> None:
-    """Names that tf2onnx counts differ then, and the output of the graph is what is rounded last."""
+    """The names that tf2onnx numbers differ then, and the graph's output is the last tensor that is rounded."""
     made = network(SMALL)
     ranges = calibrated_ranges(made, list(BLURRED[:, None]))
     unclipped = build_network(SMALL, clip=False)
     unclipped.set_weights(made.get_weights())
-    int8 = to_onnx_int8(unclipped, Calibration("minmax", list(BLURRED[:, None]), ranges))
+    int8 = to_onnx_int8(to_onnx_fp32(unclipped), Calibration("minmax", list(BLURRED[:, None]), ranges))
     fp32 = to_onnx_fp32(unclipped).SerializeToString()
-    losses = {loss.layer: loss for loss in layer_sensitivities(int8, fp32, BLURRED, SHARP)}
+    losses = {loss.layer: loss for loss in layer_sensitivities(QuantisedOnnx(int8, fp32), BLURRED, SHARP)}
     assert losses.keys() == ranges.keys() | {"blurred", "picture_residual"}
     for layer, (low, high) in {**ranges, "picture_residual": (0, 1)}.items():
         step = (high - low) / 255
         assert (losses[layer].low, losses[layer].high) == (pytest.approx(low, abs=step), pytest.approx(high, abs=step))
-    np.testing.assert_allclose(restored(in_float(int8, fp32, list(losses))), restored(fp32), atol=1e-5)
+    np.testing.assert_allclose(restored(QuantisedOnnx(int8, fp32).in_float(list(losses))), restored(fp32), atol=1e-5)
 
 
 def test_a_graph_that_begins_and_ends_with_a_convolution_is_taken_apart_too() -> None:
-    """As PyTorch names and orders it: nothing lies between the picture and the first layer, a Relu before the output."""
+    """With PyTorch's names and order: nothing between the picture and the first layer, a Relu before the output."""
     random = np.random.default_rng(5)
     weights = {"conv_1.weight": random.normal(0, 0.3, (8, 3, 3, 3)), "conv_2.weight": random.normal(0, 0.3, (3, 8, 3, 3))}
     given, made = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, (1, 3, 64, 64)) for n in ("blurred", "restored"))
@@ -138,14 +140,14 @@ def test_a_graph_that_begins_and_ends_with_a_convolution_is_taken_apart_too() ->
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
     pictures = BLURRED.transpose(0, 3, 1, 2)
     int8, fp32 = to_onnx(model, "int8", Calibration("minmax", list(pictures[:, None]))), model.SerializeToString()
-    losses = layer_sensitivities(int8, fp32, pictures, SHARP.transpose(0, 3, 1, 2))
+    losses = layer_sensitivities(QuantisedOnnx(int8, fp32), pictures, SHARP.transpose(0, 3, 1, 2))
     assert {(loss.layer, loss.operator) for loss in losses} == {("blurred", "Input"), ("conv_1", "Conv"), ("conv_2", "Conv")}
-    in_fp32 = in_float(int8, fp32, [loss.layer for loss in losses])
+    in_fp32 = QuantisedOnnx(int8, fp32).in_float([loss.layer for loss in losses])
     np.testing.assert_allclose(restored(in_fp32, pictures), restored(fp32, pictures), atol=1e-5)
 
 
 def test_a_layer_in_float_has_its_own_weights_again_and_the_others_keep_theirs(plain: Files) -> None:
-    mixed = onnx.load_from_string(in_float(plain.int8, plain.fp32, ["head"]))
+    mixed = onnx.load_from_string(QuantisedOnnx(plain.int8, plain.fp32).in_float(["head"]))
     held = {value.name: onnx.numpy_helper.to_array(value) for value in mixed.graph.initializer}
     exact = {value.name: onnx.numpy_helper.to_array(value) for value in onnx.load_from_string(plain.fp32).graph.initializer}
     np.testing.assert_array_equal(held["head/convolution/ReadVariableOp"], exact["head/convolution/ReadVariableOp"])
@@ -167,7 +169,8 @@ def test_a_channel_that_crushes_its_layer_is_named_first_and_float_restores_what
     assert first.alone_db > 5 * second.alone_db
     assert first.back_db > 5
     assert first.alone_parity_db < second.alone_parity_db - 5
-    assert quality_db(in_float(swollen.int8, swollen.fp32, [first.layer]), swollen) == pytest.approx(unspoiled, abs=0.2)
+    fixed = QuantisedOnnx(swollen.int8, swollen.fp32).in_float([first.layer])
+    assert quality_db(fixed, swollen) == pytest.approx(unspoiled, abs=0.2)
 
 
 def test_where_the_next_layers_small_weights_are_lost_too_both_layers_are_named(plain: Files, swell: Callable[..., None]) -> None:
@@ -176,12 +179,13 @@ def test_where_the_next_layers_small_weights_are_lost_too_both_layers_are_named(
     of = files(made)
     named = [loss.layer for loss in losses_of(of) if loss.alone_db > 2]
     assert named == ["up0_block0_a", "up0_block0_b"]
-    assert quality_db(in_float(of.int8, of.fp32, named[:1]), of) < quality_db(plain.int8, plain) - 2
-    assert quality_db(in_float(of.int8, of.fp32, named), of) == pytest.approx(quality_db(plain.int8, plain), abs=0.2)
+    quantised = QuantisedOnnx(of.int8, of.fp32)
+    assert quality_db(quantised.in_float(named[:1]), of) < quality_db(plain.int8, plain) - 2
+    assert quality_db(quantised.in_float(named), of) == pytest.approx(quality_db(plain.int8, plain), abs=0.2)
 
 
 def test_weights_a_thousand_times_as_large_are_reported_as_they_measure(plain: Files) -> None:
-    """The network itself is another one then: no single layer in float helps."""
+    """That changes the network itself: no single layer in float helps."""
     made = network(SMALL)
     spoiled = made.get_layer("up0_block0_b")
     spoiled.kernel.assign(spoiled.kernel * 1000)
@@ -192,8 +196,8 @@ def test_weights_a_thousand_times_as_large_are_reported_as_they_measure(plain: F
     assert [loss.alone_parity_db for loss in losses] == sorted(loss.alone_parity_db for loss in losses)
     for loss in losses[:3]:
         others = [other.layer for other in losses if other is not loss]
-        alone_db = float_db - quality_db(in_float(of.int8, of.fp32, others), of)
-        back_db = quality_db(in_float(of.int8, of.fp32, [loss.layer]), of) - int8_db
+        alone_db = float_db - quality_db(QuantisedOnnx(of.int8, of.fp32).in_float(others), of)
+        back_db = quality_db(QuantisedOnnx(of.int8, of.fp32).in_float([loss.layer]), of) - int8_db
         assert (loss.alone_db, loss.back_db) == (pytest.approx(alone_db, abs=0.05), pytest.approx(back_db, abs=0.05))
     held, once = ({loss.layer: loss.high - loss.low for loss in each} for each in (losses, losses_of(plain)))
     assert held["up0_block0_b"] > 500 * once["up0_block0_b"]
@@ -202,22 +206,22 @@ def test_weights_a_thousand_times_as_large_are_reported_as_they_measure(plain: F
 
 def test_a_layer_that_is_not_there_is_refused_with_the_nearest_name(plain: Files) -> None:
     with pytest.raises(ExportError, match=r"no 8-bit layer 'haed'; .*head"):
-        in_float(plain.int8, plain.fp32, ["haed"])
+        QuantisedOnnx(plain.int8, plain.fp32).in_float(["haed"])
 
 
 def test_the_fp32_file_of_another_network_is_refused(plain: Files) -> None:
     other = to_onnx_fp32(network(UNet((8, 16), (1, 1), (1,), block="plain"))).SerializeToString()
     with pytest.raises(ExportError, match=r"in the int8 file, .* in the fp32 file; give the file that it was quantised from"):
-        in_float(plain.int8, other, ["head"])
+        QuantisedOnnx(plain.int8, other).in_float(["head"])
 
 
 def test_a_file_without_8_bit_layers_or_with_8_bit_pixels_is_refused(plain: Files) -> None:
     with pytest.raises(ExportError, match="nothing in the int8 file is 8-bit"):
-        in_float(plain.fp32, plain.fp32, [])
+        QuantisedOnnx(plain.fp32, plain.fp32)
     pixels = onnx.load_from_string(plain.int8)
     pixels.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
-    with pytest.raises(ExportError, match="8-bit pixels, float32 was expected"):
-        in_float(pixels.SerializeToString(), plain.fp32, [])
+    with pytest.raises(ExportError, match="8-bit pixels, expected float32"):
+        QuantisedOnnx(pixels.SerializeToString(), plain.fp32)
 
 
 @pytest.mark.parametrize(

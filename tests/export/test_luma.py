@@ -1,14 +1,16 @@
-"""A network of luma, from training to a restored colour picture."""
+"""A luma network, from training to a restored colour picture."""
 
+import io
 import json
-import subprocess
-import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import deblurkit
 from device.bundle.open import open_bundle
 from device.images.frame import Pixels
 from device.restore.restorer import Restorer
@@ -17,19 +19,24 @@ pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow")
 
 
-def deblurkit(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "deblurkit", *map(str, words)], capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
+    from train.presets import PRESETS
+
+    def printed(*words: object) -> str:
+        with redirect_stdout(io.StringIO()) as out:
+            assert deblurkit.main([str(word) for word in words]) == 0
+        return out.getvalue()
+
     folder = tmp_path_factory.mktemp("luma")
-    words = ["--preset", "nano", "--data", photographs, "--epochs", "1", "--steps", "4", "--batch", "4", "--cpu"]
-    trained = deblurkit("train", *words, "--out", folder / "run")
-    assert trained.returncode == 0, trained.stderr
-    exported = deblurkit("export", folder / "run", "--out", folder / "nano", "--json")
-    assert exported.returncode == 0, exported.stderr + exported.stdout
-    assert len(json.loads(exported.stdout.splitlines()[-1])["files"]) == 7
+    words = ["--preset", "nano", "--data", photographs, "--epochs", 1, "--steps", 4, "--batch", 4, "--patch", 32, "--cpu"]
+    nano = PRESETS["nano"]
+    two_levels = replace(nano.architecture, widths=(16, 32), encoder_blocks=(1, 1), decoder_blocks=(1,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "nano", replace(nano, architecture=two_levels))
+        printed("train", *words, "--out", folder / "run")
+    result = json.loads(printed("export", folder / "run", "--out", folder / "nano", "--json").splitlines()[-1])
+    assert len(result["files"]) == 7
     return folder / "nano"
 
 

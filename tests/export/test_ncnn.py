@@ -1,4 +1,4 @@
-"""Files for ncnn: pnnx converts, the rest is finished here, and the same pictures come out."""
+"""Files for ncnn: pnnx converts, to_ncnn completes its text, and the outputs are the same."""
 
 import importlib.util
 import io
@@ -40,7 +40,7 @@ Command = Callable[..., Any]
 
 
 def conv(given: str, made: str, channels: tuple[int, int], side: int = 1) -> tuple[Any, Any]:
-    """A convolution of random weights that keeps the size, and these weights."""
+    """A convolution with random weights that keeps the size, and its weights."""
     kernel = np.random.default_rng(channels[0] + side).normal(0, 0.4, (channels[1], channels[0], side, side)).astype(np.float32)
     node = helper.make_node("Conv", [given, f"{made}/kernel"], [made], auto_pad="SAME_UPPER", kernel_shape=[side, side])
     return node, numpy_helper.from_array(kernel, f"{made}/kernel")
@@ -80,7 +80,7 @@ def converted(fp32: bytes, channels: int, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def shipped(small: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped fp32 file for ncnn, with its contract inside; nothing lies beside it."""
+    """The shipped fp32 file for ncnn, with its contract inside, alone in its folder."""
     fp32 = small.artifact("fp32", ("onnx",))
     data = to_ncnn.to_ncnn(small.path(fp32).read_bytes(), 1, (256, 256), any_size=True)
     path = tmp_path_factory.mktemp("alone") / "small_fp16.ncnn"
@@ -153,14 +153,14 @@ def test_an_operator_that_ncnn_does_not_have_is_named(tmp_path: Path) -> None:
         converted(network(1, 2, between="ConvTranspose"), 1, tmp_path)
 
 
-def test_what_pnnx_cannot_read_is_an_export_error_with_its_own_words() -> None:
+def test_a_file_that_pnnx_cannot_read_is_an_export_error_with_its_message() -> None:
     broken = onnx.load_from_string(network(1, 2))
     broken.graph.node[2].op_type = "Nonsense"
     with pytest.raises(ExportError, match="leave out --ncnn"):
         to_ncnn.to_ncnn(broken.SerializeToString(), 1, (64, 64), any_size=True)
 
 
-def test_without_pnnx_the_line_that_installs_it_is_told(
+def test_without_pnnx_the_error_names_the_line_that_installs_it(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     find = importlib.util.find_spec

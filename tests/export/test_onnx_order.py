@@ -1,4 +1,4 @@
-"""What becomes of tf2onnx's graphs."""
+"""The canonical form of tf2onnx's graphs."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ import tensorflow as tf  # noqa: E402
 import tf2onnx  # noqa: E402
 from keras import layers  # noqa: E402
 
-from export.onnx_order import settled  # noqa: E402
+from export.onnx_order import canonical  # noqa: E402
 from export.to_onnx import to_onnx, to_onnx_fp32  # noqa: E402
 from train.architectures import UNet  # noqa: E402
 from train.networks import build_network  # noqa: E402
@@ -32,8 +32,8 @@ def test_a_network_converts_to_the_same_bytes_each_time_with_one_transpose_at_ea
     assert moved(network) == ["Transpose", "Transpose"]
 
 
-def test_an_end_that_lost_its_squeeze_becomes_the_same_graph() -> None:
-    """tf2onnx 1.17 makes it so once in some fifty conversions of a network of one channel; here it is made so on purpose."""
+def test_an_output_that_lost_its_squeeze_becomes_the_same_graph() -> None:
+    """tf2onnx 1.17 writes it this way in about one of fifty conversions of a network of one channel; here on purpose."""
     network = build_network(UNet((8, 16), (1, 1), (1,), colour="luma"))
     signature = [tf.TensorSpec((1, None, None, 1), tf.float32, name="blurred")]
     for _ in range(50):
@@ -49,12 +49,12 @@ def test_an_end_that_lost_its_squeeze_becomes_the_same_graph() -> None:
     before.output[0] = torn.graph.output[0].name
     del torn.graph.node[[node.name for node in torn.graph.node].index(last.name)]
     torn.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 1
-    assert settled(torn).SerializeToString() == settled(whole).SerializeToString()
-    onnx.checker.check_model(settled(torn), full_check=True)
+    assert canonical(torn).SerializeToString() == canonical(whole).SerializeToString()
+    onnx.checker.check_model(canonical(torn), full_check=True)
 
 
 def patches(channels: int) -> keras.Model:
-    """Works on squares of 4 pixels as vectors, by Reshape and Permute alone."""
+    """Treats squares of 4 pixels as vectors, only with Reshape and Permute."""
     picture = keras.Input((32, 48, channels), batch_size=1)
     x = layers.Permute((1, 3, 2, 4, 5))(layers.Reshape((8, 4, 12, 4, channels))(picture))
     x = layers.Dense(16 * channels)(layers.Reshape((96, 16 * channels))(x))
@@ -63,7 +63,7 @@ def patches(channels: int) -> keras.Model:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_a_network_itself_reshapes_and_permutes_stays(channels: int) -> None:
+def test_a_networks_own_reshapes_and_permutations_stay(channels: int) -> None:
     network = patches(channels)
     tensor = np.random.default_rng(0).random((1, 32, 48, channels), np.float32)
     session = onnxruntime.InferenceSession(to_onnx(to_onnx_fp32(network), "fp32"))

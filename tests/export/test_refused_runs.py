@@ -37,12 +37,12 @@ def spoil_truncated(run: Path) -> None:
 
 def spoil_other_network(run: Path) -> None:
     record = read_run(run)
-    write_run(run, replace(record, architecture=record.architecture | {"widths": [16, 32, 48]}))
+    write_run(run, replace(record, architecture=record.architecture | {"widths": [16, 48]}))
 
 
 def spoil_deeper_network(run: Path) -> None:
     record = read_run(run)
-    write_run(run, replace(record, architecture=record.architecture | {"encoder_blocks": [1, 1, 3]}))
+    write_run(run, replace(record, architecture=record.architecture | {"encoder_blocks": [1, 3]}))
 
 
 def spoil_architecture(run: Path) -> None:
@@ -62,11 +62,11 @@ def spoil_json(run: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (spoil_unfinished, "has not finished; go on with `deblurkit train --out"),
-        (spoil_nan, "holds NaN or infinite weights"),
-        (spoil_truncated, "does not hold the weights of this small"),
-        (spoil_other_network, "does not hold the weights of this small"),
-        (spoil_deeper_network, "does not hold the weights of this small"),
+        (spoil_unfinished, "has not finished; finish it with `deblurkit train --out"),
+        (spoil_nan, "has NaN or infinite weights"),
+        (spoil_truncated, "not the weights of this small"),
+        (spoil_other_network, "not the weights of this small"),
+        (spoil_deeper_network, "not the weights of this small"),
         (spoil_architecture, "unknown architecture kind 'gan'"),
         (spoil_schema, "schema 2, this version reads 1; update deblurkit"),
         (spoil_json, "not valid JSON"),

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
@@ -26,9 +26,7 @@ def core() -> int:
 @pytest.fixture
 def state(core: int) -> Iterator[Callable[[], dict[str, Any]]]:
     """`deblurkit run --fps 25` on one core, with a camera of 25 frames a second; `state()` is its /state."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     line = ["run", "--quiet", "--source=demo", "--size=320x240", "--fps=25", "--threads=1", "--sink=web", f"--port={port}"]
     process = subprocess.Popen(["taskset", "-c", str(core), sys.executable, "-m", "deblurkit", *line], cwd=ROOT)
 

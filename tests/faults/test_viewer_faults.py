@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from free_port import free_port
 
 pytestmark = pytest.mark.timeout(180)
 ROOT = Path(__file__).parent.parent.parent
@@ -24,9 +25,7 @@ class Served:
     """`deblurkit run --source demo --sink web --lan` in a process of its own; its state folder belongs to the test."""
 
     def __init__(self, state: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DEBLURKIT_")}
         environment["STATE_DIRECTORY"] = str(state)
         self.log = state.parent / "log"

@@ -35,33 +35,33 @@ def changed(rows: list[Row], what: str, more_per_pixel: float) -> list[Row]:
 
 
 def test_the_budget_holds_for_what_is_in_the_file(kept: list[Row]) -> None:
-    assert budget.broken(kept, kept) == []
-    assert len(budget.chosen()) >= 12
+    assert budget.violations(kept, kept) == []
+    assert len(budget.selection()) >= 12
     files = {(row["file"], row["runtime"], row["what"], *row["size_wh"]) for row in kept}
-    assert {(one.file.name, one.runtime, one.what, *one.size_wh) for one in budget.chosen()} <= files
+    assert {(one.file.name, one.runtime, one.what, *one.size_wh) for one in budget.selection()} <= files
 
 
 def test_a_kernel_off_its_fast_path_breaks_the_budget_and_two_percent_do_not(kept: list[Row]) -> None:
-    assert budget.broken(kept, changed(changed(kept, "invoke", 20), "planes", 20)) == []
-    one, *rest = budget.broken(kept, changed(kept, "invoke", -40))
+    assert budget.violations(kept, changed(changed(kept, "invoke", 20), "planes", 20)) == []
+    one, *rest = budget.violations(kept, changed(kept, "invoke", -40))
     assert one.startswith("small_int8.tflite by litert 2.3.0 on cortex-a76, the bare call of 192x128: 24.80 M instructions")
     assert "-4.0 %, and 3 are allowed" in one
     assert all("our own part" in sentence for sentence in rest)
 
 
 def test_a_copy_in_our_own_part_breaks_the_budget_although_the_whole_frame_hardly_changes(kept: list[Row]) -> None:
-    (message,) = budget.broken(kept, changed(kept, "planes", 1))
+    (message,) = budget.violations(kept, changed(kept, "planes", 1))
     assert "our own part took " in message
     assert ", and 3 are allowed" in message
 
 
 def test_the_absolute_limits_hold_whatever_the_file_says(kept: list[Row]) -> None:
     grown = changed(kept, "planes", 25)
-    messages = budget.broken(grown, grown)
+    messages = budget.violations(grown, grown)
     assert len(messages) == 2
-    assert "instructions a pixel; the bar is 40" in messages[0]
-    assert "instructions a pixel; the bar is 1050" in messages[1]
+    assert "instructions per pixel; the limit is 40" in messages[0]
+    assert "instructions per pixel; the limit is 1050" in messages[1]
 
 
 def test_a_row_that_was_never_counted_is_reported(kept: list[Row]) -> None:
-    assert budget.broken([], kept[:1])[0].endswith("M instructions now")
+    assert budget.violations([], kept[:1])[0].endswith("M instructions now")

@@ -1,4 +1,4 @@
-"""A result of a benchmark as it comes from a board, with every kind of row, for tests of what is made of results."""
+"""A benchmark result as from a board, with every kind of row, for tests of reports."""
 
 import base64
 import csv
@@ -64,7 +64,7 @@ def a_result(small: str = "small", *, rows: int | None = None, **changes: Any) -
 
 
 def write_raw(result: Result, path: Path) -> Path:
-    """raw.csv with the times that the rows' figures were made of."""
+    """Write raw.csv with the times behind the figures of the rows."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["row", "round", "frame", "at_s", "ms"])
@@ -76,7 +76,7 @@ def write_raw(result: Result, path: Path) -> Path:
 
 
 def emulated() -> dict[str, Any]:
-    """Counts and predictions as benchmarks/boards/predict.py makes them."""
+    """Counts and predictions as from benchmarks/boards/prediction.py."""
     counted = [
         {"core": core, "what": "invoke", "runtime": "litert", "runtime_version": "2.3.0", "file": f"small_{variant}.tflite",
          "sha256": "ab" * 32, "size_wh": [640, 480], "per_frame_million": million, "per_pixel": 1e6 * million / 307200}
@@ -202,7 +202,7 @@ def _examples(small: str) -> tuple[Example, ...]:
         sharp = dead_leaves(192, 192, 3)
         blurred = degrade(sharp, case, "leaves")
         restored = to_pixels(sharpen(to_float(blurred), 0.8))
-        shown = {"as it came": blurred, f"{small} int8.tflite, litert, 3 threads": restored, "the truth": sharp}
+        shown = {"input": blurred, f"{small} int8.tflite, litert, 3 threads": restored, "ground truth": sharp}
         for label, pixels in shown.items():
             png = base64.b64encode(encode_picture(pixels, ".png")).decode()
             made.append(Example(label, case, min(99.0, psnr(pixels, sharp)), png))

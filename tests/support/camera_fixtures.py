@@ -1,4 +1,4 @@
-"""Fixtures of the tests of cameras: fake ones in the camera's own process, and real servers on the loopback interface."""
+"""Fixtures for camera tests: fake cameras in their own process, and real servers on the loopback interface."""
 
 import os
 import signal
@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from free_port import free_port
 
 from device.settings import CameraSettings
 from device.sources.supervised_camera import SupervisedCamera
 
 RIGS = Path(__file__).resolve().parent
-SYSTEM_PYTHON = "/usr/bin/python3"  # GStreamer's bindings are a package of the system
+SYSTEM_PYTHON = "/usr/bin/python3"  # GStreamer's bindings are a system package
 
 
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., SupervisedCamera]]:
-    """`watch("Rgb", spec, size=…)`: a fake camera of fake_cameras.py, watched; closed after the test."""
+    """`watch("Rgb", spec, size=…)`: a supervised fake camera of fake_cameras.py; closed after the test."""
     monkeypatch.setenv("PYTHONPATH", str(RIGS), prepend=os.pathsep)
     opened: list[SupervisedCamera] = []
 
@@ -33,30 +34,30 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., SupervisedC
 
 
 class Server:
-    """A camera server of this folder in a process of its own, on a port that stays the same when it is begun again."""
+    """A camera server of this folder in its own process; it keeps its port when it is restarted."""
 
     def __init__(self, interpreter: str, script: str) -> None:
         self._line = [interpreter, str(RIGS / script)]
         self._process: subprocess.Popen[str] | None = None
-        self.port = 0
+        self.port = free_port()
 
     def start(self, *arguments: str) -> "Server":
-        """Begin to serve; the same port as before."""
+        """Start to serve, on the same port as before."""
         self._process = subprocess.Popen([*self._line, str(self.port), *arguments], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
         return self
 
     def freeze(self) -> None:
-        """Stop it as it is: connections stay, nothing is answered."""
+        """Freeze it: connections stay open, but nothing is answered."""
         self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue."""
         self._send(signal.SIGCONT)
 
     def kill(self) -> None:
-        """As a power cut does."""
+        """Kill it, like a power cut."""
         if self._process is not None:
             self._send(signal.SIGKILL)
             self._process.wait()
@@ -78,7 +79,7 @@ def mjpeg() -> Iterator[Server]:
 
 
 def gstreamer(script: str) -> Iterator[Server]:
-    """A server of this folder that needs GStreamer's; skips where that is not installed."""
+    """A server of this folder that needs GStreamer; the test is skipped if that is not installed."""
     there = "import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstApp', '1.0')"
     if (
         not Path(SYSTEM_PYTHON).exists()

@@ -1,6 +1,6 @@
-"""Cameras that are none, and say so: each has one fault. Opened in the camera's process by `module:function`, as real ones are.
+"""Fake cameras with one fault each. They are opened in the camera's process by `module:function`, like real ones.
 
-What a test wants of them comes in the spec, after `fake:`; what is plugged in is told by a file that exists or not.
+Parameters come in the spec after `fake:`. A camera is plugged in while a file exists.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ FPS = 50.0
 
 
 class Fake:
-    """Numbered frames at 50 fps: brightness counts, colour is grey."""
+    """Numbered frames at 50 fps: luma counts, chroma is grey."""
 
     def __init__(self, spec: str, settings: CameraSettings) -> None:
         self.width, self.height = settings.size_wh
@@ -38,7 +38,7 @@ class Fake:
         return planes(self.width, self.height, 1 + self.index % 250)
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Nothing to release."""
 
 
 def planes(width: int, height: int, level: int, colour: int = 128) -> Yuv:
@@ -59,7 +59,7 @@ class Rgb(Fake):
 
 
 class Padded(Fake):
-    """Planes with padded rows, as a camera's buffer has them."""
+    """Planes with padded rows, like in a camera's buffer."""
 
     def image(self) -> Image:
         wide = planes(self.width + 64, self.height, 1 + self.index % 250)
@@ -69,7 +69,7 @@ class Padded(Fake):
 
 
 class Plugged(Fake):
-    """There while the file `fake:PATH` exists."""
+    """Present while the file in `fake:PATH` exists."""
 
     def __init__(self, spec: str, settings: CameraSettings) -> None:
         super().__init__(spec, settings)
@@ -86,7 +86,7 @@ class Plugged(Fake):
 
 
 class Faulty(Plugged):
-    """Well while the file is empty; else its text is the fault."""
+    """Works while the file is empty; otherwise its text is the fault."""
 
     def read(self) -> Frame:
         fault = self.plug.read_text().strip() if self.plug.exists() else "unplugged"
@@ -95,7 +95,7 @@ class Faulty(Plugged):
             signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
             time.sleep(3600)
         if fault == "hang with the interpreter":
-            ctypes.PyDLL(None).sleep(3600)  # does not let other threads run
+            ctypes.PyDLL(None).sleep(3600)  # blocks all other threads
         if fault == "crash":
             print("the driver said this before it fell", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -129,7 +129,7 @@ def wrong_spec(spec: str, settings: CameraSettings) -> Fake:
 
 
 class Chatty(Plugged):
-    """Prints the address that it was given, as libraries do, until there is no room, and fails with it too."""
+    """Prints its address like libraries do, until the pipe is full, and fails with it too."""
 
     def __init__(self, spec: str, settings: CameraSettings) -> None:
         print(f"opening {spec} with very much to say " + 100_000 * ".", file=sys.stderr, flush=True)

@@ -89,8 +89,8 @@ class SlowModels:
         self.asked: list[tuple[int, int]] = []
 
     @property
-    def moved_s(self) -> float:
-        return self._restorer.moved_s
+    def last_progress_s(self) -> float:
+        return self._restorer.last_progress_s
 
     def restore(self, frame: Frame, model: int = 0) -> Restored:
         self.asked.append((frame.index, model))

@@ -1,8 +1,8 @@
-"""A network camera of the kind that sends JPEG after JPEG, on the loopback interface. Prints its port, then serves for ever.
+"""A network camera that sends MJPEG, on the loopback interface. Prints its port, then serves forever.
 
     python mjpeg_server.py PORT WIDTHxHEIGHT KIND [USER:PASSWORD]
 
-KIND: `well`; `no-length` and `bare-boundary`, as some cameras write it; `truncated`, `garbage`, `mixed` (each second one well);
+KIND: `well`; `no-length` and `bare-boundary`, like some cameras; `truncated`, `garbage`, `mixed` (every second picture is good);
 `page` (HTML), `picture` (one JPEG), `missing` (404), `busy` (503); `digest` asks for a digest of the password, not the password.
 """
 
@@ -47,7 +47,7 @@ class Camera(http.server.BaseHTTPRequestHandler):
     """One viewer."""
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         if login and not self.let_in():
@@ -68,7 +68,7 @@ class Camera(http.server.BaseHTTPRequestHandler):
                     self.wfile.write(part(number))
                     time.sleep(1 / FPS)
             except OSError:
-                pass  # the viewer has gone
+                pass  # the viewer is gone
 
     def answer(self, code: int, header: tuple[str, str], body: bytes) -> None:
         self.send_response(code)

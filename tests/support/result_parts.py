@@ -1,4 +1,4 @@
-"""Small results of `deblurkit bench`, made by hand: a board, some rows, times with the noise that is asked for."""
+"""Small hand-made results of `deblurkit bench`: a board, some rows, times with a given noise."""
 
 from dataclasses import replace
 from typing import Any
@@ -28,7 +28,7 @@ MOMENT = Moment(1.0, 2400.0, 48.5, (), 0.1, 3000.0)
 
 
 def times(middle_ms: float, share: float = 0.01) -> Latency:
-    """p50 with an interval of so much to both sides, from three rounds."""
+    """Times of three rounds with intervals of `share` to both sides."""
 
     def around(value: float) -> Estimate:
         return Estimate(value, value * (1 - share), value * (1 + share))
@@ -42,7 +42,7 @@ def times(middle_ms: float, share: float = 0.01) -> Latency:
 def measured_times(
     rng: np.random.Generator, middle_ms: float, rounds_share: float, frames_share: float, alike: float = 0.5, rounds: int = 3
 ) -> Latency:
-    """Drawn: rounds that differ by chance, frames that differ and resemble their neighbours; the project's own intervals."""
+    """Simulate rounds that differ by chance with correlated frames, and compute their intervals."""
     drawn = []
     for _ in range(rounds):
         noise = rng.normal(0, 1, 80)
@@ -70,7 +70,7 @@ def row(middle_ms: float = 20.0, **changes: Any) -> Row:
 
 
 def rows() -> tuple[Row, ...]:
-    """A few of what a board's result has: two files, a second runtime, a method, one that is missing."""
+    """A few rows as from a board: two files, a second runtime, a method, a missing runtime."""
     return (
         row(20.0),
         row(38.0, variant="fp32", file="small_fp32.tflite", gain_db=1.55),

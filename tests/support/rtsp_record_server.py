@@ -1,8 +1,8 @@
-"""An RTSP server that is published to, as MediaMTX is, by GStreamer's server on the loopback interface.
+"""An RTSP server that accepts publishers like MediaMTX (GStreamer's server), on the loopback interface.
 
     /usr/bin/python3 rtsp_record_server.py PORT [USER:PASSWORD]
 
-Prints its port, then serves for ever. What is published to `/live` can be read from `/view`, as it comes.
+Prints its port, then serves forever. A stream published to `/live` can be read from `/view`.
 """
 
 import sys
@@ -21,7 +21,7 @@ _H264 = "video/x-h264,stream-format=avc,alignment=au"
 
 
 class Relay:
-    """Hands each picture of the publisher to all readers."""
+    """Passes each picture of the publisher to all readers."""
 
     def __init__(self, begun: Any) -> None:
         self._readers: list[Any] = []
@@ -29,13 +29,13 @@ class Relay:
         self._begun = begun
 
     def published(self, _factory: Any, media: Any) -> None:
-        """A publisher has come."""
+        """A publisher connected."""
         sink = media.get_element().get_by_name("pictures")
         sink.connect("new-sample", self._picture)
 
     def _picture(self, sink: Any) -> Any:
         sample = sink.emit("pull-sample")
-        if self._caps is None:  # readers need the stream's parameters, which are known from now on
+        if self._caps is None:  # readers need the stream's parameters, which are now known
             self._begun()
         self._caps = sample.get_caps()
         data = sample.get_buffer().extract_dup(0, sample.get_buffer().get_size())
@@ -43,7 +43,7 @@ class Relay:
         return Gst.FlowReturn.OK
 
     def read(self, _factory: Any, media: Any) -> None:
-        """A reader has come."""
+        """A reader connected."""
         source = media.get_element().get_by_name("pictures")
         source.set_property("caps", self._caps)
         self._readers.append(source)
@@ -65,7 +65,7 @@ def factory(launch: str, configure: Any, mode: Any) -> Any:
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
 server.set_service(sys.argv[1])
-# Opening a path for a reader waits for pictures, in the thread that its connection has: not the publisher's.
+# Opening a path for a reader waits for pictures in that connection's thread, not in the publisher's.
 server.get_thread_pool().set_max_threads(8)
 if len(sys.argv) > 2:
     user, _, password = sys.argv[2].partition(":")

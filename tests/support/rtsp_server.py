@@ -1,8 +1,8 @@
-"""A network camera that speaks RTSP, by GStreamer's server, on the loopback interface. Prints its port, then serves for ever.
+"""An RTSP network camera (GStreamer's server) on the loopback interface. Prints its port, then serves forever.
 
     /usr/bin/python3 rtsp_server.py PORT WIDTHxHEIGHT [USER:PASSWORD]
 
-`/cam` is H.264 at 30 fps with a whole picture each second: colour bars and, in a corner, noise. `/sound` has no video.
+`/cam` is H.264 at 30 fps with a key frame every second: colour bars, and noise in a corner. `/sound` has no video.
 """
 
 import sys

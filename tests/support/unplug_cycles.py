@@ -1,4 +1,4 @@
-"""Unplugs and plugs in a fake camera so many times, in a process that holds nothing else, and prints what it held.
+"""Unplug and reconnect a fake camera many times in a process without other work, and print its resources.
 
 python unplug_cycles.py PLUG CYCLES -> one JSON object: `before`, `early` (after a tenth), `late`, `after`, `reopened`
 """
@@ -17,7 +17,7 @@ CRASH_EACH = 10
 
 
 def measured() -> dict[str, int]:
-    """What this process holds: descriptors, threads, children, resident memory in KiB."""
+    """Resources of this process: descriptors, threads, children, resident memory in KiB."""
     status = Path("/proc/self/status").read_text()
     return {
         "descriptors": len(list(Path("/proc/self/fd").iterdir())),
@@ -35,7 +35,7 @@ def _parent_of(process: Path) -> int:
 
 
 def main(plug: Path, cycles: int) -> dict[str, object]:
-    """Every tenth time the camera's process crashes instead."""
+    """Every tenth time the camera process crashes instead."""
     supervised_camera.FIRST_RETRY_S = supervised_camera.LONGEST_RETRY_S = 0.1
     before = measured()
     plug.touch()

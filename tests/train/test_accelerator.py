@@ -49,6 +49,7 @@ def test_training_stops_where_the_driver_shows_a_gpu_that_keras_does_not_see(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("tiny")
 def test_with_cpu_training_goes_on_all_the_same(command: Command, driver: Path, photographs: Path, tmp_path: Path) -> None:
     words = ["--epochs", 1, "--steps", 1, "--batch", 1, "--patch", 32, "--precision", "float32", "--quiet"]
     ended = command("train", "--data", photographs, "--out", tmp_path / "run", "--cpu", *words)

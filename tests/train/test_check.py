@@ -17,10 +17,7 @@ from device.images.scenes import dead_leaves
 from train.photograph_facts import SOFT_PX, edge_blur_px, jpeg_channels
 from train.photographs import package_photographs
 
-
-def check(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "deblurkit", "train", "--check", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+Command = Callable[..., Any]
 
 
 def blurred(pixels: Pixels, sigma: float) -> Pixels:
@@ -47,10 +44,10 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-def test_every_kind_is_found_and_only_where_it_is(folder: Path) -> None:
-    done = check(folder, "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+def test_every_kind_is_found_and_only_where_it_is(command: Command, folder: Path) -> None:
+    ended = command("train", "--check", folder, "--json")
+    assert ended.code == 0, ended.err
+    result = json.loads(ended.out.splitlines()[-1])
     found = {(f["kind"], *sorted(f["files"])) for f in result["findings"]}
     assert found == {
         ("unreadable", "broken.jpg"),
@@ -67,22 +64,24 @@ def test_every_kind_is_found_and_only_where_it_is(folder: Path) -> None:
     assert result["groups_of_one_scene"] == 2
 
 
-def test_the_terminal_names_the_file_and_what_to_do(folder: Path) -> None:
-    done = check(folder)
-    assert done.returncode == 0, done.stderr
-    assert "soft.png" in done.stdout
-    assert "remove them" in done.stdout
-    assert "to train on" in done.stdout
+def test_the_terminal_names_the_file_and_what_to_do(command: Command, folder: Path) -> None:
+    ended = command("train", "--check", folder)
+    assert ended.code == 0, ended.err
+    assert "soft.png" in ended.out
+    assert "remove them" in ended.out
+    assert "to train on" in ended.out
 
 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [(["missing"], 3, "no such folder"), ([".", "--preset", "smal"], 2, "small"), (["."], 3, "at least 2 are needed")],
 )
-def test_a_folder_that_cannot_be_used_ends_with_its_code(tmp_path: Path, words: list[str], code: int, says: str) -> None:
-    done = check(tmp_path / words[0], *words[1:])
-    assert done.returncode == code
-    assert says in done.stderr
+def test_a_folder_that_cannot_be_used_ends_with_its_code(
+    command: Command, tmp_path: Path, words: list[str], code: int, says: str
+) -> None:
+    ended = command("train", "--check", tmp_path / words[0], *words[1:])
+    assert ended.code == code
+    assert says in ended.err
 
 
 def test_blur_is_measured_whatever_the_contrast() -> None:

@@ -1,8 +1,6 @@
 """deblurkit train --teacher."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +16,7 @@ pytestmark = pytest.mark.keras
 
 from device.errors import BundleError, UsageError  # noqa: E402
 from device.images.degrade import BLURS, to_luma  # noqa: E402
+from train import fit  # noqa: E402
 from train.accelerator import Devices  # noqa: E402
 from train.architectures import NAFNet, UNet, architecture_config  # noqa: E402
 from train.distil import Teacher, require_compatible, teacher_sha256  # noqa: E402
@@ -29,24 +28,6 @@ from train.weights import load_network, save_weights  # noqa: E402
 Command = Callable[..., Any]
 RGB, LUMA = UNet((8, 16), (0, 1), (0,), stem=2), UNet((8, 16), (0, 1), (0,), stem=2, colour="luma")
 SHORT = ["--epochs", 2, "--steps", 3, "--batch", 2, "--patch", 32, "--precision", "float32", "--cpu", "--quiet"]
-STOPPED = """
-import sys
-from train import fit
-import deblurkit
-
-describe = fit._write_progress
-def once(*arguments):
-    describe(*arguments)
-    sys.exit(9)
-fit._write_progress = once
-deblurkit.main(sys.argv[1:])
-"""
-
-
-def process(*words: object) -> int:
-    """A Python process of its own, on one thread, so that sums are added in one order."""
-    environment = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    return subprocess.run([sys.executable, *map(str, words)], env=environment, check=False, timeout=200).returncode
 
 
 def finished(folder: Path, architecture: UNet | NAFNet, seed: int = 0) -> Path:
@@ -80,6 +61,7 @@ def test_a_teacher_shows_the_student_its_picture_in_the_students_colour(of: UNet
     assert np.abs(taught - blurred).max() > 1e-3
 
 
+@pytest.mark.usefixtures("tiny")
 def test_a_taught_run_ends_otherwise_than_an_untaught_one_and_says_who_taught_it(
     command: Command, photographs: Path, tmp_path: Path
 ) -> None:
@@ -94,13 +76,22 @@ def test_a_taught_run_ends_otherwise_than_an_untaught_one_and_says_who_taught_it
     assert any(np.abs(a - b).max() > 1e-6 for a, b in zip(taught, untaught, strict=True))
 
 
-def test_a_taught_run_that_was_stopped_goes_on_exactly(photographs: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("tiny")
+def test_a_taught_run_that_was_stopped_goes_on_exactly(
+    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     teacher = finished(tmp_path / "teacher", NAFNet(4, (1, 1), 1, (1, 1)))
     words = ["train", "--preset", "nano", "--data", photographs, "--teacher", teacher, "--grow", 64, *SHORT]
-    assert process("-m", "deblurkit", *words, "--out", tmp_path / "whole") == 0
-    assert process("-c", STOPPED, *words, "--out", tmp_path / "stopped") == 9
+    assert command(*words, "--out", tmp_path / "whole").code == 0
+
+    def stop(*_: object) -> None:
+        sys.exit(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_write_progress", stop)  # called after the checkpoint of the first epoch
+        assert command(*words, "--out", tmp_path / "stopped").code == 9
     assert not read_run(tmp_path / "stopped").finished
-    assert process("-m", "deblurkit", "train", "--out", tmp_path / "stopped", "--resume", "--cpu", "--quiet") == 0
+    assert command("train", "--out", tmp_path / "stopped", "--resume", "--cpu", "--quiet").code == 0
     for one, other in zip(*(load_network(tmp_path / name).get_weights() for name in ("whole", "stopped")), strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -1,6 +1,7 @@
 """deblurkit train, for real: tiny runs on generated pictures."""
 
 import csv
+import io
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
+from tiny_presets import tiny_presets  # noqa: E402
+
+import deblurkit  # noqa: E402
 from device.errors import BundleError  # noqa: E402
 from device.images.degrade import BLURS  # noqa: E402
 from device.images.picture import read_picture, write_picture  # noqa: E402
@@ -30,17 +35,17 @@ from train.run_folder import read_run, write_run  # noqa: E402
 from train.weights import load_network  # noqa: E402
 
 Command = Callable[..., Any]
+PROGRAM = str(Path(__file__).parents[1] / "support" / "tiny_presets.py")
 EPOCHS, STEPS = 4, 15
 TINY = ["--steps", "3", "--batch", "2", "--patch", "32", "--cpu", "--quiet"]
 LEFT = {"run.json", "checkpoint.npz", "model.weights.h5", "history.csv", "curves.png", "examples.png", "summary.txt"}
 
 
 def process(*words: object, **options: Any) -> subprocess.Popen[str]:
-    """`deblurkit …` in a process of its own, on one thread, so that sums are added in one order."""
-    environment = os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    arguments = [sys.executable, "-m", "deblurkit", *map(str, words)]
+    """`deblurkit …` with tiny networks in a process of its own, on one thread (conftest), so that sums are added in one order."""
+    arguments = [sys.executable, PROGRAM, *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(arguments, env=environment, text=True, **pipes, **options)
+    return subprocess.Popen(arguments, text=True, **pipes, **options)
 
 
 def settings(photographs: Path) -> list[object]:
@@ -70,7 +75,11 @@ def without_seconds(run: Path) -> list[str]:
 def finished(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A run that nothing interrupted, and what it printed. Not to be written to."""
     run = tmp_path_factory.mktemp("finished") / "run"
-    return run, trained(process(*settings(photographs), "--out", run))
+    with redirect_stdout(io.StringIO()) as printed, pytest.MonkeyPatch.context() as patch:
+        for name, preset in tiny_presets().items():
+            patch.setitem(PRESETS, name, preset)
+        assert deblurkit.main([str(word) for word in [*settings(photographs), "--out", run]]) == 0
+    return run, json.loads(printed.getvalue().splitlines()[-1])
 
 
 @pytest.fixture
@@ -109,8 +118,8 @@ def test_history_has_one_row_an_epoch(finished: tuple[Path, dict[str, Any]]) -> 
 def test_run_json_holds_what_is_needed_to_repeat_the_run(finished: tuple[Path, dict[str, Any]], photographs: Path) -> None:
     record = read_run(finished[0])
     assert record.finished
-    assert (record.preset, record.seed, record.parameters, record.macs_per_pixel) == ("small", 0, 430_004, 8816)
-    assert record.parse_architecture() == PRESETS["small"].architecture
+    assert (record.preset, record.seed, record.parameters, record.macs_per_pixel) == ("small", 0, 1904, 170)
+    assert record.parse_architecture() == tiny_presets()["small"].architecture
     assert record.blur == BLURS[PRESETS["small"].blur]
     recipe = replace(PRESETS["small"].recipe, epochs=EPOCHS, steps_per_epoch=STEPS, batch=4, patch=32, precision="any")
     assert replace(record.recipe, precision="any") == recipe
@@ -288,6 +297,7 @@ def test_a_folder_that_cannot_be_trained_on_ends_with_3_and_makes_no_run(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("tiny")
 def test_a_loss_that_is_no_number_ends_the_training_with_3(command: Command, photographs: Path, tmp_path: Path) -> None:
     words = [*TINY, "--steps", 12, "--epochs", 1, "--learning-rate", 1e30]
     ended = command("train", "--data", photographs, "--out", tmp_path / "run", *words)
@@ -298,6 +308,7 @@ def test_a_loss_that_is_no_number_ends_the_training_with_3(command: Command, pho
     assert not (tmp_path / "run" / "model.weights.h5").exists()
 
 
+@pytest.mark.usefixtures("tiny")
 def test_validating_on_the_training_pictures_is_warned_about(command: Command, photographs: Path, tmp_path: Path) -> None:
     words = [*TINY, "--epochs", 1, "--val-share", 0]
     ended = command("train", "--data", photographs, "--out", tmp_path / "run", *words)
@@ -308,6 +319,7 @@ def test_validating_on_the_training_pictures_is_warned_about(command: Command, p
     assert record.results["pictures"] == 8
 
 
+@pytest.mark.usefixtures("tiny")
 def test_training_on_pairs_learns_what_was_done_to_them(command: Command, tmp_path: Path) -> None:
     for i in range(5):
         sharp = dead_leaves(64, 64, i)
@@ -332,7 +344,11 @@ def test_training_on_pairs_learns_what_was_done_to_them(command: Command, tmp_pa
 UNDER_JAX = """
 import sys, numpy as np, deblurkit
 from pathlib import Path
-folder, *words = sys.argv[1:]
+folder, support, *words = sys.argv[1:]
+sys.path.insert(0, support)
+from tiny_presets import tiny_presets
+from train.presets import PRESETS
+PRESETS.update(tiny_presets())
 code = deblurkit.main(["train", "--out", folder + "/run", *words])
 from train.weights import load_network
 if code == 0:
@@ -346,7 +362,7 @@ def test_weights_trained_under_jax_load_under_tensorflow(photographs: Path, tmp_
     blurred = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
     np.save(tmp_path / "blurred.npy", blurred)
     words = ["--data", photographs, "--epochs", 1, *TINY, "--learning-rate", 1e-2, "--precision", "float32"]
-    arguments = [sys.executable, "-c", UNDER_JAX, str(tmp_path), *map(str, words)]
+    arguments = [sys.executable, "-c", UNDER_JAX, str(tmp_path), str(Path(PROGRAM).parent), *map(str, words)]
     ended = subprocess.run(
         arguments, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True, timeout=300, check=False
     )

@@ -1,9 +1,9 @@
 """deblurkit train --profile: two step rates of the real run, nothing written."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,22 +11,14 @@ pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow")
 
 
-def test_both_rates_of_every_stage_are_printed_and_nothing_is_written(tmp_path: Path, photographs: Path) -> None:
+@pytest.mark.usefixtures("tiny")
+def test_both_rates_of_every_stage_are_printed_and_nothing_is_written(
+    command: Callable[..., Any], tmp_path: Path, photographs: Path
+) -> None:
     words = ["--preset", "nano", "--data", photographs, "--patch", 32, "--grow", 64, "--batch", 4, "--epochs", 4, "--cpu"]
-    command = [
-        sys.executable,
-        "-m",
-        "deblurkit",
-        "train",
-        "--profile",
-        "--json",
-        *map(str, words),
-        "--out",
-        str(tmp_path / "run"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    ended = command("train", "--profile", "--json", *words, "--out", tmp_path / "run")
+    assert ended.code == 0, ended.err
+    result = json.loads(ended.out.splitlines()[-1])
     assert [(s["patch"], s["batch"]) for s in result["stages"]] == [(32, 4), (64, 1)]
     for stage in result["stages"]:
         assert stage["with_input"] > 0

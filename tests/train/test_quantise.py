@@ -1,6 +1,7 @@
 """Quantisation-aware fine-tuning: the network computes as its 8-bit file will."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
+from device.bundle.manifest import Weights, file_facts  # noqa: E402
 from device.bundle.open import open_bundle  # noqa: E402
+from device.bundle.write import write_manifest  # noqa: E402
 from device.errors import BundleError  # noqa: E402
 from device.images.degrade import to_float  # noqa: E402
 from device.images.picture import write_picture  # noqa: E402
@@ -19,7 +22,7 @@ from device.images.quality import psnr  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from device.runtimes import open_runtime  # noqa: E402
 from train import quantise  # noqa: E402
-from train.architectures import UNet  # noqa: E402
+from train.architectures import UNet, architecture_config  # noqa: E402
 from train.networks import build_network  # noqa: E402
 from train.presets import PRESETS  # noqa: E402
 from train.quantise import Rounding  # noqa: E402
@@ -109,10 +112,18 @@ def test_a_damaged_file_of_ranges_is_refused(tmp_path: Path) -> None:
 
 
 def test_fine_tuning_begins_with_a_bundle_and_its_ranges_reach_the_exported_file(
-    tmp_path: Path, photographs: Path, command: Any
+    tmp_path: Path, photographs: Path, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(PRESETS, "small", replace(PRESETS["small"], architecture=TINY))
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    stirred().save_weights(begun / "tiny.weights.h5")
+    weights = Weights(**file_facts(begun / "tiny.weights.h5"), licence="CC0 1.0")
+    manifest = open_bundle("small").manifest
+    config = architecture_config(TINY)
+    write_manifest(begun, replace(manifest, architecture=config, pad_multiple=4, weights=weights, artifacts=()))
     words = ["--data", photographs, "--steps", 2, "--batch", 2, "--patch", 32, "--cpu"]
-    tuned = command("train", "--init", "small", "--quantise", *words, "--epochs", 2, "--out", tmp_path / "run")
+    tuned = command("train", "--init", begun, "--quantise", *words, "--epochs", 2, "--out", tmp_path / "run")
     assert tuned.code == 0, tuned.err
     recipe = json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]
     assert recipe["precision"] == "float32"

@@ -51,7 +51,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("window", [PHONE, DESK, {"viewport": {"width": 768, "height": 1024}}])
-def test_it_opens_from_a_file_without_a_complaint_asks_for_nothing_and_does_not_scroll_sideways(
+def test_it_opens_from_a_file_without_errors_loads_nothing_and_does_not_scroll_sideways(
     address: str, visit: Open, window: dict[str, object]
 ) -> None:
     watched = visit(address, **window)
@@ -64,22 +64,22 @@ def test_it_opens_from_a_file_without_a_complaint_asks_for_nothing_and_does_not_
     assert watched.page.evaluate(SMALL) == []
 
 
-def test_pointing_at_the_plot_names_the_point_with_its_figures(address: str, visit: Open) -> None:
+def test_pointing_at_the_plot_shows_the_tip_of_the_point(address: str, visit: Open) -> None:
     watched = visit(address, **DESK)
-    point = watched.page.locator("#front .wide [data-tip^='small int8.tflite, litert, 3']")
+    point = watched.page.locator("#pareto .wide [data-tip^='small int8.tflite, litert, 3']")
     point.scroll_into_view_if_needed()
     assert not watched.page.is_visible("#tip")
     box = point.bounding_box()
     watched.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    watched.says("tip", "small int8.tflite, litert, 3 threads (on the front)")
+    watched.says("tip", "small int8.tflite, litert, 3 threads (Pareto optimal)")
     assert "gain +2.27 dB" in watched.text("tip")
     watched.page.mouse.move(5, 5)
     watched.page.wait_for_selector("#tip", state="hidden")
 
 
-def test_a_tap_on_a_phone_names_the_point_and_a_tap_elsewhere_ends_it(address: str, visit: Open) -> None:
+def test_a_tap_on_a_phone_shows_the_tip_and_a_tap_elsewhere_hides_it(address: str, visit: Open) -> None:
     watched = visit(address, **PHONE)
-    point = watched.page.locator("#front .narrow [data-tip^='Polyblur']")
+    point = watched.page.locator("#pareto .narrow [data-tip^='Polyblur']")
     point.scroll_into_view_if_needed()
     box = point.bounding_box()
     watched.page.touchscreen.tap(box["x"] + box["width"] / 2 + 12, box["y"] + box["height"] / 2 + 8)  # a finger is not exact
@@ -87,13 +87,13 @@ def test_a_tap_on_a_phone_names_the_point_and_a_tap_elsewhere_ends_it(address: s
     tip = watched.box("tip")
     assert tip["x"] >= 0
     assert tip["x"] + tip["width"] <= 390
-    watched.page.locator("#front h2").tap()
+    watched.page.locator("#pareto h2").tap()
     watched.page.wait_for_selector("#tip", state="hidden")
 
 
-def test_the_keyboard_goes_from_point_to_point(address: str, visit: Open) -> None:
+def test_the_keyboard_moves_from_point_to_point(address: str, visit: Open) -> None:
     watched = visit(address, **DESK)
-    plot = watched.page.locator("#front .wide svg")
+    plot = watched.page.locator("#pareto .wide svg")
     assert plot.locator("[tabindex='0']").count() == 1
     plot.locator("[tabindex='0']").focus()
     watched.says("tip", "nothing")
@@ -105,7 +105,7 @@ def test_the_keyboard_goes_from_point_to_point(address: str, visit: Open) -> Non
     watched.page.wait_for_selector("#tip", state="hidden")
 
 
-def test_the_table_is_sorted_by_a_click_and_by_the_keyboard_and_what_has_no_figure_stays_at_the_end(
+def test_the_table_is_sorted_by_a_click_and_by_the_keyboard_and_rows_without_figures_stay_at_the_end(
     address: str, visit: Open
 ) -> None:
     watched = visit(address, **DESK)
@@ -142,13 +142,13 @@ def test_on_paper_nothing_is_cut_off_and_a_dark_system_prints_dark_on_white(addr
     assert watched.page.evaluate(wide) == 0
     assert watched.page.locator("details:not([open])").count() == 0
     assert watched.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    ink = watched.page.evaluate("getComputedStyle(document.querySelector('#front .wide text')).fill")
+    ink = watched.page.evaluate("getComputedStyle(document.querySelector('#pareto .wide text')).fill")
     assert ink == "rgb(23, 25, 28)"
     printed = watched.page.pdf(prefer_css_page_size=True, print_background=True)
     assert printed.startswith(b"%PDF")
 
 
-def test_without_scripts_everything_is_there_to_read(address: str, visit: Open) -> None:
+def test_everything_is_readable_without_scripts(address: str, visit: Open) -> None:
     watched = visit(address, java_script_enabled=False, **DESK)
     assert watched.page.locator("#rows tbody tr").count() > 40
     assert "deblurkit run --bundle small" in watched.page.locator("#answer pre").text_content()

@@ -1,4 +1,4 @@
-"""What is made of a result: for the terminal, as Markdown, as a folder."""
+"""The report of a result: for the terminal, as Markdown, as a folder."""
 
 import json
 import re
@@ -43,8 +43,14 @@ class Elements(HTMLParser):
 
 @pytest.fixture(scope="module")
 def result() -> Result:
-    """A board's, with every kind of row."""
+    """A board's result with every kind of row."""
     return a_result()
+
+
+@pytest.fixture(scope="module")
+def short() -> Result:
+    """The same with few rows, whose page is drawn faster."""
+    return a_result(rows=12)
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +58,7 @@ def page(result: Result) -> str:
     return html.page(result, {}, emulated())
 
 
-def test_the_folder_holds_the_result_as_it_is_the_page_the_text_the_raw_times_and_the_plot(
-    result: Result, tmp_path: Path
-) -> None:
+def test_the_folder_contains_the_result_the_page_the_text_the_raw_times_and_the_plot(result: Result, tmp_path: Path) -> None:
     raw = write_raw(result, tmp_path / "measured.csv")
     names = write.write(tmp_path / "report", result, raw, emulated())
     assert sorted(names) == ["bench.json", "quality_latency.png", "raw.csv", "report.html", "report.md"]
@@ -66,13 +70,13 @@ def test_the_folder_holds_the_result_as_it_is_the_page_the_text_the_raw_times_an
     assert plot.std() > 5
 
 
-def test_a_folder_that_cannot_be_written_is_said(result: Result, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(result: Result, tmp_path: Path) -> None:
     (tmp_path / "report").write_text("a file")
     with pytest.raises(RunError, match="cannot be written"):
         write.write(tmp_path / "report", result, None, None)
 
 
-def test_the_terminal_shows_the_fastest_first_then_every_reason_then_the_answer(result: Result) -> None:
+def test_the_terminal_shows_the_fastest_first_then_every_reason_then_the_pick(result: Result) -> None:
     shown = write.as_table(result)
     lines = shown.splitlines()
     measured = [row for row in result.rows if row.status == OK and row.latency]
@@ -88,7 +92,7 @@ def test_the_terminal_shows_the_fastest_first_then_every_reason_then_the_answer(
     assert shown.index("doubt: ") < shown.index(result.pick.why)
 
 
-def test_files_that_lack_the_same_runtime_are_one_line_and_failures_one_each() -> None:
+def test_files_whose_runtime_is_missing_share_a_line_and_failures_have_one_each() -> None:
     rows = [Row("small", "network", MISSING, v, f"small_{v}.onnx", "openvino", 1, "not installed") for v in ("fp32", "int8")]
     rows += [replace(row, status="failed", message="killed") for row in rows]
     assert wording.without_figures(rows) == [
@@ -98,36 +102,36 @@ def test_files_that_lack_the_same_runtime_are_one_line_and_failures_one_each() -
     ]
 
 
-def test_the_command_names_the_bundle_as_it_was_given_and_is_fit_for_a_shell(result: Result) -> None:
+def test_the_command_names_the_bundle_as_it_was_given_and_is_quoted_for_a_shell(result: Result) -> None:
     given = replace(result, command="deblurkit bench --bundle 'my bundles/small' --bundle nano")
     assert given.pick
     assert wording.command(given, given.pick).startswith("deblurkit run --bundle 'my bundles/small' --variant int8")
 
 
-def test_without_a_pick_the_front_is_named_with_what_each_point_is_best_for(result: Result) -> None:
-    best = wording.best_for(result.rows)
+def test_without_a_pick_the_pareto_front_is_listed_with_what_each_row_is_best_for(short: Result) -> None:
+    best = wording.best_for(short.rows)
     assert "the fastest" in best[0][1]
     assert any("the best picture" in said for _, said in best)
     assert all(row.front for row, _ in best)
-    words = Elements(html.page(replace(result, pick=None), {}, None)).words
-    assert "What each is best for" in words
+    words = Elements(html.page(replace(short, pick=None), {}, None)).words
+    assert "What each row is best for" in words
     assert all(f"{row.label}: {said}" in words for row, said in best)
 
 
-def test_markdown_begins_with_the_answer_and_every_line_of_a_table_has_as_many_columns(result: Result) -> None:
+def test_markdown_begins_with_the_pick_and_every_line_of_a_table_has_the_same_columns(result: Result) -> None:
     for name in ("small", EVIL):
-        told = write.as_markdown(a_result(name, rows=9) if name == EVIL else result)
-        lines = [line for line in told.splitlines() if line.startswith("|")]
+        text = write.as_markdown(a_result(name, rows=9) if name == EVIL else result)
+        lines = [line for line in text.splitlines() if line.startswith("|")]
         assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {len(write.HEADER) + 1}
-        assert "<script>" not in told
-    told = write.as_markdown(result)
+        assert "<script>" not in text
+    text = write.as_markdown(result)
     assert (
-        told.index("deblurkit run --bundle small") < told.index("| what |") < told.index("### Machine") < told.index("### Doubts")
+        text.index("deblurkit run --bundle small") < text.index("| what |") < text.index("### Machine") < text.index("### Doubts")
     )
-    assert "killed by the kernel" in told
+    assert "killed by the kernel" in text
 
 
-def test_the_page_names_every_row_every_message_every_doubt_and_the_command(result: Result, page: str) -> None:
+def test_the_page_shows_every_row_message_and_doubt_and_the_command(result: Result, page: str) -> None:
     words = Elements(page).words
     for row in result.rows:
         assert row.status == OK or row.message in words
@@ -150,7 +154,7 @@ def test_the_page_names_every_row_every_message_every_doubt_and_the_command(resu
     assert words.index("210 to 330") > predicted
 
 
-def test_the_page_asks_for_nothing_outside_itself(page: str) -> None:
+def test_the_page_loads_nothing_from_outside(page: str) -> None:
     elements = Elements(page)
     assert not [tag for tag, _ in elements.found if tag in ("iframe", "object", "embed", "base")]
     outside = [value for name in ("src", "href", "srcset", "action", "xlink:href", "data") for value in elements.values(name)]
@@ -160,7 +164,7 @@ def test_the_page_asks_for_nothing_outside_itself(page: str) -> None:
     assert "http" not in re.sub(r'<script type="application/json".*?</script>', "", page)
 
 
-def test_no_identifier_of_the_page_is_there_twice_and_every_reference_has_its_target(page: str) -> None:
+def test_identifiers_are_unique_and_every_reference_has_a_target(page: str) -> None:
     elements = Elements(page)
     ids = elements.values("id")
     assert len(ids) == len(set(ids))
@@ -168,7 +172,7 @@ def test_no_identifier_of_the_page_is_there_twice_and_every_reference_has_its_ta
     assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
 
 
-def test_whatever_a_bundle_a_board_or_a_message_is_called_it_stays_text() -> None:
+def test_names_of_bundles_and_boards_and_messages_are_escaped() -> None:
     result = a_result(EVIL, rows=12)
     spoiled = replace(result.rows[-1], status="failed", latency=None, message=EVIL, runtime="_" + EVIL)
     machine = replace(result.machine, board=EVIL, features=(EVIL,))
@@ -181,12 +185,12 @@ def test_whatever_a_bundle_a_board_or_a_message_is_called_it_stays_text() -> Non
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", made)
 
 
-def test_a_picture_that_is_no_base64_is_left_out(result: Result) -> None:
-    spoiled = tuple(replace(shown, png='" onerror="alert(1)') for shown in result.examples)
-    assert "onerror" not in re.sub(r"<script.*?</script>", "", html.page(replace(result, examples=spoiled), {}, None), flags=re.S)
+def test_a_picture_that_is_not_base64_is_left_out(short: Result) -> None:
+    spoiled = tuple(replace(shown, png='" onerror="alert(1)') for shown in short.examples)
+    assert "onerror" not in re.sub(r"<script.*?</script>", "", html.page(replace(short, examples=spoiled), {}, None), flags=re.S)
 
 
-def test_the_result_stands_in_the_page_for_programs_without_its_pictures(result: Result, page: str) -> None:
+def test_the_page_contains_the_result_for_programs_without_its_pictures(result: Result, page: str) -> None:
     (found,) = re.findall(r'<script type="application/json" id="result">(.*?)</script>', page)
     read = from_json(json.loads(found), "report.html")
     assert read == replace(result, examples=tuple(replace(shown, png="") for shown in result.examples))
@@ -210,26 +214,26 @@ def test_sections_without_data_are_left_out(result: Result) -> None:
     assert write.as_table(bare) == ""
 
 
-def test_how_a_load_was_measured_is_not_told_as_rounds(result: Result) -> None:
-    loaded = replace(result, suite="sustained", rows=(), loops=(), examples=(), pick=None, rounds=1)
+def test_the_method_of_a_load_does_not_mention_rounds(short: Result) -> None:
+    loaded = replace(short, suite="sustained", rows=(), loops=(), examples=(), pick=None, rounds=1)
     words = Elements(html.page(loaded, {}, None)).words
     assert "again and again" in words
     assert "rounds" not in words
-    assert "again and again" not in Elements(html.page(result, {}, None)).words
+    assert "again and again" not in Elements(html.page(short, {}, None)).words
 
 
-def test_a_partial_result_and_an_emulated_machine_are_doubts(result: Result) -> None:
-    partial = replace(result, complete=False, machine=replace(result.machine, kind="emulated"))
-    told = write.as_markdown(partial) + write.as_table(partial) + Elements(html.page(partial, {}, None)).words
-    assert told.count("partial: ") == 3
-    assert told.count("emulated: the times on this machine") == 3
+def test_a_partial_result_and_an_emulated_machine_are_doubts(short: Result) -> None:
+    partial = replace(short, complete=False, machine=replace(short.machine, kind="emulated"))
+    text = write.as_markdown(partial) + write.as_table(partial) + Elements(html.page(partial, {}, None)).words
+    assert text.count("partial: ") == 3
+    assert text.count("emulated: the times on this machine") == 3
 
 
-def test_the_same_result_makes_the_same_page(result: Result, page: str) -> None:
-    assert html.page(result, {}, emulated()) == page
+def test_the_same_result_gives_the_same_page(short: Result) -> None:
+    assert html.page(short, {}, emulated()) == html.page(short, {}, emulated())
 
 
-def test_a_plot_carries_a_point_for_every_row_with_time_and_gain(result: Result) -> None:
+def test_a_plot_has_a_point_for_every_row_with_time_and_gain(result: Result) -> None:
     plot = pareto.quality_latency(result)
     assert plot is not None
     drawn = Elements(inline_svg.inline_svg(plot, "a"))
@@ -238,7 +242,7 @@ def test_a_plot_carries_a_point_for_every_row_with_time_and_gain(result: Result)
     assert all(any(tip.startswith(row.label) for tip in drawn.values("data-tip")) for row in timed)
 
 
-def test_the_slowest_frame_of_the_raw_times_is_what_a_row_of_times_says(result: Result, tmp_path: Path) -> None:
+def test_the_tip_of_a_row_of_times_names_the_slowest_frame(result: Result, tmp_path: Path) -> None:
     times = html.times_of(write_raw(result, tmp_path / "raw.csv").read_bytes())
     assert set(times) == {i for i, row in enumerate(result.rows) if row.latency is not None}
     times[1][-1] = 777.0
@@ -247,12 +251,12 @@ def test_the_slowest_frame_of_the_raw_times_is_what_a_row_of_times_says(result: 
     assert plot.tips["times-1"].endswith("slowest 777.0 ms")
 
 
-def test_without_matplotlib_what_was_measured_is_written_and_the_rest_is_said(
+def test_without_matplotlib_the_measurements_are_written_and_a_warning_says_what_is_missing(
     result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("benchmarks.report.html", "benchmarks.report.pareto", "benchmarks.report.plots", "matplotlib"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     for name in ("html", "pareto", "plots"):
-        monkeypatch.delattr(f"benchmarks.{name}")
+        monkeypatch.delattr(f"benchmarks.report.{name}")
     assert write.write(tmp_path, result, None, None) == ["bench.json", "report.md"]
     assert "pip install 'deblurkit[bench]'" in caplog.text

@@ -18,7 +18,7 @@ def edit(folder: Path, change: dict[str, Any]) -> None:
 
 
 def artifacts_with(folder: Path, **change: Any) -> dict[str, Any]:
-    """The manifest's artifacts, the first one changed."""
+    """The manifest's artifacts with a change to the first."""
     first, *others = json.loads((folder / MANIFEST).read_text())["artifacts"]
     return {"artifacts": [first | change, *others]}
 
@@ -43,7 +43,7 @@ def test_a_folder_opens_by_its_path(small: Bundle, small_copy: Path) -> None:
     assert open_bundle(str(small_copy)).manifest == small.manifest
 
 
-def test_a_single_file_of_a_bundle_opens_and_holds_only_itself(small: Bundle) -> None:
+def test_a_single_file_of_a_bundle_opens_as_a_bundle_of_that_file(small: Bundle) -> None:
     artifact = small.artifact("int8", ("tflite",))
     alone = open_bundle(small.path(artifact))
     assert alone.manifest.artifacts == (artifact,)
@@ -53,7 +53,7 @@ def test_a_single_file_of_a_bundle_opens_and_holds_only_itself(small: Bundle) ->
 
 
 def without_contract(path: Path) -> Path:
-    """The same file, the key of its contract spoiled."""
+    """The same file with a damaged contract key."""
     path.write_bytes(path.read_bytes().replace(b"deblurkit", b"deblurkat"))
     return path
 
@@ -73,14 +73,14 @@ def test_a_model_file_without_manifest_and_contract_is_refused(small_copy: Path)
         open_bundle(path)
 
 
-def test_a_file_that_the_manifest_beside_it_does_not_name_is_refused(small_copy: Path) -> None:
+def test_a_file_that_the_manifest_next_to_it_does_not_name_is_refused(small_copy: Path) -> None:
     moved = without_contract(first_file(small_copy)).rename(small_copy / "small_fp33.tflite")
     with pytest.raises(BundleError, match=r"does not name this file; did you mean 'small_fp32\.tflite'"):
         open_bundle(moved)
 
 
 @pytest.mark.parametrize(("loss_db", "taken"), [(INT8_LOSS_DB, "int8.tflite"), (INT8_LOSS_DB + 0.01, "dynamic.tflite")])
-def test_the_best_eight_bit_file_is_taken_when_no_variant_is_asked_for(small: Bundle, loss_db: float, taken: str) -> None:
+def test_the_best_8_bit_file_is_the_default(small: Bundle, loss_db: float, taken: str) -> None:
     def losing(artifact: Artifact) -> Artifact:
         assert artifact.quality is not None
         return replace(artifact, quality=replace(artifact.quality, loss_db=loss_db if artifact.variant == "int8" else 0.0))
@@ -94,7 +94,7 @@ def test_the_best_eight_bit_file_is_taken_when_no_variant_is_asked_for(small: Bu
     assert replace(small, manifest=unmeasured).artifact(None, ("tflite",)).label == "dynamic.tflite"
 
 
-def test_an_unknown_variant_is_wrong_usage_and_a_variant_not_held_is_a_bundle_error(small: Bundle) -> None:
+def test_an_unknown_variant_is_wrong_usage_and_a_missing_variant_is_a_bundle_error(small: Bundle) -> None:
     with pytest.raises(UsageError, match="unknown variant 'int9'; did you mean 'int8'"):
         small.artifact("int9", ("tflite",))
     with pytest.raises(BundleError, match="has no dynamic for onnx; it has"):
@@ -108,7 +108,7 @@ def test_a_missing_file_is_named(small_copy: Path) -> None:
         bundle.path(bundle.manifest.artifacts[0])
 
 
-def test_a_truncated_file_is_told_by_its_size(small_copy: Path) -> None:
+def test_a_truncated_file_is_detected_by_its_size(small_copy: Path) -> None:
     bundle, path = open_bundle(small_copy), first_file(small_copy)
     size = path.stat().st_size
     os.truncate(path, size - 100)
@@ -116,7 +116,7 @@ def test_a_truncated_file_is_told_by_its_size(small_copy: Path) -> None:
         bundle.path(bundle.manifest.artifacts[0])
 
 
-def test_an_altered_file_is_told_by_its_hash(small_copy: Path) -> None:
+def test_a_changed_file_is_detected_by_its_hash(small_copy: Path) -> None:
     bundle, path = open_bundle(small_copy), first_file(small_copy)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -126,7 +126,7 @@ def test_an_altered_file_is_told_by_its_hash(small_copy: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../outside.tflite", "/etc/hostname", "sub/model.tflite", "..", ""])
-def test_a_file_name_that_climbs_out_is_refused(small_copy: Path, name: str) -> None:
+def test_a_file_name_outside_the_folder_is_refused(small_copy: Path, name: str) -> None:
     outside = small_copy.parent / "outside.tflite"
     outside.write_bytes(first_file(small_copy).read_bytes())
     edit(small_copy, artifacts_with(small_copy, file=name))
@@ -135,7 +135,7 @@ def test_a_file_name_that_climbs_out_is_refused(small_copy: Path, name: str) -> 
         bundle.path(bundle.manifest.artifacts[0])
 
 
-def test_a_climbing_name_is_called_what_it_is(small_copy: Path) -> None:
+def test_a_file_name_outside_the_folder_is_named_in_the_error(small_copy: Path) -> None:
     edit(small_copy, artifacts_with(small_copy, file="../x"))
     bundle = open_bundle(small_copy)
     with pytest.raises(BundleError, match=r"names a file outside the folder \('\.\./x'\)"):
@@ -163,7 +163,7 @@ def test_an_unknown_key_names_the_nearest(small_copy: Path) -> None:
         open_bundle(small_copy)
 
 
-def test_an_unknown_key_of_an_artifact_is_placed(small_copy: Path) -> None:
+def test_an_unknown_key_of_an_artifact_is_located(small_copy: Path) -> None:
     edit(small_copy, artifacts_with(small_copy, shaa256="x"))
     with pytest.raises(BundleError, match=r"artifacts\[0\]: unknown key 'shaa256'; did you mean 'sha256'"):
         open_bundle(small_copy)
@@ -181,7 +181,7 @@ def test_a_missing_key_is_named(small_copy: Path, key: str) -> None:
 @pytest.mark.parametrize(
     "change", [{"halo": "8"}, {"pad_multiple": 0}, {"halo": -1}, {"fixed_hw": [64]}, {"fixed_hw": [0, 64]}, {"artifacts": {}}]
 )
-def test_a_value_that_cannot_be_is_refused(small_copy: Path, change: dict[str, Any]) -> None:
+def test_an_impossible_value_is_refused(small_copy: Path, change: dict[str, Any]) -> None:
     edit(small_copy, change)
     with pytest.raises(BundleError, match=next(iter(change))):
         open_bundle(small_copy)
@@ -196,20 +196,20 @@ def test_a_tensor_that_no_codec_knows_is_refused(small_copy: Path, dtype: str, s
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"\xff\xfe\x00", b"not json", b'{"schema": 1'])
-def test_a_manifest_that_is_no_json_is_refused(small_copy: Path, garbage: bytes) -> None:
+def test_a_manifest_that_is_not_json_is_refused(small_copy: Path, garbage: bytes) -> None:
     (small_copy / MANIFEST).write_bytes(garbage)
     with pytest.raises(BundleError, match=r"manifest\.json: not valid JSON"):
         open_bundle(small_copy)
 
 
 @pytest.mark.parametrize("content", ["[]", "3", "null", '"text"'])
-def test_json_that_is_no_manifest_is_refused(small_copy: Path, content: str) -> None:
+def test_json_that_is_not_a_manifest_is_refused(small_copy: Path, content: str) -> None:
     (small_copy / MANIFEST).write_text(content)
     with pytest.raises(BundleError, match="schema None"):
         open_bundle(small_copy)
 
 
-def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_not_a_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"not a bundle \(manifest\.json: No such file"):
         open_bundle(tmp_path)
 
@@ -228,7 +228,7 @@ def test_a_written_bundle_reads_back_the_same(small: Bundle, tmp_path: Path) -> 
     assert os.listdir(out.parent) == ["mine"]
 
 
-def test_file_facts_are_what_verification_asks_for(small: Bundle) -> None:
+def test_file_facts_pass_verification(small: Bundle) -> None:
     artifact = small.manifest.artifacts[0]
     facts = file_facts(small.path(artifact))
     assert facts == {"file": artifact.file, "sha256": artifact.sha256, "bytes": artifact.bytes}
@@ -264,7 +264,7 @@ def test_an_empty_folder_may_be_written_to(small: Bundle, tmp_path: Path) -> Non
     assert open_bundle(tmp_path / "mine").name == "small"
 
 
-def test_replace_puts_the_new_bundle_in_the_old_ones_place(small: Bundle, small_copy: Path) -> None:
+def test_replace_replaces_the_old_bundle(small: Bundle, small_copy: Path) -> None:
     with atomic_folder(small_copy, replace=True) as folder:
         write_manifest(folder, small.manifest)
         (folder / "new.txt").write_text("new")
@@ -273,7 +273,7 @@ def test_replace_puts_the_new_bundle_in_the_old_ones_place(small: Bundle, small_
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_replace_will_not_delete_what_is_no_bundle(tmp_path: Path, kind: str) -> None:
+def test_replace_does_not_delete_what_is_not_a_bundle(tmp_path: Path, kind: str) -> None:
     out = tmp_path / "thesis"
     if kind == "folder":
         out.mkdir()
@@ -285,7 +285,7 @@ def test_replace_will_not_delete_what_is_no_bundle(tmp_path: Path, kind: str) ->
     assert os.listdir(tmp_path) == ["thesis"]
 
 
-def test_a_place_where_no_folder_can_be_made_is_a_run_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_run_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot be created"), atomic_folder(tmp_path / "file" / "mine", replace=False):
         pytest.fail("entered")

@@ -1,4 +1,4 @@
-"""Model files with a contract inside, built byte by byte and by the schema's own object API."""
+"""Model files with a contract inside, built byte by byte and with the object API of the schema."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def prop(key: str, value: bytes) -> bytes:
 
 
 ONNX = b"\x08\x08" + field(2, b"by hand") + field(7, b"\x12" + varint(300) + bytes(300)) + field(8, b"\x10\x12")
-"""A version, a producer, a graph of one field, an operator set: as onnx.proto numbers them."""
+"""A version, a producer, a graph with one field, an operator set, with the field numbers of onnx.proto."""
 
 
 def onnx_with(content: bytes | None, key: str = KEY) -> bytes:
@@ -81,7 +81,7 @@ def written(folder: Path, format_: str, data: bytes) -> Path:
 
 
 def contract(small: Bundle, format_: str, **change: Any) -> dict[str, Any]:
-    """The shipped manifest as a file of this format carries it."""
+    """The shipped manifest as a file of this format contains it."""
     artifact = next(a for a in small.manifest.artifacts if a.format == format_)
     alone = replace(small.manifest, weights=None, artifacts=(replace(artifact, file="", sha256="", bytes=0),))
     return json.loads(json.dumps(asdict(alone))) | change
@@ -102,7 +102,7 @@ def test_a_contract_inside_reads_back(tmp_path: Path, format_: str) -> None:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_sound_file_without_the_key_has_no_contract(tmp_path: Path, format_: str) -> None:
+def test_a_valid_file_without_the_key_has_no_contract(tmp_path: Path, format_: str) -> None:
     assert read_contract(written(tmp_path, format_, model_with(format_, None))) is None
     assert read_contract(written(tmp_path, format_, model_with(format_, b"{}", key="deblurkits"))) is None
 
@@ -114,7 +114,7 @@ def test_the_shipped_files_read_without_an_error(small: Bundle) -> None:
 
 
 def test_reading_needs_no_runtime_and_no_package_of_a_format(tmp_path: Path) -> None:
-    """A board with tflite-runtime alone reads its files too."""
+    """A board with only tflite-runtime can read its files too."""
     for format_ in FORMATS:
         written(tmp_path, format_, model_with(format_, json.dumps(WORDS).encode()))
     code = """
@@ -148,7 +148,7 @@ for path in sys.argv[1:]:
         (b" " * (1 << 20) + b"{}", "a contract of 1048578 bytes inside, expected at most 1048576"),
     ],
 )
-def test_what_is_no_contract_is_refused(tmp_path: Path, format_: str, content: bytes, said: str) -> None:
+def test_an_invalid_contract_is_refused(tmp_path: Path, format_: str, content: bytes, said: str) -> None:
     with pytest.raises(BundleError, match=rf"model\.{format_}: .*{said}"):
         read_contract(written(tmp_path, format_, model_with(format_, content)))
 
@@ -156,11 +156,11 @@ def test_what_is_no_contract_is_refused(tmp_path: Path, format_: str, content: b
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path, format_: str) -> None:
     data = model_with(format_, json.dumps(WORDS).encode())
-    whole_without_the_end = {len(ONNX), len(onnx_with(None))}  # an ONNX file may end after any of its last fields
-    padding = 16  # the last bytes of a TFLite file may hold nothing
+    complete_without_the_end = {len(ONNX), len(onnx_with(None))}  # an ONNX file may end after any of its last fields
+    padding = 16  # the last bytes of a TFLite file may be unused
     for size in range(len(data) - (padding if format_ == "tflite" else 0)):
         path = written(tmp_path, format_, data[:size])
-        if format_ == "onnx" and size in whole_without_the_end:
+        if format_ == "onnx" and size in complete_without_the_end:
             assert read_contract(path) is None
         else:
             with pytest.raises(BundleError, match="that can be read"):
@@ -168,7 +168,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path, format_: s
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_file_with_wrong_bytes_is_read_or_refused_and_never_ends_otherwise(tmp_path: Path, format_: str) -> None:
+def test_a_file_with_wrong_bytes_is_read_or_refused_and_never_crashes(tmp_path: Path, format_: str) -> None:
     data, chance, refused = model_with(format_, json.dumps(WORDS).encode()), random.Random(1), 0
     for _ in range(1000):
         spoiled = bytearray(data)
@@ -212,7 +212,7 @@ def test_a_hundred_megabytes_of_zeros_are_refused(tmp_path: Path, format_: str) 
     ],
     ids=["length beyond the end", "endless number", "value beyond its entry", "group", "countless fields", "countless keys"],
 )
-def test_an_onnx_file_that_lies_about_its_fields_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_an_onnx_file_with_false_field_lengths_is_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(BundleError, match="not an ONNX model that can be read"):
         read_contract(written(tmp_path, "onnx", data))
 
@@ -243,12 +243,12 @@ def with_buffer_outside() -> bytes:
     ],
     ids=["root outside", "root in itself", "empty", "missing", "outside", "countless entries", "buffer outside", "no TFL3"],
 )
-def test_a_tflite_file_that_lies_about_its_parts_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_a_tflite_file_with_false_offsets_is_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(BundleError, match="not a TFLite model that can be read"):
         read_contract(written(tmp_path, "tflite", data))
 
 
-def test_another_kind_of_file_and_one_that_is_not_there_are_refused(tmp_path: Path) -> None:
+def test_another_kind_of_file_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"a \.txt file; a model file ends in \.tflite, \.onnx or \.ncnn"):
         read_contract(written(tmp_path, "txt", onnx_with(b"{}")))
     with pytest.raises(BundleError, match="cannot be read: No such file"):
@@ -259,7 +259,7 @@ def test_another_kind_of_file_and_one_that_is_not_there_are_refused(tmp_path: Pa
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_file_alone_opens_with_the_contract_inside(small: Bundle, tmp_path: Path, format_: str) -> None:
+def test_a_single_file_opens_with_the_contract_inside(small: Bundle, tmp_path: Path, format_: str) -> None:
     path = alone(tmp_path, format_, contract(small, format_))
     opened = open_bundle(path)
     (artifact,) = opened.manifest.artifacts
@@ -270,7 +270,7 @@ def test_a_file_alone_opens_with_the_contract_inside(small: Bundle, tmp_path: Pa
     assert opened.folder == tmp_path
 
 
-def test_the_manifest_beside_a_file_wins_where_it_names_the_file(small: Bundle, tmp_path: Path) -> None:
+def test_the_manifest_next_to_a_file_wins_if_it_names_the_file(small: Bundle, tmp_path: Path) -> None:
     path = alone(tmp_path, "onnx", contract(small, "onnx", name="inside"))
     artifact = open_bundle(path).manifest.artifacts[0]
     write_manifest(tmp_path, replace(small.manifest, name="beside", artifacts=(artifact,)))
@@ -279,7 +279,7 @@ def test_the_manifest_beside_a_file_wins_where_it_names_the_file(small: Bundle, 
 
 
 @pytest.mark.parametrize("beside", ["{}", "{", '{"name": "a web page", "icons": []}'])
-def test_a_manifest_of_something_else_beside_a_file_does_no_harm(small: Bundle, tmp_path: Path, beside: str) -> None:
+def test_an_unrelated_manifest_next_to_a_file_does_no_harm(small: Bundle, tmp_path: Path, beside: str) -> None:
     (tmp_path / MANIFEST).write_text(beside)
     assert open_bundle(alone(tmp_path, "tflite", contract(small, "tflite"))).name == small.name
     with pytest.raises(BundleError, match=rf"{MANIFEST}: "):
@@ -287,7 +287,7 @@ def test_a_manifest_of_something_else_beside_a_file_does_no_harm(small: Bundle, 
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_file_alone_without_a_contract_says_what_to_do(tmp_path: Path, format_: str) -> None:
+def test_a_single_file_without_a_contract_says_what_to_do(tmp_path: Path, format_: str) -> None:
     said = rf"contract inside; give the bundle's folder, or wrap it with `deblurkit export --from model\.{format_}`"
     with pytest.raises(BundleError, match=said):
         open_bundle(written(tmp_path, format_, model_with(format_, None)))
@@ -304,7 +304,7 @@ def test_a_file_alone_without_a_contract_says_what_to_do(tmp_path: Path, format_
         ({"artifacts": []}, r"describes no file, expected one \.onnx file"),
     ],
 )
-def test_a_contract_is_checked_as_a_manifest_is(small: Bundle, tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_a_contract_is_checked_like_a_manifest(small: Bundle, tmp_path: Path, change: dict[str, Any], said: str) -> None:
     with pytest.raises(BundleError, match=said):
         open_bundle(alone(tmp_path, "onnx", contract(small, "onnx", **change)))
 

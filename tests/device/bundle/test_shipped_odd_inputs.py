@@ -1,4 +1,4 @@
-"""What the shipped files do to pictures that no restorer is made for: no harm."""
+"""The shipped files do no harm to pictures that restorers are not made for."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from device.restore.restorer import Restorer
 
 skimage_data = pytest.importorskip("skimage.data")
 PHOTOGRAPHS = ("astronaut.png", "coffee.png", "chelsea.png")
-HARM_DB = -0.3  # the bar of the project's targets
+HARM_DB = -0.3  # the project's target
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def restorer(request: pytest.FixtureRequest) -> Restorer:
 
 
 def screen_of_text(height: int = 240, width: int = 320) -> Pixels:
-    """Small dark letters on a light ground, as a screen shows them."""
+    """Small dark letters on a light background, like on a screen."""
     page = np.full((height, width, 3), (250, 248, 240), np.uint8)
     for i, y in enumerate(range(14, height, 14)):
         words = f"{i:03d}  frame age p95 {i * 7 % 61} ms, exposure 1/{50 + i}"
@@ -43,25 +43,25 @@ def gains(restorer: Restorer, arriving: list[Pixels], truth: list[Pixels]) -> li
     return [psnr(restorer.restore(a), t) - psnr(a, t) for a, t in zip(arriving, truth, strict=True)]
 
 
-def test_over_sharpened_photographs_are_not_made_worse(restorer: Restorer, photographs: list[Pixels]) -> None:
+def test_over_sharpened_photographs_do_not_get_worse(restorer: Restorer, photographs: list[Pixels]) -> None:
     assert min(gains(restorer, [to_pixels(sharpen(to_float(p), 1.0)) for p in photographs], photographs)) > HARM_DB
 
 
 @pytest.mark.parametrize("quality", [10, 30, 50])
-def test_strongly_compressed_photographs_are_not_made_worse_on_the_whole(
+def test_strongly_compressed_photographs_are_not_worse_on_average(
     restorer: Restorer, photographs: list[Pixels], quality: int
 ) -> None:
-    """One by one they may be: astronaut.png loses up to 1 dB, taken for slightly blurred. README names it."""
+    """Single ones may get worse: astronaut.png loses up to 1 dB because it looks slightly blurred (see the documentation)."""
     assert np.mean(gains(restorer, [jpeg(p, quality) for p in photographs], photographs)) > HARM_DB
 
 
-def test_noisy_photographs_are_not_made_worse(restorer: Restorer, photographs: list[Pixels]) -> None:
+def test_noisy_photographs_do_not_get_worse(restorer: Restorer, photographs: list[Pixels]) -> None:
     rng = np.random.default_rng(0)
     noisy = [to_pixels(add_noise(to_float(p), 8 / 255, rng)) for p in photographs]
     assert min(gains(restorer, noisy, photographs)) > HARM_DB
 
 
-def test_a_screen_full_of_text_gains_when_blurred_and_stays_readable_when_not(restorer: Restorer) -> None:
+def test_text_on_a_screen_gains_if_blurred_and_stays_readable_if_sharp(restorer: Restorer) -> None:
     page = screen_of_text()
     blurred = to_pixels(gaussian_blur(to_float(page), 1.6))
     assert gains(restorer, [blurred], [page])[0] > 0.5
@@ -81,8 +81,8 @@ def test_pure_noise_is_not_amplified(restorer: Restorer) -> None:
     assert abs(restored.mean() - noise.mean()) < 3
 
 
-def test_colours_that_no_camera_makes_do_not_bleed(restorer: Restorer) -> None:
-    """Half a picture in pure red, half in pure blue: away from the border both stay as they are."""
+def test_saturated_colours_do_not_bleed(restorer: Restorer) -> None:
+    """Half of the picture is pure red, half pure blue; away from the border both stay unchanged."""
     halves = np.zeros((96, 160, 3), np.uint8)
     halves[:, :80, 0] = halves[:, 80:, 2] = 255
     restored = restorer.restore(halves).astype(int)

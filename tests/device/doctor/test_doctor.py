@@ -1,4 +1,4 @@
-"""`deblurkit doctor` as it is typed."""
+"""`deblurkit doctor` on the command line."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import device.runtimes
 Command = Callable[..., Any]
 
 
-def test_doctor_finds_this_machine_fit_and_the_shipped_bundle_well(command: Command) -> None:
+def test_doctor_finds_this_machine_and_the_shipped_bundle_ok(command: Command) -> None:
     ended = command("doctor", "--json")
     record = json.loads(ended.out.splitlines()[-1])
     assert ended.code == 0, [f for f in record["findings"] if f["state"] == "bad"]
@@ -26,7 +26,7 @@ def test_doctor_finds_this_machine_fit_and_the_shipped_bundle_well(command: Comm
     assert all(f["mend"] for f in record["findings"] if f["state"] != "ok")
 
 
-def test_doctor_prints_a_line_for_each_finding_and_how_to_mend_it(command: Command) -> None:
+def test_doctor_prints_a_line_for_each_check_and_a_fix_for_each_problem(command: Command) -> None:
     ended = command("doctor")
     assert ended.code == 0
     assert "bundle small" in ended.out
@@ -34,7 +34,7 @@ def test_doctor_prints_a_line_for_each_finding_and_how_to_mend_it(command: Comma
         assert "fix: connect a camera, or use --source demo" in ended.out
 
 
-def test_doctor_ends_with_one_when_the_shipped_bundle_is_spoiled(
+def test_doctor_returns_1_if_the_shipped_bundle_is_damaged(
     command: Command, small_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in [*small_copy.glob("*.tflite"), *small_copy.glob("*.onnx")]:
@@ -50,7 +50,7 @@ def test_doctor_ends_with_one_when_the_shipped_bundle_is_spoiled(
     assert finding["mend"]
 
 
-def test_doctor_ends_with_one_when_the_model_restores_otherwise_than_at_export(
+def test_doctor_returns_1_if_the_model_restores_differently_than_at_export(
     command: Command, small_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = small_copy / "manifest.json"
@@ -64,12 +64,12 @@ def test_doctor_ends_with_one_when_the_model_restores_otherwise_than_at_export(
     assert [f["what"] for f in json.loads(ended.out.splitlines()[-1])["findings"] if f["state"] == "bad"] == ["bundle small"]
 
 
-def test_doctor_ends_with_one_when_nothing_is_shipped(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_returns_1_without_a_shipped_bundle(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device.bundle.open, "SHIPPED", tmp_path)
     assert command("doctor", "--json").code == 1
 
 
-def test_doctor_ends_with_one_without_any_runtime_and_tells_the_line(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_returns_1_without_any_runtime_and_says_how_to_fix_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("device.runtimes.installed", lambda name: False)
     ended = command("doctor", "--json")
     assert ended.code == 1
@@ -79,5 +79,5 @@ def test_doctor_ends_with_one_without_any_runtime_and_tells_the_line(command: Co
     assert findings["bundle small"]["state"] == "bad"
 
 
-def test_doctor_takes_no_other_flag(command: Command) -> None:
+def test_doctor_refuses_unknown_flags(command: Command) -> None:
     assert command("doctor", "--nonsense").code == 2

@@ -1,4 +1,4 @@
-"""What the doctor says of a board, from folders laid out as boards lay them out."""
+"""The checks of a board, on folders laid out like a board's /sys and /proc."""
 
 import os
 import socket
@@ -29,7 +29,7 @@ def lay(tmp_path: Path) -> Callable[..., Path]:
 
 
 def by_name(findings: list[Diagnosis]) -> dict[str, Diagnosis]:
-    """The findings by what was looked at; every one that is not ok says how to fix it."""
+    """The diagnoses by what was checked; every one that is not ok has a fix."""
     assert all(f.mend for f in findings if f.state != "ok")
     return {f.what: f for f in findings}
 
@@ -38,7 +38,7 @@ ZONE = "sys/class/thermal/thermal_zone0"
 RATE = "sys/devices/system/cpu/cpu0/cpufreq"
 
 
-def test_heat_a_weak_supply_and_a_slow_governor_are_told(
+def test_heat_a_weak_power_supply_and_a_slow_governor_are_reported(
     lay: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     root = lay(
@@ -59,12 +59,12 @@ def test_heat_a_weak_supply_and_a_slow_governor_are_told(
     assert found["clock rate"].found == "600 of 1800 MHz, governor powersave"
 
 
-def test_what_a_board_does_not_tell_is_said_to_be_untold(tmp_path: Path) -> None:
+def test_facts_that_the_board_does_not_report_are_called_unknown(tmp_path: Path) -> None:
     found = by_name([*machine.power(tmp_path), *machine.memory(tmp_path)])
     assert {name: f.found for name, f in found.items()} == dict.fromkeys(("temperature", "throttling", "memory"), machine.UNKNOWN)
 
 
-def test_scarce_memory_and_a_kernel_that_limits_none_are_told(lay: Callable[..., Path]) -> None:
+def test_low_memory_and_a_kernel_without_memory_limits_are_reported(lay: Callable[..., Path]) -> None:
     root = lay(
         {
             "proc/meminfo": "MemTotal: 425984 kB\nMemAvailable: 102400 kB\nSwapTotal: 204800 kB\n"
@@ -78,7 +78,7 @@ def test_scarce_memory_and_a_kernel_that_limits_none_are_told(lay: Callable[...,
     assert "cgroup_enable=memory" in found["memory limit"].mend
 
 
-def test_a_clock_that_was_never_set_is_told(lay: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_was_never_set_is_reported(lay: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     root = lay({"run/systemd/timesync/synchronized": ""})
     assert by_name(list(machine.clock(root)))["clock"].state == "ok"
     real = machine.time.gmtime
@@ -88,7 +88,7 @@ def test_a_clock_that_was_never_set_is_told(lay: Callable[..., Path], monkeypatc
     assert finding.found.endswith("was never set")
 
 
-def test_a_port_that_another_program_has_is_told_and_the_kit_s_own_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_used_by_another_program_is_reported_and_our_own_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         number = other.getsockname()[1]
         monkeypatch.setattr("device.doctor.machine.WebSettings", lambda: type("Web", (), {"port": number}))
@@ -114,7 +114,7 @@ def test_a_port_that_another_program_has_is_told_and_the_kit_s_own_is_known(monk
         running.wait(20)
 
 
-def test_nodes_that_this_user_may_not_open_are_told_with_their_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_that_this_user_may_not_open_are_reported_with_their_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert by_name(list(cameras.permissions(tmp_path)))["permissions"].state == "missing"
     for name in ("video0", "media0", "dma_heap/linux,cma"):
         (tmp_path / "dev" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def test_nodes_that_this_user_may_not_open_are_told_with_their_group(tmp_path: P
             path.chmod(stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP)
     tmp_path.chmod(0o755)
     real = os.access
-    monkeypatch.setattr(  # root may open everything: ask as a user without groups would be answered
+    monkeypatch.setattr(  # root may open everything, so simulate a user without groups
         "device.doctor.cameras.os.access", lambda path, mode: real(path, mode) and bool(os.stat(path).st_mode & stat.S_IROTH)
     )
     finding = by_name(list(cameras.permissions(tmp_path)))["permissions"]
@@ -146,7 +146,7 @@ def test_nodes_that_this_user_may_not_open_are_told_with_their_group(tmp_path: P
         ("", "picamera2", ""),
     ],
 )
-def test_a_picamera2_that_cannot_be_imported_is_told_with_what_mends_it(
+def test_a_picamera2_that_cannot_be_imported_is_reported_with_a_fix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, found: str, mend: str
 ) -> None:
     (tmp_path / "picamera2.py").write_text(module)
@@ -158,7 +158,7 @@ def test_a_picamera2_that_cannot_be_imported_is_told_with_what_mends_it(
     assert mend in finding.mend
 
 
-def test_on_a_raspberry_pi_without_picamera2_its_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_raspberry_pi_a_missing_picamera2_is_reported_with_its_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     if cameras.importlib.util.find_spec("picamera2") is not None:
         pytest.skip("picamera2 is installed here")
     monkeypatch.setattr(hardware, "model", lambda: "Raspberry Pi 4 Model B Rev 1.4")
@@ -167,7 +167,7 @@ def test_on_a_raspberry_pi_without_picamera2_its_line_is_told(monkeypatch: pytes
     assert "apt install" in finding.mend
 
 
-def test_a_camera_library_that_hangs_does_not_hold_the_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_library_that_hangs_does_not_block_the_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "picamera2.py").write_text("import time; time.sleep(60)")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -29,7 +29,7 @@ from device.images.scenes import chart
 
 
 def only(kind: str, **settings: Any) -> CameraBlur:
-    """A camera that blurs in one way and adds nothing else."""
+    """A camera with one kind of blur and no other degradation."""
     odds = tuple(float(k == kind) for k in KINDS)
     quiet: dict[str, Any] = {"noise": (0.0, 0.0), "sharpening": (0.0, 0.0), "jpeg_share": 0.0, "highlight_share": 0.0}
     return CameraBlur(odds=odds, **(quiet | settings))
@@ -47,7 +47,7 @@ def test_a_kernel_sums_to_one_and_is_symmetric(sigma: float) -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.8, 1.0, 1.6, 2.4, 4.0])
-def test_a_point_of_light_is_spread_by_the_sigma_asked_for(sigma: float) -> None:
+def test_a_point_of_light_is_spread_by_the_requested_sigma(sigma: float) -> None:
     point = np.zeros((65, 65, 3), np.float32)
     point[32, 32] = 1
     spread = gaussian_blur(point, sigma)[..., 1].astype(np.float64)
@@ -61,16 +61,16 @@ def test_a_blur_keeps_a_flat_picture_and_its_borders() -> None:
     assert np.allclose(gaussian_blur(np.full((9, 30, 3), 0.25, np.float32), 4.0), 0.25, atol=1e-6)
 
 
-def test_no_sigma_is_no_blur(picture: Pixels) -> None:
+def test_sigma_zero_does_not_blur(picture: Pixels) -> None:
     assert np.array_equal(gaussian_blur(to_float(picture), 0.0), to_float(picture))
 
 
-def test_pixels_and_floats_convert_without_loss_and_saturate(picture: Pixels) -> None:
+def test_pixels_and_floats_convert_without_loss_and_clip(picture: Pixels) -> None:
     assert np.array_equal(to_pixels(to_float(picture)), picture)
     assert to_pixels(np.array([[[-0.5, 0.5, 1.5]]], np.float32)).ravel().tolist() == [0, 128, 255]
 
 
-def test_noise_has_the_deviation_asked_for_and_no_mean() -> None:
+def test_noise_has_the_requested_deviation_and_zero_mean() -> None:
     noise = add_noise(np.zeros((200, 200, 3), np.float32), 2 / 255, np.random.default_rng(0))
     assert noise.std() == pytest.approx(2 / 255, rel=0.02)
     assert abs(noise.mean()) < 1e-4
@@ -122,7 +122,7 @@ LISTENED = CameraBlur((0.15, 0.0, 0.85, 0.0, 0.0, 0.0, 0.0, 0.0), sharpening=(0.
 
 @pytest.fixture(scope="module")
 def draws() -> dict[str, np.ndarray]:
-    """What 6000 draws of a camera asked for. Only listens: the real functions do the work."""
+    """The random parameters of 6000 draws. It only records them: the real functions still run."""
     heard: list[dict[str, Any]] = []
     real = {name: getattr(degrade, name) for name in ("gaussian_blur", "add_noise", "jpeg")}
     asked = {"gaussian_blur": "blur", "add_noise": "noise", "jpeg": "quality"}
@@ -154,7 +154,7 @@ def test_noise_and_jpeg_are_drawn_independently_of_the_blur(draws: dict[str, np.
     }
     correlation = np.corrcoef([column.astype(float) for column in columns.values()])
     limit = 4 / np.sqrt(6000)  # four standard errors
-    assert np.abs(correlation[:2, 2:]).max() < limit  # blur with all the rest
+    assert np.abs(correlation[:2, 2:]).max() < limit  # blur with everything else
     assert np.abs(correlation[2:4, 4]).max() < limit  # noise with JPEG
     through = draws["quality"] > 0
     assert abs(np.corrcoef(draws["blur"][through], draws["quality"][through])[0, 1]) < 4 / np.sqrt(through.sum())
@@ -176,7 +176,7 @@ def test_shares_and_ranges_are_those_of_the_camera(draws: dict[str, np.ndarray])
         assert np.mean(values) == pytest.approx((low + high) / 2, rel=0.03)
 
 
-def test_a_blur_is_seen_by_its_sigma_in_the_degraded_picture() -> None:
+def test_the_degraded_picture_has_the_requested_sigma() -> None:
     edge = np.repeat((np.arange(64) >= 32)[None, :, None] * np.uint8(200) + np.uint8(20), 3, 2).repeat(16, 0)
     for sigma in (1.0, 2.0, 4.0):
         camera = only("literature", sigma_px=(sigma, sigma))
@@ -245,7 +245,7 @@ def test_a_moving_object_leaves_the_background_alone() -> None:
     assert np.abs(moved[22:38, 32:48] - picture[22:38, 32:48]).mean() > 0.01
 
 
-def test_sharpening_lifts_an_edge_and_leaves_flat_parts() -> None:
+def test_sharpening_enhances_edges_and_leaves_flat_parts_unchanged() -> None:
     edge = np.full((8, 40, 3), 0.3, np.float32)
     edge[:, 20:] = 0.6
     sharp = sharpen(edge, 0.5)
@@ -254,7 +254,7 @@ def test_sharpening_lifts_an_edge_and_leaves_flat_parts() -> None:
 
 
 @pytest.mark.parametrize("name", BLURS)
-def test_every_mixture_is_a_chance_of_every_kind(name: str) -> None:
+def test_the_odds_of_every_mixture_sum_to_one(name: str) -> None:
     camera = BLURS[name]
     assert len(camera.odds) == len(KINDS)
     assert sum(camera.odds) == pytest.approx(1)
@@ -273,7 +273,7 @@ def test_every_kind_but_sharp_blurs(kind: str) -> None:
 
 
 def test_noise_sharpening_and_jpeg_do_not_depend_on_the_kind() -> None:
-    """The same seed draws the same noise, sharpening and JPEG quality whatever the kind is."""
+    """The same seed draws the same noise, sharpening and JPEG quality regardless of the kind."""
     heard: dict[str, list[tuple[str, float]]] = {}
     for kind in ("sharp", "literature", "defocus", "motion", "rolling"):
         calls: list[tuple[str, float]] = []

@@ -1,4 +1,4 @@
-"""The card instead of a picture, and the stamp on one."""
+"""Placeholder frames, and the stamp on a picture."""
 
 import numpy as np
 import pytest
@@ -13,20 +13,20 @@ ODD_SIZES = [(1, 1), (1, 9), (9, 1), (2, 2), (7, 5)]
 
 
 def strokes(plane: np.ndarray) -> float:
-    """Changes between light and dark in a row, on average: letters have many, a blot has two and an empty plane none."""
+    """Mean number of changes between light and dark per row: many for letters, two for a blob, none for an empty plane."""
     light = plane > 120
     return float((light[:, 1:] != light[:, :-1]).sum(axis=1).mean())
 
 
 @pytest.mark.parametrize("size_wh", SIZES + ODD_SIZES)
-def test_a_card_has_the_size_it_was_asked_for(size_wh: tuple[int, int]) -> None:
-    card = placeholder(size_wh, REASON)
-    assert card.shape == size_wh[::-1]
-    assert card.rgb().shape == (*size_wh[::-1], 3)
+def test_a_placeholder_has_the_requested_size(size_wh: tuple[int, int]) -> None:
+    frame = placeholder(size_wh, REASON)
+    assert frame.shape == size_wh[::-1]
+    assert frame.rgb().shape == (*size_wh[::-1], 3)
 
 
 @pytest.mark.parametrize("size_wh", SIZES)
-def test_a_card_is_dark_with_letters_in_it_that_keep_off_the_edges(size_wh: tuple[int, int]) -> None:
+def test_a_placeholder_is_dark_with_letters_that_do_not_touch_the_edges(size_wh: tuple[int, int]) -> None:
     y = placeholder(size_wh, "").y
     assert np.median(y) < 60
     assert y.max() > 180
@@ -39,13 +39,13 @@ def test_a_card_is_dark_with_letters_in_it_that_keep_off_the_edges(size_wh: tupl
     assert columns.max() - columns.min() > 0.3 * size_wh[0]
 
 
-def test_a_card_says_why_where_there_is_room_to_read_it() -> None:
+def test_a_placeholder_shows_the_reason_if_it_is_readable() -> None:
     for size_wh, readable in (((640, 480), True), ((3840, 2160), True), ((64, 48), False)):
         with_reason, without = placeholder(size_wh, REASON).y, placeholder(size_wh, "").y
         assert (with_reason != without).any() == readable
 
 
-def test_a_long_reason_with_letters_that_cannot_be_drawn_stays_inside() -> None:
+def test_a_long_reason_with_other_characters_than_ascii_stays_inside() -> None:
     reason = "é→ " + 300 * "W" + " " + 200 * "word "
     y = placeholder((640, 480), reason).y
     assert (y[:, :8] < 60).all()
@@ -53,7 +53,7 @@ def test_a_long_reason_with_letters_that_cannot_be_drawn_stays_inside() -> None:
 
 
 @pytest.mark.parametrize("full_range", [True, False])
-def test_a_stamped_picture_is_the_same_above_its_bar_and_legible_on_it(picture: Pixels, full_range: bool) -> None:
+def test_a_stamped_picture_is_unchanged_above_the_bar_and_legible_on_it(picture: Pixels, full_range: bool) -> None:
     before = from_rgb(picture, "bt709", full_range)
     after = stamp(before, NOT_RESTORED)
     assert isinstance(after, Yuv)
@@ -64,10 +64,10 @@ def test_a_stamped_picture_is_the_same_above_its_bar_and_legible_on_it(picture: 
     np.testing.assert_array_equal(after.u[: bar // 2], before.u[: bar // 2])
     assert strokes(after.y[bar:]) > 5
     assert (after.u[-2:] == 128).all()
-    assert after.rgb()[bar + 2 :].std(axis=2).max() <= 2  # grey letters on a grey bar, whatever the picture's colours
+    assert after.rgb()[bar + 2 :].std(axis=2).max() <= 2  # grey letters on a grey bar, regardless of the picture's colours
 
 
-def test_a_stamped_rgb_picture_is_rgb_and_the_original_stays_as_it_was(picture: Pixels) -> None:
+def test_a_stamped_rgb_picture_is_rgb_and_the_original_does_not_change(picture: Pixels) -> None:
     kept = picture.copy()
     after = stamp(picture, NOT_RESTORED)
     np.testing.assert_array_equal(picture, kept)

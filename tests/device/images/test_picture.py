@@ -27,7 +27,7 @@ def on_white(image: Image.Image) -> np.ndarray:
 
 
 def jpeg_with_thumbnail(picture: Pixels) -> bytes:
-    """A JPEG whose EXIF segment holds a second, whole JPEG."""
+    """A JPEG whose EXIF segment contains a second, complete JPEG."""
     whole, thumbnail = encode_picture(picture, ".jpg"), encode_picture(picture[::4, ::4], ".jpg")
     # TIFF header, IFD0 without entries, then IFD1: compression 6 (JPEG), offset and length of the thumbnail.
     entries = struct.pack("<HHIHH", 0x0103, 3, 1, 6, 0)
@@ -38,7 +38,7 @@ def jpeg_with_thumbnail(picture: Pixels) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff", ".webp"])
-def test_a_lossless_picture_comes_back_as_it_was_written(tmp_path: Path, picture: Pixels, suffix: str) -> None:
+def test_a_lossless_picture_reads_back_identical(tmp_path: Path, picture: Pixels, suffix: str) -> None:
     write_picture(tmp_path / f"a{suffix}", picture)
     assert np.array_equal(read_picture(tmp_path / f"a{suffix}"), picture)
 
@@ -71,7 +71,7 @@ def test_sixteen_bits_become_eight(tmp_path: Path, picture: Pixels, channels: in
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp"])
-def test_what_is_transparent_is_laid_on_white(tmp_path: Path, picture: Pixels, suffix: str) -> None:
+def test_transparency_is_composited_onto_white(tmp_path: Path, picture: Pixels, suffix: str) -> None:
     alpha = np.tile(np.linspace(0, 255, picture.shape[1]).astype(np.uint8), (picture.shape[0], 1))
     image = Image.fromarray(np.dstack([picture, alpha]))
     image.save(tmp_path / f"a{suffix}", **({"lossless": True, "exact": True} if suffix == ".webp" else {}))
@@ -81,10 +81,10 @@ def test_what_is_transparent_is_laid_on_white(tmp_path: Path, picture: Pixels, s
 
 
 @pytest.mark.parametrize("profile_bytes", [0, 6000])
-def test_a_palette_with_transparency_is_laid_on_white(tmp_path: Path, picture: Pixels, profile_bytes: int) -> None:
+def test_a_palette_with_transparency_is_composited_onto_white(tmp_path: Path, picture: Pixels, profile_bytes: int) -> None:
     image = Image.fromarray(picture).quantize(16)
     alphas = bytes([0, 128, *[255] * 14])
-    # A colour profile lies before the transparency: random bytes, so that they do not shrink when compressed.
+    # A colour profile comes before the transparency: random bytes, which do not compress.
     profile = np.random.default_rng(0).bytes(profile_bytes)
     image.save(tmp_path / "a.png", transparency=alphas, icc_profile=profile or None)
     read = read_picture(tmp_path / "a.png")
@@ -132,7 +132,7 @@ def test_a_truncated_progressive_jpeg_is_refused(tmp_path: Path, picture: Pixels
         read_picture(tmp_path / "a.jpg")
 
 
-def test_the_end_of_a_thumbnail_is_not_taken_for_the_end_of_a_jpeg(tmp_path: Path, picture: Pixels) -> None:
+def test_the_end_of_a_thumbnail_is_not_mistaken_for_the_end_of_a_jpeg(tmp_path: Path, picture: Pixels) -> None:
     data = jpeg_with_thumbnail(picture)
     assert data.count(b"\xff\xd9") >= 2
     (tmp_path / "phone.jpg").write_bytes(data)
@@ -185,7 +185,7 @@ def test_a_folder_without_pictures_or_that_is_missing_is_refused(tmp_path: Path)
         pictures_in(tmp_path / "none")
 
 
-def test_writing_makes_missing_folders_and_leaves_nothing_else(tmp_path: Path, picture: Pixels) -> None:
+def test_writing_creates_missing_folders_and_leaves_no_temporary_file(tmp_path: Path, picture: Pixels) -> None:
     write_picture(tmp_path / "new" / "folder" / "a.png", picture)
     assert os.listdir(tmp_path / "new" / "folder") == ["a.png"]
 
@@ -204,7 +204,7 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["file/a.png", "n" * 250 + ".png"])
-def test_a_place_that_cannot_be_written_is_a_run_error(tmp_path: Path, picture: Pixels, name: str) -> None:
+def test_a_path_that_cannot_be_written_is_a_run_error(tmp_path: Path, picture: Pixels, name: str) -> None:
     (tmp_path / "file").write_text("a file where a folder should be")
     with pytest.raises(RunError, match="cannot be written"):
         write_picture(tmp_path / name, picture)

@@ -17,7 +17,7 @@ def spoiled(picture: Pixels) -> dict[str, Pixels]:
 
 
 @pytest.mark.parametrize("kind", ["blurred", "noisy", "jpeg", "darker"])
-def test_psnr_and_ssim_are_scikit_images(picture: Pixels, kind: str) -> None:
+def test_psnr_and_ssim_equal_those_of_scikit_image(picture: Pixels, kind: str) -> None:
     metrics = pytest.importorskip("skimage.metrics")
     colour = pytest.importorskip("cv2")
     other = spoiled(picture)[kind]
@@ -26,7 +26,7 @@ def test_psnr_and_ssim_are_scikit_images(picture: Pixels, kind: str) -> None:
     _, everywhere = metrics.structural_similarity(
         a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, win_size=11, data_range=255, full=True
     )
-    # Its own mean leaves out a border of 5 pixels; the map does not.
+    # scikit-image's mean omits a border of 5 pixels; its map does not.
     assert ssim(picture, other) == pytest.approx(float(everywhere.mean()), abs=1e-5)
 
 
@@ -42,7 +42,7 @@ def test_psnr_does_not_wrap_around_in_bytes() -> None:
     assert psnr(a, b) == psnr(b, a) == pytest.approx(20 * np.log10(25.5))
 
 
-def test_equal_pictures_reach_the_top(picture: Pixels) -> None:
+def test_equal_pictures_have_the_highest_psnr_and_ssim(picture: Pixels) -> None:
     assert psnr(picture, picture) == 99.0
     assert ssim(picture, picture) == pytest.approx(1.0)
 
@@ -60,7 +60,7 @@ def test_ssim_is_symmetric_and_falls_with_more_blur(picture: Pixels) -> None:
     assert ssim(soft, picture) == pytest.approx(ssim(picture, soft))
 
 
-def test_the_share_of_right_largest_channels_counts_ties_for_the_first() -> None:
+def test_largest_channel_accuracy_gives_ties_to_the_first_channel() -> None:
     sharp = np.array([[[9, 1, 1], [1, 9, 1], [1, 1, 9], [5, 5, 5]]], np.uint8)
     restored = np.array([[[8, 2, 2], [9, 1, 1], [1, 1, 7], [4, 4, 3]]], np.uint8)
     assert largest_channel_accuracy(restored, sharp) == 0.75

@@ -1,4 +1,4 @@
-"""Planes of a camera and R G B: they must agree, whatever the matrix, the range and the padding of rows."""
+"""Camera planes and R G B must agree for every matrix, range and row padding."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from device.images.scenes import chart
 from device.images.yuv import Yuv, from_i420, from_nv12, from_rgb, from_yuyv
 
 KINDS = [(matrix, full) for matrix in ("bt601", "bt709") for full in (True, False)]
-# Colours that no camera mixes up unnoticed, and their studio values in BT.601 and BT.709 by the standards' own tables.
+# Colours whose confusion would be noticed, and their limited-range values from the tables of BT.601 and BT.709.
 COLOURS = [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (90, 120, 30), (17, 200, 201)]
 STUDIO = {
     "bt601": {
@@ -27,17 +27,17 @@ def flat(colour: tuple[int, int, int], height: int = 6, width: int = 8) -> np.nd
 
 
 def smooth(height: int, width: int) -> np.ndarray:
-    """Colours that change slowly, so that halving the colour differences loses nothing worth a level."""
+    """Colours that change slowly, so that chroma of half the size is accurate to a level."""
     y, x = np.mgrid[:height, :width] / 400
     return np.clip(np.stack([60 + 120 * x, 200 - 100 * y, 90 + 60 * (x + y)], -1), 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("matrix", STUDIO)
-def test_primaries_have_the_standards_values(matrix: str) -> None:
+def test_primaries_have_the_values_of_the_standard(matrix: str) -> None:
     for colour, expected in STUDIO[matrix].items():
         yuv = from_rgb(flat(colour), matrix, full_range=False)
         seen = np.array([yuv.y[0, 0], yuv.u[0, 0], yuv.v[0, 0]], int)
-        assert np.abs(seen - expected).max() <= 1  # OpenCV's integers have ten bits behind the point
+        assert np.abs(seen - expected).max() <= 1  # OpenCV's integers have ten fractional bits
 
 
 @pytest.mark.parametrize(("matrix", "full"), KINDS)
@@ -67,7 +67,7 @@ def test_limited_and_full_range_agree_within_one_level_of_rgb(matrix: str) -> No
     assert np.abs(limited.rgb().astype(int) - from_rgb(rgb, matrix).rgb()).mean() < 1
 
 
-def test_brightness_in_full_range_is_what_models_of_luma_were_trained_on() -> None:
+def test_full_range_luma_equals_what_luma_models_were_trained_on() -> None:
     picture = chart(96, 128)
     assert np.abs(from_rgb(picture).y.astype(int) - luma_of(picture)).max() <= 1
 
@@ -81,7 +81,7 @@ def test_padded_rows_are_cropped_by_stride(stride: int, height: int) -> None:
     views = from_i420(planar, 96, height, stride, "bt601", full_range=False)
     pairs = np.full(stride * (height + rows), 255, np.uint8)
     both = from_nv12(pairs, 96, height, stride, "bt601", full_range=False)
-    for view in (views, both):  # they are views: what is written into them lies in the buffer where a camera would put it
+    for view in (views, both):  # views: writing to them fills the buffer like a camera
         view.y[:], view.u[:], view.v[:] = yuv.y, yuv.u, yuv.v
     assert (planar.reshape(-1)[96:stride] == 255).all()
     for view in (views, both):
@@ -89,7 +89,7 @@ def test_padded_rows_are_cropped_by_stride(stride: int, height: int) -> None:
         assert np.array_equal(view.copy().rgb(), yuv.rgb())
 
 
-def test_planar_and_paired_layouts_are_those_that_opencv_reads() -> None:
+def test_planar_and_semi_planar_layouts_equal_those_of_opencv() -> None:
     rgb = smooth(64, 96)
     yuv = from_rgb(rgb, "bt601", full_range=False)
     planar = np.concatenate([yuv.y.ravel(), yuv.u.ravel(), yuv.v.ravel()]).reshape(96, 96)
@@ -99,11 +99,11 @@ def test_planar_and_paired_layouts_are_those_that_opencv_reads() -> None:
         (pairs, cv2.COLOR_YUV2RGB_NV12, from_nv12),
     ):
         ours = read(buffer, 96, 64, 96, "bt601", full_range=False).rgb()
-        assert np.abs(ours.astype(int) - cv2.cvtColor(buffer, code)).max() <= 3  # OpenCV repeats colour, this interpolates it
+        assert np.abs(ours.astype(int) - cv2.cvtColor(buffer, code)).max() <= 3  # OpenCV repeats chroma, we interpolate it
 
 
 @pytest.mark.parametrize("height", [64, 63])
-def test_packed_yuyv_is_what_opencv_reads_and_its_padding_is_cropped(height: int) -> None:
+def test_packed_yuyv_equals_opencv_and_its_padding_is_cropped(height: int) -> None:
     yuv = from_rgb(smooth(64, 96), "bt601", full_range=False)
     packed = np.full((64, 256), 255, np.uint8)
     packed[:, 0:192:2] = yuv.y
@@ -114,7 +114,7 @@ def test_packed_yuyv_is_what_opencv_reads_and_its_padding_is_cropped(height: int
     assert np.abs(ours.rgb().astype(int) - theirs).max() <= 3
 
 
-def test_a_frame_converts_its_planes_when_somebody_wants_pixels() -> None:
+def test_a_frame_converts_its_planes_when_pixels_are_needed() -> None:
     image = from_rgb(smooth(64, 96))
     frame = Frame(0, 0.0, image)
     assert frame.size_wh == (96, 64)

@@ -242,7 +242,7 @@ def test_doctor_reports_the_tuned_model(measured: TunedModel) -> None:
     tuned.write(tuned.folder(), measured)
     (finding,) = measurement()
     assert (finding.state, finding.mend) == ("ok", "")
-    assert finding.found == "small int8.tflite on litert, 1 thread (29.6 ms at 640x480, +1.60 dB), of 2026-11-25"
+    assert finding.found == "small int8.tflite on litert, 1 thread (29.6 ms at 640x480, +1.60 dB), measured 2026-11-25"
     tuned.write(tuned.folder(), replace(measured, runtime="tensorrt"))
     (finding,) = measurement()
     assert (finding.state, finding.found) == ("poor", "stale: this version has no runtime tensorrt")

@@ -25,7 +25,7 @@ def test_pixels_come_back_exactly(spec: TensorSpec) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9, 3), (9, 1, 3), (4, 4, 3), (97, 131, 3)])
 @pytest.mark.parametrize("spec", EXACT.values(), ids=EXACT)
-def test_channels_and_places_keep_their_order_in_any_size(spec: TensorSpec, shape: tuple[int, ...]) -> None:
+def test_channels_and_positions_keep_their_order_at_any_size(spec: TensorSpec, shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     codec = PixelCodec(spec, spec)
     tensor = codec.to_tensor(pixels)
@@ -34,7 +34,7 @@ def test_channels_and_places_keep_their_order_in_any_size(spec: TensorSpec, shap
     assert np.array_equal(codec.to_pixels(tensor, ALL_LEVELS), pixels)
 
 
-def test_a_part_of_a_picture_is_taken_as_it_is() -> None:
+def test_a_view_of_a_picture_is_accepted() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
     part = picture[3:11, 5:21, ::-1]
     for spec in EXACT.values():
@@ -51,7 +51,7 @@ def test_float_tensors_have_one_for_white() -> None:
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 @pytest.mark.parametrize(("scale", "zero_point"), [(0.0041, 3), (0.0123, -7), (0.0047, 11)])
-def test_odd_quantisation_costs_no_more_than_half_a_step(dtype: str, scale: float, zero_point: int) -> None:
+def test_unusual_quantisation_costs_at_most_half_a_step(dtype: str, scale: float, zero_point: int) -> None:
     spec = TensorSpec("x", dtype, scale, zero_point)
     codec = PixelCodec(spec, spec)
     tensor = codec.to_tensor(ALL_LEVELS)
@@ -97,7 +97,7 @@ def test_input_and_output_may_be_of_different_types() -> None:
 
 
 @pytest.mark.parametrize("spec", [FLOAT, EXACT["uint8"], EXACT["int8"]], ids=lambda s: s.dtype)
-def test_luma_goes_in_alone_and_colour_differences_pass_through(spec: TensorSpec) -> None:
+def test_only_luma_goes_through_the_model_and_chroma_passes_through(spec: TensorSpec) -> None:
     codec = PixelCodec(spec, spec, "luma")
     picture = np.random.default_rng(0).integers(60, 190, (12, 16, 3), np.uint8)
     tensor = codec.to_tensor(picture)

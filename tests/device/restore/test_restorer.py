@@ -35,7 +35,7 @@ def test_any_size_comes_out_as_it_went_in(restorer: Restorer, size: tuple[int, i
     assert restored.shape == pixels.shape
     assert restored.dtype == np.uint8
     assert np.array_equal(pixels, before)
-    if min(size) >= 64:  # in a few pixels a model may see anything
+    if min(size) >= 64:  # a few pixels are not enough for a model
         assert np.abs(restored.astype(int) - pixels).mean() < 20
 
 
@@ -60,7 +60,7 @@ def test_tiled_equals_untiled_within_one_grey_level(small: Bundle, variant: str,
     assert difference.max() <= 1
 
 
-def test_a_part_that_is_not_contiguous_is_restored_as_its_copy(restorer: Restorer) -> None:
+def test_a_view_that_is_not_contiguous_is_restored_like_its_copy(restorer: Restorer) -> None:
     pixels = blurred(97, 131)
     part = pixels[10:60, 5:100, ::-1]
     assert np.array_equal(restorer.restore(part), restorer.restore(np.ascontiguousarray(part)))
@@ -72,7 +72,7 @@ def test_a_flat_picture_stays_flat(restorer: Restorer) -> None:
         assert np.abs(restored.astype(int) - level).max() <= 12
 
 
-def test_the_choice_is_told_and_stages_are_timed(small: Bundle) -> None:
+def test_the_description_names_file_and_runtime_and_stages_are_timed(small: Bundle) -> None:
     telemetry = Telemetry()
     with Restorer(small, "int8", threads=1, telemetry=telemetry) as restorer:
         assert (restorer.artifact.variant, restorer.threads, restorer.bundle) == ("int8", 1, small)
@@ -80,7 +80,7 @@ def test_the_choice_is_told_and_stages_are_timed(small: Bundle) -> None:
     assert set(telemetry.snapshot().stages_ms) == {"to_tensor", "infer", "to_pixels"}
 
 
-def test_opencv_takes_the_fp32_file_unless_told_otherwise(small: Bundle) -> None:
+def test_opencv_uses_the_fp32_file_by_default(small: Bundle) -> None:
     with Restorer(small, runtime="opencv_dnn", threads=1) as restorer:
         assert restorer.artifact.label == "fp32.onnx"
 
@@ -92,8 +92,8 @@ def test_unknown_variants_and_runtimes_are_wrong_usage(small: Bundle) -> None:
         Restorer(small, runtime="onnxruntim")
 
 
-def test_a_variant_that_the_runtime_has_no_file_of_is_a_bundle_error(small: Bundle) -> None:
-    with pytest.raises(BundleError, match="holds no dynamic for onnx"):
+def test_a_variant_without_a_file_for_the_runtime_is_a_bundle_error(small: Bundle) -> None:
+    with pytest.raises(BundleError, match="has no dynamic for onnx"):
         Restorer(small, "dynamic", "onnxruntime")
 
 
@@ -107,7 +107,7 @@ def test_a_closed_restorer_refuses_and_closing_twice_is_safe(small: Bundle) -> N
 
 @pytest.mark.parametrize("variant", ["int8", "fp32"])
 @pytest.mark.parametrize("full", [True, False])
-def test_planes_of_a_camera_are_restored_as_the_same_picture_in_rgb(small: Bundle, variant: str, full: bool) -> None:
+def test_camera_planes_are_restored_like_the_same_picture_in_rgb(small: Bundle, variant: str, full: bool) -> None:
     pixels = blurred(96, 128)
     yuv = from_rgb(pixels, "bt601", full)
     with Restorer(small, variant, threads=1) as restorer:
@@ -119,7 +119,7 @@ def test_planes_of_a_camera_are_restored_as_the_same_picture_in_rgb(small: Bundl
     assert np.array_equal(restored.u, yuv.in_full_range().u)
 
 
-def test_values_that_are_no_numbers_are_a_bundle_error(small: Bundle) -> None:
+def test_nan_and_infinite_outputs_are_a_bundle_error(small: Bundle) -> None:
     class Spoiled:
         def run(self, tensor: Tensor) -> Tensor:
             out = np.zeros(tensor.shape, np.float32)
@@ -127,10 +127,10 @@ def test_values_that_are_no_numbers_are_a_bundle_error(small: Bundle) -> None:
             return out
 
         def close(self) -> None:
-            """Nothing to free."""
+            """Nothing to release."""
 
     with Restorer(small, "fp32", threads=1) as restorer:
         restorer.runtime.close()
         restorer.runtime = Spoiled()
-        with pytest.raises(BundleError, match="no numbers"):
+        with pytest.raises(BundleError, match="NaN or infinite"):
             restorer.restore(blurred(64, 64))

@@ -11,7 +11,7 @@ from device.runtimes import RUNTIMES, installed
 
 
 class Answers:
-    """A restorer that answers from a table, or with the input changed by some grey levels."""
+    """A restorer that returns pictures from a table, or the input shifted by some grey levels."""
 
     def __init__(self, table: dict[bytes, Pixels], shift: int = 0) -> None:
         self.table, self.shift = table, shift
@@ -31,7 +31,7 @@ def test_the_pairs_are_the_same_every_time_and_blurred() -> None:
         assert 10 < psnr(blurred, sharp) < 45
 
 
-def test_the_figure_is_the_mean_over_the_pairs() -> None:
+def test_the_result_is_the_mean_over_the_pairs() -> None:
     pairs = self_check.scene_pairs()
     assert self_check.scenes_psnr(Answers({})) == pytest.approx(np.mean([psnr(b, s) for b, s in pairs]))  # type: ignore[arg-type]
     perfect = Answers({blurred.tobytes(): sharp for blurred, sharp in pairs})
@@ -45,7 +45,7 @@ def test_a_result_two_levels_too_bright_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("artifact", open_bundle("small").manifest.artifacts, ids=lambda a: a.label)
-def test_every_shipped_file_reaches_here_what_it_reached_at_export(small: Bundle, artifact: Artifact) -> None:
+def test_every_shipped_file_reaches_its_psnr_at_export(small: Bundle, artifact: Artifact) -> None:
     runtime = next(
         (n for n, info in RUNTIMES.items() if artifact.format in info.formats and n != "opencv_dnn" and installed(n)), None
     )

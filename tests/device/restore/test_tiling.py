@@ -21,10 +21,10 @@ def identity(tile: Pixels) -> Pixels:
 
 
 def local_filter(tile: Pixels) -> Pixels:
-    """Sees RADIUS pixels around each pixel, not evenly, and no further.
+    """A filter with receptive field RADIUS and uneven weights.
 
-    Weights are whole numbers, so that sums are exact. A kernel in two dimensions, which OpenCV applies by Fourier transforms
-    on Arm, or one of fractions, rounds differently from place to place.
+    The weights are integers, so that sums are exact. A two-dimensional kernel, which OpenCV applies with Fourier transforms
+    on Arm, or fractional weights would round differently at different positions.
     """
     rows, columns = np.random.default_rng(1).integers(1, 12, (2, 2 * RADIUS + 1)).astype(np.float32)
     total = cv2.sepFilter2D(tile.astype(np.float32), -1, rows, columns, borderType=cv2.BORDER_REFLECT_101)
@@ -32,7 +32,7 @@ def local_filter(tile: Pixels) -> Pixels:
 
 
 def strided_filter(tile: Pixels) -> Pixels:
-    """What a network with stride 8 does: values of each 8x8 block, spread over their neighbour blocks."""
+    """Like a network with stride 8: the value of each 8x8 block depends on the neighbouring blocks."""
     blocks = cv2.resize(tile, (tile.shape[1] // 8, tile.shape[0] // 8), interpolation=cv2.INTER_AREA)
     blocks = cv2.blur(blocks, (3, 3), borderType=cv2.BORDER_REPLICATE)
     return cv2.resize(blocks, (tile.shape[1], tile.shape[0]), interpolation=cv2.INTER_NEAREST)
@@ -65,7 +65,7 @@ def test_tiles_cover_every_pixel_once_on_the_models_grid(
 @pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize(("halo", "multiple"), [(0, 1), (5, 8), (16, 8)])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_an_identity_gives_the_picture_back(size: tuple[int, int], halo: int, multiple: int, fixed: bool) -> None:
+def test_the_identity_returns_the_same_picture(size: tuple[int, int], halo: int, multiple: int, fixed: bool) -> None:
     pixels = noise(*size)
     out = run_tiled(pixels, plan(*size, (64, 64), halo, multiple, fixed), identity)
     assert out.dtype == np.uint8
@@ -76,7 +76,7 @@ def test_an_identity_gives_the_picture_back(size: tuple[int, int], halo: int, mu
     ("local", "halo", "multiple"), [(local_filter, RADIUS, 1), (local_filter, RADIUS, 8), (strided_filter, 8, 8)]
 )
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_tiled_equals_untiled_when_the_halo_is_what_the_filter_sees(
+def test_tiled_equals_untiled_if_the_halo_covers_the_receptive_field(
     size: tuple[int, int], local: Callable[[Pixels], Pixels], halo: int, multiple: int
 ) -> None:
     pixels = noise(*size)
@@ -104,14 +104,14 @@ def test_a_model_of_one_size_gets_tiles_of_that_size_only(size: tuple[int, int])
     assert seen == {(64, 96, 3)}
 
 
-def test_fixed_tiles_give_what_one_tile_would() -> None:
+def test_fixed_tiles_equal_one_large_tile() -> None:
     pixels = noise(200, 300)
     fixed = run_tiled(pixels, plan(200, 300, (64, 96), RADIUS, 8, fixed=True), local_filter)
     assert np.array_equal(fixed, run_tiled(pixels, plan(200, 300, (512, 512), RADIUS, 8), local_filter))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_free_tiles_are_multiples_and_never_larger_than_allowed(size: tuple[int, int]) -> None:
+def test_tiles_of_free_size_are_multiples_and_never_larger_than_allowed(size: tuple[int, int]) -> None:
     def restore(tile: Pixels) -> Pixels:
         assert tile.shape[0] % 8 == tile.shape[1] % 8 == 0
         assert tile.shape[0] <= 64
@@ -139,7 +139,7 @@ def test_a_halo_that_leaves_nothing_of_a_tile_is_refused(halo: int) -> None:
         plan(200, 50, (64, 64), halo, 8)
 
 
-def test_a_halo_does_not_matter_where_one_tile_is_enough() -> None:
+def test_the_halo_does_not_matter_if_one_tile_is_enough() -> None:
     assert len(plan(64, 64, (64, 64), 1000, 8).tiles) == 1
 
 

@@ -1,4 +1,4 @@
-"""One contract for every runtime. An absent one is skipped with the line that installs it."""
+"""One contract test for every runtime. A missing runtime is skipped with the command that installs it."""
 
 import importlib.util
 import os
@@ -31,7 +31,7 @@ from device.runtimes.runtime import Runtime
 from device.system import hardware
 
 VARIANT = {"ncnn": "fp16"}
-"""Where a runtime has no fp32 file."""
+"""For runtimes without an fp32 file."""
 FILES = [(name, a) for name in RUNTIMES for a in open_bundle("small").manifest.artifacts if a.format in formats(name)]
 SIZES = [(64, 64), (16, 16), (48, 144), (64, 64), (144, 48)]
 
@@ -41,7 +41,7 @@ def blurred(height: int, width: int) -> Pixels:
 
 
 def luma_of(height: int, width: int) -> NDArray[np.float32]:
-    """(1, height, width, 1): luma, as the shipped bundle wants it."""
+    """(1, height, width, 1): luma, the input of the shipped bundle."""
     return to_luma(to_float(blurred(height, width)))[None]
 
 
@@ -77,7 +77,7 @@ def runtime(small: Bundle, name: str) -> Iterator[Runtime]:
     runtime.close()
 
 
-def test_one_session_takes_several_sizes(runtime: Runtime) -> None:
+def test_one_model_accepts_several_sizes(runtime: Runtime) -> None:
     for height, width in SIZES:
         given = luma_of(height, width)
         out = runtime.run(given)
@@ -86,7 +86,7 @@ def test_one_session_takes_several_sizes(runtime: Runtime) -> None:
         assert np.isfinite(out).all()
 
 
-def test_a_size_gives_the_same_after_other_sizes(runtime: Runtime) -> None:
+def test_a_size_gives_the_same_result_after_other_sizes(runtime: Runtime) -> None:
     tensors = [luma_of(height, width) for height, width in SIZES]
     first = [runtime.run(tensor) for tensor in tensors]
     for tensor, before in zip(reversed(tensors), reversed(first), strict=True):
@@ -99,7 +99,7 @@ def test_a_result_belongs_to_the_caller(runtime: Runtime) -> None:
     kept = out.copy()
     runtime.run(1 - given)
     assert np.array_equal(out, kept)
-    out[:] = 0  # and may be written to
+    out[:] = 0  # it is also writable
     assert np.array_equal(runtime.run(given), kept)
 
 
@@ -110,7 +110,7 @@ def test_the_input_is_not_written_to(runtime: Runtime) -> None:
     assert np.array_equal(given, before)
 
 
-def test_a_picture_goes_through_as_itself_and_not_as_noise(small: Bundle, name: str, runtime: Runtime) -> None:
+def test_the_output_resembles_the_input_picture(small: Bundle, name: str, runtime: Runtime) -> None:
     pixels = blurred(96, 144)
     out = restore(small, artifact_of(small, name), runtime, pixels)
     assert np.abs(out.astype(int) - pixels).mean() < 20
@@ -119,7 +119,7 @@ def test_a_picture_goes_through_as_itself_and_not_as_noise(small: Bundle, name: 
 
 @pytest.fixture(scope="module")
 def fp32(small: Bundle) -> Pixels:
-    """What the best runtime that is installed makes of `blurred(128, 192)` with the fp32 file."""
+    """`blurred(128, 192)` restored with the fp32 file on the best installed runtime."""
     name = runtimes.first_installed()
     runtime, artifact = opened(name, model_path(small, name)), artifact_of(small, name)
     out = restore(small, artifact, runtime, blurred(128, 192))
@@ -153,8 +153,10 @@ def test_every_file_that_a_runtime_reads_gives_nearly_the_picture_of_fp32_or_is_
 
 
 @pytest.mark.parametrize("content", ["text", "empty", "half", "missing"])
-def test_a_file_that_is_no_model_is_a_bundle_error_that_names_it(small: Bundle, name: str, content: str, tmp_path: Path) -> None:
-    opened(name, model_path(small, name)).close()  # skips an absent runtime
+def test_a_file_that_is_not_a_model_is_a_bundle_error_that_names_it(
+    small: Bundle, name: str, content: str, tmp_path: Path
+) -> None:
+    opened(name, model_path(small, name)).close()  # skips a missing runtime
     whole = model_path(small, name).read_bytes()
     path = tmp_path / f"broken.{formats(name)[0]}"
     if content != "missing":
@@ -169,7 +171,7 @@ def test_a_file_that_is_no_model_is_a_bundle_error_that_names_it(small: Bundle, 
     [np.zeros((1, 64, 64, 1), np.uint8), np.zeros((64, 64, 1), np.float32), np.zeros((1, 64, 64, 3), np.float32)],
     ids=["type", "rank", "channels"],
 )
-def test_a_tensor_that_the_model_does_not_take_is_a_bundle_error_and_the_next_one_works(
+def test_a_tensor_that_the_model_does_not_accept_is_a_bundle_error_and_the_next_one_works(
     runtime: Runtime, refused: np.ndarray
 ) -> None:
     given = luma_of(64, 64)
@@ -191,7 +193,7 @@ def test_closing_twice_is_safe(runtime: Runtime) -> None:
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
-    """Make packages look as if they were not installed."""
+    """Make packages appear as not installed."""
     find = importlib.util.find_spec
 
     def find_spec(module: str, package: str | None = None) -> ModuleSpec | None:
@@ -200,7 +202,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
 
 
-def test_a_missing_runtime_is_told_with_the_line_that_installs_it(
+def test_a_missing_runtime_is_reported_with_the_command_that_installs_it(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hide(monkeypatch, RUNTIMES[name].module)
@@ -220,7 +222,7 @@ def test_the_best_installed_runtime_is_the_first_of_the_list(monkeypatch: pytest
         assert runtimes.first_installed() == name
 
 
-def test_without_any_runtime_the_line_for_the_default_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_runtime_the_error_says_how_to_install_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     hide(monkeypatch, *(info.module for info in RUNTIMES.values()))
     with pytest.raises(RuntimeMissing, match="no inference runtime is installed; pip install ai-edge-litert"):
         runtimes.first_installed()
@@ -239,7 +241,7 @@ def test_every_listed_runtime_has_an_adapter(name: str, monkeypatch: pytest.Monk
     assert "no adapter" not in str(caught.value)
 
 
-def test_what_only_benchmarks_compare_is_never_the_usual_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runtimes_for_comparison_are_never_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     hide(monkeypatch, *(RUNTIMES[name].module for name in ("litert", "tflite_runtime", "onnxruntime")))
     assert runtimes.first_installed() == "opencv_dnn"
 
@@ -254,7 +256,7 @@ import time
 from pathlib import Path
 from device.runtimes import open_runtime
 open_runtime("openvino", Path(sys.argv[1]), 1).close()
-time.sleep(1)  # what reports does so from a thread of its own
+time.sleep(1)  # telemetry reports from its own thread
 assert "openvino" in sys.modules and "openvino_telemetry" not in sys.modules
 print(seen)
 """
@@ -276,7 +278,7 @@ print(seen)
         ("aarch64", ("asimd",), False),
     ],
 )
-def test_openvino_is_kept_from_8_bit_files_where_their_sums_overflow(
+def test_openvino_refuses_int8_on_processors_where_its_sums_overflow(
     machine: str, features: tuple[str, ...], spoiled: bool
 ) -> None:
     assert int8_overflows(machine, features) == spoiled
@@ -314,7 +316,7 @@ def test_an_8_bit_file_that_openvino_would_spoil_is_refused(small: Bundle, monke
 
 
 @pytest.mark.skipif(not installed("litert_compiled"), reason=RUNTIMES["litert_compiled"].install)
-def test_the_compiled_model_says_nothing_while_it_is_used(small: Bundle, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_compiled_model_prints_nothing_while_it_is_used(small: Bundle, capfd: pytest.CaptureFixture[str]) -> None:
     runtime = opened("litert_compiled", model_path(small, "litert_compiled"))
     for height, width in SIZES:
         runtime.run(luma_of(height, width))
@@ -323,7 +325,7 @@ def test_the_compiled_model_says_nothing_while_it_is_used(small: Bundle, capfd: 
 
 
 @pytest.mark.parametrize("fault", ["compressed", "no weights", "half the weights", "no channels", "an unknown layer"])
-def test_an_ncnn_file_that_is_not_whole_is_refused(small: Bundle, fault: str, tmp_path: Path) -> None:
+def test_a_damaged_ncnn_file_is_refused(small: Bundle, fault: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(model_path(small, "ncnn")) as archive:
         param, weights = archive.read(PARAM), archive.read(BIN)
     assert b" 0=1\n" in param
@@ -343,7 +345,7 @@ def test_an_ncnn_file_that_is_not_whole_is_refused(small: Bundle, fault: str, tm
         opened("ncnn", path)
 
 
-def test_a_bundle_without_a_file_for_ncnn_says_how_one_is_made(small: Bundle) -> None:
+def test_a_bundle_without_a_file_for_ncnn_says_how_to_export_one(small: Bundle) -> None:
     without = tuple(a for a in small.manifest.artifacts if a.format != "ncnn")
     with pytest.raises(BundleError, match="export RUN --ncnn"):
         replace(small, manifest=replace(small.manifest, artifacts=without)).artifact(None, formats("ncnn"))

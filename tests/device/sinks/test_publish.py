@@ -30,7 +30,7 @@ PICTURE = from_rgb(SCENE)
 
 @pytest.fixture
 def server(rtsp_record: Server) -> Server:
-    """`server.start()`: a server that takes what is published."""
+    """`server.start()`: a server that accepts publishers."""
     return rtsp_record
 
 
@@ -53,14 +53,14 @@ def restored(rgb: Pixels | None = None) -> Restored:
 
 
 def publish(sink: Publisher, seconds: float, rgb: Pixels | None = None) -> None:
-    """Frames at 30 fps, for so long."""
+    """Write frames at 30 fps for `seconds`."""
     for _ in range(round(seconds * FPS)):
         sink.write(restored(rgb))
         time.sleep(1 / FPS)
 
 
 def refusal(sink: Publisher, seconds: float = 30.0, rgb: Pixels | None = None) -> tuple[str, float]:
-    """Frames until one is refused: why, and after how many seconds."""
+    """Write frames until one is refused: (reason, seconds)."""
     began = time.monotonic()
     while time.monotonic() - began < seconds:
         try:
@@ -72,7 +72,7 @@ def refusal(sink: Publisher, seconds: float = 30.0, rgb: Pixels | None = None) -
 
 
 class Meanwhile:
-    """Publishes in a thread, while the test looks elsewhere."""
+    """Publishes in a thread while the test does something else."""
 
     def __init__(self, sink: Publisher, rgb: Pixels | None = None) -> None:
         self._stop = threading.Event()
@@ -98,7 +98,7 @@ class Meanwhile:
 
 
 def seen(url: str, size_wh: tuple[int, int] = (320, 240)) -> Pixels:
-    """A picture as a reader gets it, once the stream is there."""
+    """A picture as a viewer receives it, once the stream exists."""
     until = time.monotonic() + 20
     while time.monotonic() < until:
         capture = cv2.VideoCapture(
@@ -126,7 +126,7 @@ def test_a_reader_of_the_server_sees_the_published_picture(server: Server, publi
     assert np.abs(got.astype(int) - PICTURE.rgb()).mean() < 8
 
 
-def test_another_size_under_way_is_published_anew(server: Server, publisher: Callable[[str], Publisher]) -> None:
+def test_a_change_of_size_starts_a_new_stream(server: Server, publisher: Callable[[str], Publisher]) -> None:
     server.start()
     sink = publisher(f"rtsp://127.0.0.1:{server.port}/live")
     publish(sink, 1)
@@ -136,7 +136,7 @@ def test_another_size_under_way_is_published_anew(server: Server, publisher: Cal
     assert got.std() > 20
 
 
-def test_a_killed_server_is_noticed_within_five_seconds_and_found_again_by_reopening(
+def test_a_killed_server_is_noticed_within_five_seconds_and_reopening_works(
     server: Server, publisher: Callable[[str], Publisher]
 ) -> None:
     server.start()
@@ -157,10 +157,10 @@ def test_a_killed_server_is_noticed_within_five_seconds_and_found_again_by_reope
     assert publishing.error is None
 
 
-def test_a_frozen_server_is_given_up(server: Server, publisher: Callable[[str], Publisher]) -> None:
+def test_a_frozen_server_is_abandoned(server: Server, publisher: Callable[[str], Publisher]) -> None:
     server.start()
     sink = publisher(f"rtsp://127.0.0.1:{server.port}/live")
-    noise = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)  # fills the network's buffers soon
+    noise = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)  # fills the network buffers quickly
     publish(sink, 1, noise)
     server.freeze()
     reason, _ = refusal(sink, 60, noise)
@@ -168,7 +168,7 @@ def test_a_frozen_server_is_given_up(server: Server, publisher: Callable[[str], 
     server.thaw()
 
 
-def test_a_server_that_takes_the_connection_and_says_nothing_stops_nobody(publisher: Callable[[str], Publisher]) -> None:
+def test_a_server_that_accepts_but_never_answers_does_not_block_the_loop(publisher: Callable[[str], Publisher]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         sink = publisher(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live")
         pauses, over = [0.0], threading.Event()
@@ -188,20 +188,20 @@ def test_a_server_that_takes_the_connection_and_says_nothing_stops_nobody(publis
     assert max(pauses) < 2.5  # a client in this process would stop it for its timeout of three seconds
 
 
-def test_closing_does_not_wait_for_a_server_that_says_nothing(publisher: Callable[[str], Publisher]) -> None:
+def test_closing_does_not_wait_for_a_server_that_never_answers(publisher: Callable[[str], Publisher]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         sink = publisher(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live")
         silent.settimeout(30)
         with Meanwhile(sink):
-            connection, _ = silent.accept()  # from now on the process waits for an answer
+            connection, _ = silent.accept()  # now the process waits for an answer
             process = sink._process._process  # type: ignore[union-attr]
             sink.close()
             connection.close()
-        assert process.returncode == -signal.SIGKILL  # not its own code after three seconds without an answer
+        assert process.returncode == -signal.SIGKILL  # instead of its own exit after three seconds without an answer
 
 
 @pytest.mark.parametrize(("password", "answer"), [("s3cret-word", ""), ("wr0ng-word", "401")])
-def test_a_password_opens_the_server_and_is_shown_nowhere(
+def test_a_password_works_and_is_not_shown_anywhere(
     server: Server, publisher: Callable[[str], Publisher], caplog: pytest.LogCaptureFixture, password: str, answer: str
 ) -> None:
     server.start("eye:s3cret-word")
@@ -220,7 +220,7 @@ def test_a_password_opens_the_server_and_is_shown_nowhere(
 
 
 def children() -> list[int]:
-    """Processes that publish for this one."""
+    """Publishing child processes of this process."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -230,12 +230,12 @@ def children() -> list[int]:
     return found
 
 
-def test_no_process_is_left_when_it_is_closed_or_failed(server: Server, publisher: Callable[[str], Publisher]) -> None:
+def test_no_process_is_left_after_closing_or_a_failure(server: Server, publisher: Callable[[str], Publisher]) -> None:
     server.start()
     sink = publisher(f"rtsp://127.0.0.1:{server.port}/live")
     publish(sink, 1)
     assert len(children()) == 1
-    os.kill(children()[0], signal.SIGKILL)  # as the kernel does where memory is short
+    os.kill(children()[0], signal.SIGKILL)  # as the kernel does when memory runs out
     refusal(sink)
     assert children() == []
     publish(sink, 1)
@@ -265,7 +265,7 @@ def test_the_process_ends_with_a_killed_loop(server: Server) -> None:
     loop.stdout.close()
     until = time.monotonic() + 15
     while Path(f"/proc/{child}").exists() and time.monotonic() < until:
-        if "\nState:\tZ" in Path(f"/proc/{child}/status").read_text():  # nobody here reaps it
+        if "\nState:\tZ" in Path(f"/proc/{child}/status").read_text():  # nobody reaps it here
             break
         time.sleep(0.05)
     assert time.monotonic() < until

@@ -1,4 +1,4 @@
-"""Sinks that keep: a folder, one picture, a video. (The page has tests/device/sinks/web, the recorder test_record.py.)"""
+"""Sinks that write files: a folder, one picture, a video. (The page: tests/device/sinks/web; the recorder: test_record.py.)"""
 
 import resource
 import threading
@@ -26,7 +26,7 @@ from device.telemetry import Telemetry
 
 
 def restored(index: int, name: str = "", size_hw: tuple[int, int] = (48, 64)) -> Restored:
-    """A frame whose restored pixels are grey 10 * index, and whose blurred ones are white."""
+    """A frame with restored pixels of grey 10 * index and white input pixels."""
     white = np.full((*size_hw, 3), 255, np.uint8)
     return Restored(Frame(index, 0.0, white, name), np.full((*size_hw, 3), 10 * index, np.uint8))
 
@@ -46,7 +46,7 @@ def frames_of(path: Path) -> list[Pixels]:
 
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond `size` bytes: what a full disk does, without one."""
+    """Limit the files of this process to `size` bytes: like a full disk, without one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -56,7 +56,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("spec", ["null", "web", "folder", "last.png", "video.mp4"])
-def test_every_sink_takes_frames_and_closes_twice(spec: str, tmp_path: Path) -> None:
+def test_every_sink_accepts_frames_and_closes_twice(spec: str, tmp_path: Path) -> None:
     sink = opened(spec if spec in ("null", "web") else tmp_path / spec)
     assert sink.description
     for i in range(3):
@@ -66,7 +66,7 @@ def test_every_sink_takes_frames_and_closes_twice(spec: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("spec", ["null", "web", "folder", "last.png", "video.mp4"])
-def test_a_sink_that_got_no_frame_closes_and_leaves_no_file(spec: str, tmp_path: Path) -> None:
+def test_a_sink_without_frames_closes_and_leaves_no_file(spec: str, tmp_path: Path) -> None:
     opened(spec if spec in ("null", "web") else tmp_path / spec).close()
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
@@ -89,7 +89,7 @@ def test_a_dotted_folder_name_is_a_folder(tmp_path: Path) -> None:
     assert isinstance(opened(tmp_path / "gauss-1.6"), Folder)
 
 
-def test_a_folder_with_something_in_it_is_refused_without_replace(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused_without_replace(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"not empty.*--replace"):
         opened(tmp_path)
@@ -98,7 +98,7 @@ def test_a_folder_with_something_in_it_is_refused_without_replace(tmp_path: Path
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
-def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(UsageError, match="a file without a picture or video suffix"):
         opened(tmp_path / "notes", replace=True)
@@ -129,7 +129,7 @@ def test_a_picture_sink_keeps_the_last_frame(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["last.png", "video.mp4"])
-def test_a_file_that_exists_is_refused_without_replace_and_kept_until_the_new_one_is_whole(tmp_path: Path, name: str) -> None:
+def test_an_existing_file_is_refused_without_replace_and_kept_until_the_new_one_is_complete(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"old")
     with pytest.raises(UsageError, match=r"exists.*--replace"):
@@ -146,11 +146,11 @@ def test_a_file_that_exists_is_refused_without_replace_and_kept_until_the_new_on
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v"])
 @pytest.mark.parametrize("count", [1, 12])
-def test_a_video_holds_every_frame_in_order_under_its_name(tmp_path: Path, suffix: str, count: int) -> None:
+def test_a_video_contains_every_frame_in_order(tmp_path: Path, suffix: str, count: int) -> None:
     sink = VideoSink(tmp_path / "new" / f"v{suffix}", 29.97)
     for i in range(count):
         sink.write(restored(i))
-    assert [p.name for p in (tmp_path / "new").iterdir() if not p.name.startswith(".")] == []  # aside until it is whole
+    assert [p.name for p in (tmp_path / "new").iterdir() if not p.name.startswith(".")] == []  # temporary until it is complete
     sink.close()
     assert [p.name for p in (tmp_path / "new").iterdir()] == [f"v{suffix}"]
     greys = [float(frame.mean()) for frame in frames_of(tmp_path / "new" / f"v{suffix}")]
@@ -158,7 +158,7 @@ def test_a_video_holds_every_frame_in_order_under_its_name(tmp_path: Path, suffi
     assert greys == pytest.approx([10.0 * i for i in range(count)], abs=5)
 
 
-def test_a_video_has_the_sources_rate_and_its_colours(tmp_path: Path) -> None:
+def test_a_video_has_the_rate_of_the_source_and_correct_colours(tmp_path: Path) -> None:
     sink = VideoSink(tmp_path / "v.mp4", 12.5)
     red = np.zeros((48, 64, 3), np.uint8)
     red[..., 0] = 230
@@ -172,7 +172,7 @@ def test_a_video_has_the_sources_rate_and_its_colours(tmp_path: Path) -> None:
     assert middle[2] < 60
 
 
-def test_a_frame_of_another_size_is_refused_and_what_came_before_is_a_whole_video(tmp_path: Path) -> None:
+def test_a_frame_of_another_size_is_refused_and_the_video_so_far_is_complete(tmp_path: Path) -> None:
     sink = VideoSink(tmp_path / "v.mp4", 25.0)
     for i in range(3):
         sink.write(restored(i))
@@ -182,15 +182,15 @@ def test_a_frame_of_another_size_is_refused_and_what_came_before_is_a_whole_vide
     assert len(frames_of(tmp_path / "v.mp4")) == 3
 
 
-def test_a_video_that_cannot_be_opened_says_so_once_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_video_that_cannot_be_opened_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     sink = VideoSink(tmp_path / "v.nonsense", 25.0)
     with pytest.raises(RunError, match=r"v\.nonsense.*cannot write a 64x48 video"):
         sink.write(restored(0))
-    sink.close()  # the error that was raised is the one that counts
+    sink.close()  # raises no second error
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_video_in_a_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_video_in_a_folder_that_cannot_be_created_is_a_run_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     sink = VideoSink(tmp_path / "file" / "v.mp4", 25.0)
     with pytest.raises(RunError, match="cannot be created"):
@@ -198,7 +198,7 @@ def test_a_video_in_a_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path: P
     sink.close()
 
 
-def test_a_video_that_did_not_come_out_whole_is_an_error_and_the_old_one_stays(tmp_path: Path) -> None:
+def test_an_incomplete_video_is_an_error_and_the_old_one_stays(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     path.write_bytes(b"old")
     sink = opened(path, replace=True)
@@ -213,7 +213,7 @@ def test_a_video_that_did_not_come_out_whole_is_an_error_and_the_old_one_stays(t
     sink.close()
 
 
-def test_a_closed_video_takes_no_more_frames(tmp_path: Path) -> None:
+def test_a_closed_video_refuses_frames(tmp_path: Path) -> None:
     sink = VideoSink(tmp_path / "v.mp4", 25.0)
     sink.write(restored(0))
     sink.close()

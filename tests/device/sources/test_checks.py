@@ -1,4 +1,4 @@
-"""Which frames of a camera are fit to be shown."""
+"""Which camera frames may be shown."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def yuv(y: int, u: int, v: int) -> Yuv:
     return Yuv(np.full((48, 64), y, np.uint8), np.full((24, 32), u, np.uint8), np.full((24, 32), v, np.uint8), "bt601", False)
 
 
-def test_zero_planes_are_bad_and_black_is_a_night() -> None:
+def test_zero_planes_are_bad_but_black_is_good() -> None:
     for level in (0, 16):
         check_image(yuv(level, 128, 128))
         check_image(yuv(level, 128, 128).rgb())
@@ -24,13 +24,13 @@ def test_zero_planes_are_bad_and_black_is_a_night() -> None:
 
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
 @pytest.mark.parametrize("full_range", [True, False])
-def test_zero_planes_are_known_in_rgb_too(matrix: str, full_range: bool) -> None:
+def test_zero_planes_are_detected_in_rgb_too(matrix: str, full_range: bool) -> None:
     zero = Yuv(*(np.zeros(shape, np.uint8) for shape in ((48, 64), (24, 32), (24, 32))), matrix, full_range)
     with pytest.raises(BadFrame, match="green"):
         check_image(zero.rgb())
 
 
-def test_a_frame_of_which_the_lower_part_did_not_arrive_is_bad(picture: np.ndarray) -> None:
+def test_a_frame_without_its_lower_part_is_bad(picture: np.ndarray) -> None:
     image = from_rgb(picture)
     check_image(image)
     for plane in (image.y, image.u, image.v):
@@ -48,7 +48,7 @@ def test_a_green_wall_is_a_picture() -> None:
     check_image(wall)
 
 
-def test_a_picture_that_stays_the_same_for_long_is_said_to_be_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_that_does_not_change_for_long_is_reported_as_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(checks.time, "monotonic", lambda: now[0])
     detector = FreezeDetector()

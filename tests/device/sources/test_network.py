@@ -1,12 +1,12 @@
-"""Network cameras: real servers on the loopback interface, and the parser of what they send."""
+"""Network cameras: real servers on the loopback interface, and the parser of MJPEG streams."""
 
 import io
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from free_port import free_port
 
 from device.errors import CameraLost, UsageError
 from device.settings import CameraSettings
@@ -21,7 +21,7 @@ JPEG = b"\xff\xd8\n--not it\r\n\xff\xd9"
 
 @pytest.fixture
 def opened() -> Any:
-    """`opened(address)`: a network camera, watched; closed after the test."""
+    """`opened(address)`: a supervised network camera; closed after the test."""
     sources: list[SupervisedCamera] = []
 
     def open_(address: str) -> SupervisedCamera:
@@ -33,17 +33,11 @@ def opened() -> Any:
         source.close()
 
 
-def free_port() -> int:
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        return int(place.getsockname()[1])
-
-
 # MJPEG
 
 
 @pytest.mark.parametrize("kind", ["well", "no-length", "bare-boundary"])
-def test_an_mjpeg_camera_delivers_in_every_way_that_cameras_write_it(
+def test_an_mjpeg_camera_delivers_with_every_variant_of_the_format(
     mjpeg: Any, opened: Callable[[str], SupervisedCamera], kind: str
 ) -> None:
     mjpeg.start("320x240", kind)
@@ -90,7 +84,7 @@ def test_a_camera_with_a_password_opens_with_it_and_without_it_says_what_to_do(
         ("picture", r"is one picture \(image/jpeg\), not a video"),
     ],
 )
-def test_what_is_no_stream_is_said_in_words(
+def test_an_address_that_is_not_a_stream_is_reported_with_the_reason(
     mjpeg: Any, opened: Callable[[str], SupervisedCamera], kind: str, message: str
 ) -> None:
     mjpeg.start("64x48", kind)
@@ -99,7 +93,7 @@ def test_what_is_no_stream_is_said_in_words(
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
-def test_an_address_where_nothing_is_says_so(opened: Callable[[str], SupervisedCamera], scheme: str) -> None:
+def test_an_unreachable_address_is_reported_with_the_reason(opened: Callable[[str], SupervisedCamera], scheme: str) -> None:
     with pytest.raises(CameraLost, match="connection refused"):
         opened(f"{scheme}://127.0.0.1:{free_port()}/cam")
     with pytest.raises(CameraLost, match="no such host"):
@@ -107,7 +101,7 @@ def test_an_address_where_nothing_is_says_so(opened: Callable[[str], SupervisedC
 
 
 @pytest.mark.parametrize("address", ["http:///cam", "rtsp://", "http://127.0.0.1:99999/", "rtsp://[::1/cam", "http:cam"])
-def test_what_is_no_address_is_wrong_usage(address: str) -> None:
+def test_an_invalid_address_is_wrong_usage(address: str) -> None:
     with pytest.raises(UsageError, match="expected"):
         open_stream(address)
 
@@ -170,7 +164,7 @@ def test_an_rtsp_camera_without_that_stream_or_without_video_says_so(
         opened(f"rtsp://127.0.0.1:{rtsp.port}/{path}")
 
 
-# What is shown of an address
+# How addresses are shown
 
 
 @pytest.mark.parametrize(
@@ -192,7 +186,7 @@ def test_an_address_is_shown_without_user_password_and_query(spec: str, shown: s
     "text",
     ["open rtsp://me:s3cr3t%21@cam/x?key=abcd failed", "GET /x?key=abcd", "[tcp] //me:s3cr3t%21@cam:554", "//me:s3cr3t!@cam"],
 )
-def test_a_text_of_a_library_loses_the_secrets_of_the_address(text: str) -> None:
+def test_the_secrets_of_an_address_are_removed_from_library_output(text: str) -> None:
     told = without_secrets(text, "rtsp://me:s3cr3t%21@cam/x?key=abcd")
     assert "s3cr3t" not in told
     assert "abcd" not in told
@@ -216,19 +210,19 @@ def test_parts_come_whole_however_the_boundary_is_written(told: str, written: by
     assert list(parts_of(stream(JPEG, b"", JPEG + JPEG, boundary=written, length=length), told)) == [JPEG, b"", JPEG + JPEG]
 
 
-def test_a_stream_that_ends_inside_a_part_gives_what_there_is() -> None:
+def test_a_stream_that_ends_inside_a_part_gives_the_bytes_so_far() -> None:
     whole = stream(JPEG, JPEG).getvalue()
     cut = whole[: whole.rindex(JPEG) + 3]
     assert list(parts_of(io.BytesIO(cut), "b")) == [JPEG, JPEG[:3]]
 
 
-def test_a_length_that_is_too_long_to_be_true_is_not_believed() -> None:
+def test_an_implausible_content_length_is_ignored() -> None:
     text = b"--b\r\nContent-Length: 99999999999999\r\n\r\n" + JPEG + b"\r\n--b\r\nContent-Length: x\r\n\r\n" + JPEG + b"\r\n--b--"
     assert list(parts_of(io.BytesIO(text), "b")) == [JPEG, JPEG]
 
 
 class Endless:
-    """A stream that never has what is looked for."""
+    """A stream that never contains the boundary."""
 
     def __init__(self, line: bytes) -> None:
         self.line = line
@@ -241,7 +235,7 @@ class Endless:
 
 
 @pytest.mark.parametrize("line", [8000 * b"x" + b"\n", b"--b: x\r\n"])
-def test_a_stream_without_parts_is_given_up(line: bytes) -> None:
+def test_a_stream_without_parts_is_abandoned(line: bytes) -> None:
     with pytest.raises(CameraLost):
         next(parts_of(Endless(line), "b"))
 
@@ -259,6 +253,6 @@ def test_random_bytes_never_break_the_parser() -> None:
 @pytest.mark.parametrize(
     ("data", "message"), [(b"", "not a JPEG: 0 bytes"), (b"GIF89a", "not a JPEG"), (b"\xff\xd8\xff\xe0", "ends before")]
 )
-def test_what_is_no_whole_jpeg_is_a_bad_frame(data: bytes, message: str) -> None:
+def test_an_incomplete_jpeg_is_a_bad_frame(data: bytes, message: str) -> None:
     with pytest.raises(BadFrame, match=message):
         decode_jpeg(data)

@@ -1,4 +1,4 @@
-"""device/sources/picamera.py as far as it goes without libcamera; the rest is in tests/rigs/picamera, in the rig."""
+"""The parts of device/sources/picamera.py that need no libcamera; the rest is tested in tests/rigs/picamera."""
 
 import importlib.util
 import subprocess
@@ -16,13 +16,13 @@ from device.settings import CameraSettings
 from device.sources.picamera import PiCamera, cameras, captured_at, image_of, matrix_and_range, shot_of
 
 ROOT = Path(__file__).parents[3]
-WIDTH, HEIGHT = 70, 46  # no multiple of what image processors align rows to
-PADDING = 58  # 70 + 58 = 128, as a Raspberry Pi 5 pads (picamera2 issue 1182)
+WIDTH, HEIGHT = 70, 46  # not a multiple of the row alignment of image processors
+PADDING = 58  # 70 + 58 = 128, like on a Raspberry Pi 5 (picamera2 issue 1182)
 
 
 @pytest.fixture
 def colours() -> Pixels:
-    """(46, 70, 3): red, green and blue thirds, each with a slope of brightness."""
+    """(46, 70, 3): red, green and blue thirds, each with a brightness gradient."""
     rgb = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     slope = np.linspace(120, 250, HEIGHT).astype(np.uint8)[:, None]
     for channel, columns in enumerate((slice(0, 24), slice(24, 48), slice(48, 70))):
@@ -31,14 +31,14 @@ def colours() -> Pixels:
 
 
 def padded(plane: Plane, stride: int) -> np.ndarray:
-    """Rows of `stride` bytes, filled up with what must never be seen."""
+    """Rows of `stride` bytes; the padding must never be visible."""
     rows = np.full((len(plane), stride), 199, np.uint8)
     rows[:, : plane.shape[1]] = plane
     return rows.reshape(-1)
 
 
 def buffer_of(rgb: Pixels, pixel_format: str, stride: int, tail: int) -> np.ndarray:
-    """What libcamera leaves in memory for this picture, and `tail` bytes more, to the end of a page."""
+    """The bytes of this picture in libcamera's memory, plus `tail` bytes to the end of a page."""
     yuv = from_rgb(rgb)
     pairs = np.stack([yuv.u, yuv.v], axis=2).reshape(len(yuv.u), -1)
     alpha = np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
@@ -67,14 +67,14 @@ def test_every_format_gives_the_same_colours_with_and_without_padded_rows(
     image = image_of(buffer_of(colours, pixel_format, stride, 320), pixel_format, (WIDTH, HEIGHT), stride, "bt601", True)
     rgb = pixels_of(image)
     if isinstance(image, Yuv):
-        np.testing.assert_array_equal(rgb, from_rgb(colours).rgb())  # loses nothing that 4:2:0 does not lose
+        np.testing.assert_array_equal(rgb, from_rgb(colours).rgb())  # loses only what 4:2:0 loses
         inside = np.r_[2:22, 26:46, 50:68]  # not at the borders, where 4:2:0 mixes colours
         assert np.abs(rgb[:, inside].astype(int) - colours[:, inside]).max() <= 4
     else:
         np.testing.assert_array_equal(rgb, colours)
 
 
-def test_what_the_colour_space_says_is_carried_by_the_frame(colours: Pixels) -> None:
+def test_the_frame_has_the_matrix_and_range_of_the_colour_space(colours: Pixels) -> None:
     limited = from_rgb(colours, "bt709", full_range=False)
     buffer = np.concatenate([limited.y.reshape(-1), limited.u.reshape(-1), limited.v.reshape(-1)])
     image = image_of(buffer, "YUV420", (WIDTH, HEIGHT), WIDTH, "bt709", False)
@@ -85,40 +85,40 @@ def test_what_the_colour_space_says_is_carried_by_the_frame(colours: Pixels) -> 
     ("encoding", "reach", "expected"),
     [("Rec601", "Full", ("bt601", True)), ("Rec709", "Limited", ("bt709", False)), ("Null", "Full", ("bt601", True))],
 )
-def test_matrix_and_range_are_read_from_what_was_got(encoding: str, reach: str, expected: tuple[str, bool]) -> None:
+def test_matrix_and_range_come_from_the_actual_colour_space(encoding: str, reach: str, expected: tuple[str, bool]) -> None:
     space = SimpleNamespace(ycbcrEncoding=SimpleNamespace(name=encoding), range=SimpleNamespace(name=reach))
     assert matrix_and_range(space) == expected
 
 
-def test_a_camera_that_names_no_colour_space_is_taken_for_a_usb_camera() -> None:
+def test_a_camera_without_a_colour_space_is_treated_like_a_usb_camera() -> None:
     assert matrix_and_range(None) == ("bt601", False)
 
 
 @pytest.mark.parametrize(
     ("sensor_s", "suspended_s", "expected"),
     [
-        (99.98, 0.0, 99.98),  # the usual board never slept
-        (99.98, 50.0, 99.98),  # it did, and the driver stamps by CLOCK_MONOTONIC
-        (149.98, 50.0, 99.98),  # it did, and the stamp counts that: CLOCK_BOOTTIME
+        (99.98, 0.0, 99.98),  # the board never slept
+        (99.98, 50.0, 99.98),  # it slept; the driver uses CLOCK_MONOTONIC
+        (149.98, 50.0, 99.98),  # it slept; the driver uses CLOCK_BOOTTIME
         (None, 0.0, 100.0),
-        (3.0, 0.0, 100.0),  # garbage, older than any frame can be
-        (4e9, 0.0, 100.0),  # garbage from the future
+        (3.0, 0.0, 100.0),  # invalid: older than any frame can be
+        (4e9, 0.0, 100.0),  # invalid: in the future
     ],
 )
-def test_a_time_stamp_is_put_on_the_monotonic_clock(sensor_s: float | None, suspended_s: float, expected: float) -> None:
+def test_a_time_stamp_is_converted_to_the_monotonic_clock(sensor_s: float | None, suspended_s: float, expected: float) -> None:
     sensor_ns = None if sensor_s is None else round(sensor_s * 1e9)
     assert captured_at(sensor_ns, 100.0, suspended_s) == pytest.approx(expected)
 
 
-def test_the_shot_tells_what_the_metadata_tells() -> None:
+def test_the_shot_contains_the_settings_in_the_metadata() -> None:
     metadata = {"ExposureTime": 66000, "AnalogueGain": 4.0, "AfState": 2, "LensPosition": 1.5, "Lux": 80.0}
     assert shot_of(metadata) == Shot(0.066, 4.0, True, 1.5, 80.0)
     assert shot_of({"AfState": 3}) == Shot(in_focus=False)
-    assert shot_of({"AfState": 1}) == Shot()  # still looking
+    assert shot_of({"AfState": 1}) == Shot()  # still scanning
     assert shot_of({}) == Shot()
 
 
-def test_without_picamera2_the_line_that_installs_it_is_given() -> None:
+def test_without_picamera2_the_error_says_how_to_install_it() -> None:
     if importlib.util.find_spec("picamera2") is not None:
         pytest.skip("picamera2 is installed here")
     for use in (cameras, lambda: PiCamera(0, CameraSettings())):

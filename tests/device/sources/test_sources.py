@@ -1,4 +1,4 @@
-"""Sources: the demo, pictures, videos made here, and cameras where there are any."""
+"""Sources: the demo, pictures, videos created here, and cameras if there are any."""
 
 import itertools
 import time
@@ -76,7 +76,7 @@ def test_every_source_keeps_the_contract(kind: str, tmp_path: Path, monkeypatch:
         frame = source.read()
         assert frame is not None
         assert frame.index == last + 1 if not source.live else frame.index > last
-        assert before - 1.0 * source.live <= frame.captured_s <= time.monotonic()  # a camera's frame was taken before the read
+        assert before - 1.0 * source.live <= frame.captured_s <= time.monotonic()  # a camera captured its frame before the read
         assert frame.pixels.dtype == np.uint8
         assert frame.pixels.ndim == 3
         assert frame.pixels.shape[2] == 3
@@ -105,13 +105,13 @@ def test_the_demo_moves_by_more_than_its_noise() -> None:
     first = demo.read()
     while (later := demo.read()).index < 30:
         pass
-    still = Demo(width=160, height=120, fps=30.0).read()  # another read of the same moment: only noise differs
+    still = Demo(width=160, height=120, fps=30.0).read()  # the same moment again: only the noise differs
     moved, noise = (np.abs(first.pixels.astype(int) - p.pixels).mean() for p in (later, still))
     assert moved > 5 + noise
 
 
 @pytest.mark.parametrize("size_wh", [(640, 480), (98, 61), (61, 98)])
-def test_the_demo_has_the_size_that_it_was_asked_for(size_wh: tuple[int, int]) -> None:
+def test_the_demo_has_the_requested_size(size_wh: tuple[int, int]) -> None:
     demo = Demo(*size_wh)
     assert demo.read().pixels.shape == (size_wh[1], size_wh[0], 3)
     assert f"{size_wh[0]}x{size_wh[1]}" in demo.description
@@ -122,7 +122,7 @@ def test_the_demo_is_never_faster_than_its_rate() -> None:
     frames = [demo.read() for _ in range(9)]
     for earlier, later in itertools.pairwise(frames):
         assert later.index > earlier.index
-    # A frame may be taken late, never before its time: so the last is due at least this long after the first was due.
+    # A frame may be late but never early, so the last one arrives at least this long after the first was due.
     assert frames[-1].captured_s - demo._started_s >= frames[-1].index / 40 - 1e-3
 
 
@@ -136,7 +136,7 @@ def test_a_late_reader_of_the_demo_gets_the_frame_that_is_due_now() -> None:
 # Pictures
 
 
-def test_pictures_come_in_the_order_of_their_names_and_keep_them(tmp_path: Path) -> None:
+def test_pictures_are_delivered_in_the_order_of_their_names_and_keep_them(tmp_path: Path) -> None:
     make_pictures(tmp_path, "b.png", "a.jpg", "c.webp")
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / ".hidden.png").write_bytes(b"half")
@@ -147,7 +147,7 @@ def test_pictures_come_in_the_order_of_their_names_and_keep_them(tmp_path: Path)
     assert source.read() is None
 
 
-def test_an_unreadable_picture_is_named_and_the_ones_before_it_come(tmp_path: Path) -> None:
+def test_an_unreadable_picture_is_named_after_the_ones_before_it_were_delivered(tmp_path: Path) -> None:
     make_pictures(tmp_path, "a.png", "b.png", "c.png")
     whole = (tmp_path / "b.png").read_bytes()
     (tmp_path / "b.png").write_bytes(whole[: len(whole) // 2])
@@ -190,7 +190,7 @@ def test_every_frame_of_a_video_comes_in_order_and_in_rgb(tmp_path: Path, suffix
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no video", b"\0\0\0\x18ftypisom" + b"\0" * 500])
-def test_a_file_that_is_no_video_is_refused_and_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_video_is_refused_and_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "v.mp4").write_bytes(content)
     with pytest.raises(DataError, match=r"v\.mp4"):
         open_source(str(tmp_path / "v.mp4"))
@@ -215,7 +215,7 @@ def test_a_video_whose_frames_cannot_be_decoded_is_refused_and_named(tmp_path: P
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".avi", "MJPG"), (".mkv", "mp4v")])
-def test_a_video_that_ends_early_gives_what_it_has_and_says_so(
+def test_a_video_that_ends_early_delivers_its_frames_and_a_warning(
     tmp_path: Path, suffix: str, codec: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / f"v{suffix}"
@@ -233,14 +233,14 @@ def test_a_video_that_ends_early_gives_what_it_has_and_says_so(
     assert f"v{suffix}: ends after {frames} of 40 frames" in caplog.text
 
 
-def test_a_whole_video_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_complete_video_gives_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = open_source(str(make_video(tmp_path / "v.mp4", 5)))
     while source.read() is not None:
         pass
     assert not caplog.text
 
 
-# What is none of these
+# Invalid sources
 
 
 def test_an_unknown_source_is_refused_with_the_nearest_known_one() -> None:
@@ -257,12 +257,12 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 # Cameras
 
 
-def test_a_camera_that_is_not_there_is_named_with_what_to_do() -> None:
+def test_a_missing_camera_is_named_with_what_to_do() -> None:
     with pytest.raises(CameraLost, match=r"/dev/video987.*--source auto"):
         open_source("v4l2:/dev/video987")
 
 
-def test_a_device_that_is_no_camera_is_refused(tmp_path: Path) -> None:
+def test_a_device_that_is_not_a_camera_is_refused(tmp_path: Path) -> None:
     (tmp_path / "video0").write_bytes(b"")
     for device in ("/dev/null", str(tmp_path / "video0")):
         with pytest.raises(CameraLost, match="not a V4L2 device"):
@@ -270,12 +270,12 @@ def test_a_device_that_is_no_camera_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spec", ["v4l2:", "picamera2:one", "http:///stream"])
-def test_a_camera_that_is_spelled_wrongly_is_wrong_usage(spec: str) -> None:
+def test_an_invalid_camera_spec_is_wrong_usage(spec: str) -> None:
     with pytest.raises(UsageError, match="expected"):
         open_source(spec)
 
 
-def test_a_camera_that_is_not_there_can_be_waited_for() -> None:
+def test_a_missing_camera_can_be_waited_for() -> None:
     source = open_source("v4l2:/dev/video987", CameraSettings(size="320x240"), wait=True)
     card = source.read()
     source.close()

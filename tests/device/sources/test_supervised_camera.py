@@ -1,4 +1,4 @@
-"""Cameras in a process of their own: fake ones that fail on purpose, through the real process, shared memory and supervision."""
+"""Supervised cameras: fakes that fail on purpose, with the real process, shared memory and supervision."""
 
 import logging
 import os
@@ -50,7 +50,7 @@ def gone(pid: int, within_s: float = 10.0) -> bool:
 # Frames
 
 
-def test_frames_come_with_what_the_camera_knows_of_them(watch: Watch) -> None:
+def test_frames_arrive_with_their_camera_settings(watch: Watch) -> None:
     source = watch("Fake")
     assert source.live
     assert source.total == 0
@@ -70,7 +70,7 @@ def test_frames_come_with_what_the_camera_knows_of_them(watch: Watch) -> None:
         assert (frame.shot.exposure_s, frame.shot.gain, frame.shot.in_focus) == (0.01, None, True)
 
 
-def test_a_frame_stays_as_it_was_while_others_come(watch: Watch) -> None:
+def test_a_frame_does_not_change_while_others_arrive(watch: Watch) -> None:
     source = watch("Fake")
     first = picture_of(source)
     assert isinstance(first.image, Yuv)
@@ -94,7 +94,7 @@ def test_a_late_reader_gets_the_newest_frame(watch: Watch) -> None:
     assert newer_s > 0.3
 
 
-def test_padded_rows_do_not_arrive(watch: Watch) -> None:
+def test_row_padding_is_removed(watch: Watch) -> None:
     image = picture_of(watch("Padded", size="99x51")).image
     assert isinstance(image, Yuv)
     assert image.y.shape == (51, 99)
@@ -111,22 +111,20 @@ def test_red_stays_red_and_blue_blue(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize(("degrees", "corner"), [(90, (0, -1)), (180, (-1, -1)), (270, (-1, 0))])
-def test_a_picture_is_turned_clockwise(watch: Watch, degrees: int, corner: tuple[int, int]) -> None:
+def test_a_picture_is_rotated_clockwise(watch: Watch, degrees: int, corner: tuple[int, int]) -> None:
     frame = picture_of(watch("Rgb", rotation=degrees))
     assert frame.size_wh == ((64, 48) if degrees == 180 else (48, 64))
     assert frame.pixels[corner].tolist() == [255, 255, 255]
 
 
-def test_planes_are_turned_like_pictures(watch: Watch) -> None:
+def test_planes_are_rotated_like_pictures(watch: Watch) -> None:
     frame = picture_of(watch("Fake", rotation=90, size="33x21"))
     assert isinstance(frame.image, Yuv)
     assert frame.image.y.shape == (33, 21)
     assert frame.image.u.shape == (17, 11)
 
 
-def test_another_size_under_way_passes_through_and_is_logged(
-    watch: Watch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_change_of_size_passes_through_and_is_logged(watch: Watch, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     plug = tmp_path / "plug"
     plug.touch()
     source = watch("Faulty", f"fake:{plug}")
@@ -150,17 +148,17 @@ def test_another_size_under_way_passes_through_and_is_logged(
 # Opening
 
 
-def test_a_camera_that_is_not_there_is_said_at_once(watch: Watch, tmp_path: Path) -> None:
+def test_a_missing_camera_is_reported_at_once(watch: Watch, tmp_path: Path) -> None:
     with pytest.raises(CameraLost, match="not plugged in"):
         watch("Plugged", f"fake:{tmp_path / 'none'}")
 
 
-def test_a_spec_that_is_wrong_is_wrong_usage_even_if_the_camera_may_come_later(watch: Watch) -> None:
+def test_an_invalid_spec_is_wrong_usage_even_with_wait(watch: Watch) -> None:
     with pytest.raises(UsageError, match="no such kind"):
         watch("wrong_spec", wait=True)
 
 
-def test_a_camera_that_comes_later_is_waited_for_behind_a_placeholder(watch: Watch, tmp_path: Path) -> None:
+def test_placeholders_are_delivered_until_the_camera_appears(watch: Watch, tmp_path: Path) -> None:
     plug = tmp_path / "plug"
     source = watch("Plugged", f"fake:{plug}", wait=True, rotation=90)
     placeholder = source.read()
@@ -184,7 +182,7 @@ def test_a_camera_that_delivers_nothing_but_bad_frames_does_not_open(watch: Watc
         watch("Faulty", f"fake:{plug}")
 
 
-def test_a_process_that_takes_long_to_start_is_no_fault_of_the_camera(
+def test_the_start_of_the_process_does_not_count_as_opening_time(
     watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(1.5)")
@@ -203,7 +201,7 @@ def test_a_process_that_never_starts_is_named(watch: Watch, tmp_path: Path, monk
         watch("SlowToOpen", "fake:0")
 
 
-def test_an_opening_that_takes_for_ever_ends(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opening_that_takes_forever_is_ended(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervised_camera, "OPENING_S", 1.0)
     with pytest.raises(CameraLost, match="no frame for 1 s"):
         watch("SlowToOpen", "fake:3600")
@@ -226,7 +224,7 @@ def test_an_opener_that_does_not_exist_is_a_lost_camera_with_the_reason() -> Non
 # Closing
 
 
-def test_close_ends_the_process_also_while_a_read_waits(watch: Watch, tmp_path: Path) -> None:
+def test_close_ends_the_process_even_while_a_read_waits(watch: Watch, tmp_path: Path) -> None:
     plug = tmp_path / "plug"
     plug.touch()
     source = watch("Faulty", f"fake:{plug}")
@@ -270,7 +268,7 @@ def test_the_camera_is_closed_before_its_process_is_killed(monkeypatch: pytest.M
     assert (tmp_path / "closed").exists()
 
 
-def test_signals_for_the_whole_group_leave_the_camera_to_its_parent(watch: Watch) -> None:
+def test_signals_for_the_process_group_do_not_end_the_camera_process(watch: Watch) -> None:
     source = watch("Fake")
     pid = source._process.pid  # type: ignore[union-attr]
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -313,7 +311,7 @@ def test_no_process_is_left_when_its_parent_is_killed(fault: str, tmp_path: Path
 # Secrets
 
 
-def test_a_password_is_in_no_log_no_error_no_status_and_no_process_list(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_password_is_not_in_logs_errors_status_or_the_process_list(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
     spec = "rtsp://admin:s3cr3t-word@camera.invalid/stream?token=hidden-query"
     with caplog.at_level(logging.DEBUG):
         source = watch("Chatty", spec, wait=True)

@@ -11,7 +11,7 @@ from device.sources.triple_buffer import TripleBuffer, layout_of
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 5), (48, 64)])
 @pytest.mark.parametrize("kind", ["rgb", "yuv"])
-def test_what_is_written_into_shared_memory_is_read_from_it(size: tuple[int, int], kind: str) -> None:
+def test_a_picture_written_to_shared_memory_reads_back_identical(size: tuple[int, int], kind: str) -> None:
     rng = np.random.default_rng(1)
     height, width = size
     half = (-(-height // 2), -(-width // 2))

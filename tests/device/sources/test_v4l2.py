@@ -1,4 +1,4 @@
-"""V4L2 without a device: the kernel's header against our structures, and what is chosen, converted and refused.
+"""V4L2 without a device: our structures against the kernel header; choosing modes, converting and refusing.
 
 `tests/rigs/vivid/check_camera.py` runs the same code on the kernel's own test camera.
 """
@@ -68,7 +68,7 @@ CONSTANTS = {
 }
 
 
-def test_structures_and_numbers_are_those_of_the_kernels_header(tmp_path: Path) -> None:
+def test_structures_and_numbers_equal_those_in_the_kernel_header(tmp_path: Path) -> None:
     if shutil.which("gcc") is None or not Path("/usr/include/linux/videodev2.h").exists():
         pytest.skip("no gcc with the kernel's headers here; sudo apt install gcc linux-libc-dev")
     expected = {name: ctypes.sizeof(structure) for name, structure in STRUCTURES.items()}
@@ -93,7 +93,7 @@ def test_structures_and_numbers_are_those_of_the_kernels_header(tmp_path: Path) 
     assert dict(zip(expected, map(int, printed.split()), strict=True)) == expected
 
 
-WEBCAM = [  # what a Logitech C920 offers, in short
+WEBCAM = [  # some of the modes of a Logitech C920
     Mode("YUYV", 640, 480, 30.0),
     Mode("YUYV", 1280, 720, 10.0),
     Mode("YUYV", 1920, 1080, 5.0),
@@ -118,28 +118,28 @@ WEBCAM = [  # what a Logitech C920 offers, in short
         ((3840, 2160), 30.0, "auto", ("MJPG", 1920, 1080)),
     ],
 )
-def test_the_size_is_kept_first_then_the_rate_and_then_uncompressed_pictures(
+def test_a_mode_is_chosen_by_size_then_rate_then_uncompressed_pictures(
     size_wh: tuple[int, int], fps: float, format: str, chosen: tuple[str, int, int]
 ) -> None:
     mode = choose_mode(WEBCAM, size_wh, fps, format)
     assert (mode.format, mode.width, mode.height) == chosen
 
 
-def test_a_format_that_is_not_there_is_named_with_those_that_are() -> None:
+def test_a_missing_format_is_named_with_the_available_ones() -> None:
     with pytest.raises(CameraLost, match=r"delivers H264, expected YUYV"):
         choose_mode([Mode("H264", 640, 480, 30.0)], (640, 480), 30.0, "yuyv")
     with pytest.raises(CameraLost, match=r"delivers none"):
         choose_mode([], (640, 480), 30.0, "auto")
 
 
-def test_a_driver_that_tells_no_rates_is_asked_all_the_same() -> None:
+def test_a_driver_that_reports_no_rates_is_used_too() -> None:
     assert choose_mode([Mode("NV12", 640, 480, 0.0)], (640, 480), 30.0, "auto").format == "NV12"
 
 
 @pytest.mark.parametrize(
     ("colorspace", "encoding", "quantization", "expected"),
     [
-        (8, 0, 0, ("bt601", False)),  # sRGB, defaults: what uvcvideo says of most cameras
+        (8, 0, 0, ("bt601", False)),  # sRGB and defaults, as uvcvideo reports for most cameras
         (3, 0, 0, ("bt709", False)),  # Rec. 709
         (7, 0, 0, ("bt601", True)),  # JPEG
         (8, 2, 1, ("bt709", True)),
@@ -147,14 +147,14 @@ def test_a_driver_that_tells_no_rates_is_asked_all_the_same() -> None:
         (0, 0, 0, ("bt601", False)),
     ],
 )
-def test_colours_are_resolved_as_the_kernel_does(
+def test_colours_are_resolved_like_in_the_kernel(
     colorspace: int, encoding: int, quantization: int, expected: tuple[str, bool]
 ) -> None:
     assert colours(kernel.PixFormat(colorspace=colorspace, ycbcr_enc=encoding, quantization=quantization)) == expected
 
 
 def packed(image: Yuv, format: str, stride: int) -> np.ndarray:
-    """The bytes that a driver has for this picture, rows padded with 77."""
+    """The bytes of this picture in a driver's buffer, with rows padded with 77."""
     height, width = image.shape
     if format == "YUYV":
         rows = np.full((height, stride), 77, np.uint8)
@@ -192,7 +192,7 @@ def test_a_buffer_becomes_the_picture_and_a_short_one_a_bad_frame(format: str, p
 
 
 @pytest.mark.parametrize("make", ["null", "file", "folder"])
-def test_what_is_no_camera_is_refused_and_named(make: str, tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_camera_is_refused_and_named(make: str, tmp_path: Path) -> None:
     path = {"null": Path("/dev/null"), "file": tmp_path / "video0", "folder": tmp_path}[make]
     if make == "file":
         path.write_bytes(b"")
@@ -200,13 +200,13 @@ def test_what_is_no_camera_is_refused_and_named(make: str, tmp_path: Path) -> No
         V4l2Camera(str(path), CameraSettings())
 
 
-def test_a_node_that_is_not_there_says_what_to_do() -> None:
+def test_a_missing_node_is_reported_with_what_to_do() -> None:
     with pytest.raises(CameraLost, match=r"/dev/video987: no such device.*--source auto"):
         V4l2Camera("/dev/video987", CameraSettings())
 
 
 def driver(monkeypatch: pytest.MonkeyPatch, name: str, capabilities: int, formats: int = 1) -> None:
-    """An honest fake of a driver: it answers two questions and knows nothing else."""
+    """A fake driver that answers only two ioctls."""
 
     def call(_: int, number: int, argument: object) -> None:
         if number == kernel.QUERYCAP and isinstance(argument, kernel.Capability):
@@ -229,13 +229,13 @@ CAPTURE = kernel.CAP_VIDEO_CAPTURE | kernel.CAP_STREAMING
         ("bcm2835-codec", CAPTURE, 1, "for a ribbon-cable camera use --source picamera2"),
         ("unicam", CAPTURE, 1, "for a ribbon-cable camera"),
         ("hantro-vpu", CAPTURE | kernel.CAP_VIDEO_M2M, 1, "converts pictures"),
-        ("uvcvideo", 0x00800000, 1, "captures no pictures$"),  # its node of metadata
+        ("uvcvideo", 0x00800000, 1, "captures no pictures$"),  # its metadata node
         ("rkisp1", kernel.CAP_VIDEO_CAPTURE_MPLANE | kernel.CAP_STREAMING, 1, "in several planes"),
         ("pwc", kernel.CAP_VIDEO_CAPTURE, 1, "does not support streaming"),
         ("uvcvideo", CAPTURE, 0, "offers no format"),
     ],
 )
-def test_nodes_that_are_no_cameras_are_known(
+def test_nodes_that_are_not_cameras_are_recognised(
     name: str, capabilities: int, formats: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver(monkeypatch, name, capabilities, formats)
@@ -243,19 +243,19 @@ def test_nodes_that_are_no_cameras_are_known(
         nodes.require_camera(3)
 
 
-def test_a_node_that_is_a_camera_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_node_returns_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     driver(monkeypatch, "uvcvideo", CAPTURE)
     assert nodes.require_camera(3) == "a card"
 
 
-def test_the_drivers_stamp_is_taken_only_when_it_is_of_our_clock(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_driver_time_stamp_is_used_only_if_it_is_on_our_clock(caplog: pytest.LogCaptureFixture) -> None:
     camera_ = V4l2Camera.__new__(V4l2Camera)
     camera_._path, camera_._warn_about_clock = "/dev/video0", True
     now = time.monotonic()
     stamp = now - 0.05
     buffer = kernel.Buffer(flags=kernel.BUF_FLAG_TIMESTAMP_MONOTONIC, tv_sec=int(stamp), tv_usec=int(stamp % 1 * 1e6))
     assert camera_._captured_s(buffer, now) == pytest.approx(stamp, abs=1e-5)
-    assert camera_._captured_s(buffer, stamp - 0.03) == stamp - 0.03  # of a frame's computed end
+    assert camera_._captured_s(buffer, stamp - 0.03) == stamp - 0.03  # a predicted end of frame
     assert not caplog.text
     with caplog.at_level(logging.WARNING):
         buffer.flags = 0
@@ -265,7 +265,7 @@ def test_the_drivers_stamp_is_taken_only_when_it_is_of_our_clock(caplog: pytest.
     assert caplog.text.count("another clock") == 1
 
 
-def test_the_first_camera_is_named_as_a_source_or_its_absence_with_what_to_do() -> None:
+def test_the_first_camera_is_returned_as_a_spec_or_its_absence_reported() -> None:
     found, _ = cameras()
     if not found:
         with pytest.raises(CameraLost, match="--source demo"):

@@ -1,4 +1,4 @@
-"""Somebody else's network, built here in another style than the house's, and the harmless one that hostile ones are made of."""
+"""A foreign network in another style than the kit's own, and the harmless one that hostile files are derived from."""
 
 from collections.abc import Callable
 from functools import cache
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def generated() -> "Callable[..., Pictures]":
-    """`generated(height, width, channels=3)`: what `open_foreign` asks for."""
+    """`generated(height, width, channels=3)`: the pictures that `open_foreign` asks for."""
     from export.export_source import Pictures
 
     def make(height: int, width: int, channels: int = 3) -> Pictures:
@@ -37,7 +37,7 @@ def generated() -> "Callable[..., Pictures]":
 
 @pytest.fixture(scope="session")
 def hourglass() -> "Callable[..., keras.Model]":
-    """`hourglass(interpolation, hw)`: half a dozen layers of a kind that the house does not use."""
+    """`hourglass(interpolation, hw)`: half a dozen kinds of layers that the kit itself does not use."""
     import keras
     from keras import layers
 
@@ -66,7 +66,7 @@ def hourglass() -> "Callable[..., keras.Model]":
 def of_keras(
     hourglass: "Callable[..., keras.Model]", generated: "Callable[..., Pictures]", tmp_path_factory: pytest.TempPathFactory
 ) -> "tuple[Path, keras.Model, ExportSource]":
-    """The hourglass in a .keras file: the file, the network, and what it was opened as."""
+    """The hourglass in a .keras file: the file, the network, and the opened source."""
     from export.foreign.declared import Declared
     from export.foreign.open_foreign import open_foreign
 
@@ -77,7 +77,7 @@ def of_keras(
 
 @pytest.fixture(scope="session")
 def converted() -> "Callable[[ExportSource, str, str], bytes]":
-    """`converted(source, format_, variant)`: the file, calibrated in the first way where it has to be; each is made once."""
+    """`converted(source, format_, variant)`: the file, calibrated in the first way if needed; each is converted once."""
 
     @cache
     def convert(source: "ExportSource", format_: str, variant: str) -> bytes:
@@ -89,7 +89,7 @@ def converted() -> "Callable[[ExportSource, str, str], bytes]":
 
 @pytest.fixture
 def outputs(converted: "Callable[[ExportSource, str, str], bytes]", tmp_path: Path) -> "Callable[..., np.ndarray]":
-    """`outputs(source, format_, variant, tensors)`: what that file makes of them, through the runtime that a board uses."""
+    """`outputs(source, format_, variant, tensors)`: that file's outputs, through the runtime that a board uses."""
     from export import to_onnx, to_tflite
 
     def run(source: "ExportSource", format_: str, variant: str, tensors: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ def outputs(converted: "Callable[[ExportSource, str, str], bytes]", tmp_path: Pa
 
 @pytest.fixture(scope="session")
 def onnx_file() -> Callable[..., Path]:
-    """`onnx_file(path, shape, …)`: a blur of 3x3 pixels and a skip, as PyTorch writes them: of NCHW, unless told otherwise."""
+    """`onnx_file(path, shape, …)`: a blur of 3x3 pixels and a skip, as PyTorch writes them: NCHW by default."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -144,7 +144,7 @@ def onnx_file() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def opened() -> "Callable[[Path], ExportSource]":
-    """`opened(path)`: of a file that declares nothing unusual."""
+    """`opened(path)`: the source, with nothing unusual declared."""
     from export.export_source import Pictures
     from export.foreign.declared import Declared
     from export.foreign.open_foreign import open_foreign
@@ -158,7 +158,7 @@ def opened() -> "Callable[[Path], ExportSource]":
 
 @pytest.fixture(scope="session")
 def good(opened: "Callable[[Path], ExportSource]", tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one harmless network in every form. Not to be written to."""
+    """A folder with one harmless network in every file format. Do not write to it."""
     import keras
     from keras import layers
 
@@ -174,20 +174,20 @@ def good(opened: "Callable[[Path], ExportSource]", tmp_path_factory: pytest.Temp
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Path:
-    """An empty folder for a hostile model, in one where nothing else may appear."""
+    """An empty folder for a hostile model, in a folder where nothing else may appear."""
     (tmp_path / "m").mkdir()
     return tmp_path / "m"
 
 
 @pytest.fixture
 def canary(tmp_path: Path) -> Path:
-    """A file that a hostile model writes; it must never appear."""
+    """A file that a hostile model would write; it must never appear."""
     return tmp_path / "canary"
 
 
 @pytest.fixture
 def refused(opened: "Callable[[Path], ExportSource]", canary: Path) -> Callable[[Path, str], None]:
-    """`refused(path, message)`: nothing was run, and nothing was written beside it."""
+    """`refused(path, message)`: it is refused, nothing of it was run, and nothing was written next to it."""
 
     def check(path: Path, message: str) -> None:
         before = sorted(path.parent.parent.rglob("*"))

@@ -1,4 +1,4 @@
-"""deblurkit export --from, for real: files of each form become bundles that restore pictures, or nothing."""
+"""`deblurkit export --from`: files of each format become bundles that restore pictures, or are refused."""
 
 import re
 from collections.abc import Callable
@@ -27,7 +27,7 @@ Export = Callable[..., Any]
 
 @pytest.fixture
 def export(command: Call, photographs: Path, tmp_path: Path) -> Export:
-    """`export(model, …)`: into tmp_path/out/b, judged on the eight photographs."""
+    """`export(model, …)`: to tmp_path/out/b, judged on the eight photographs."""
 
     def run(model: Path, *words: object) -> Any:
         given = ["--from", model, "--colour", "rgb", "--data", photographs, "--variants", "fp32", "--quiet"]
@@ -37,7 +37,7 @@ def export(command: Call, photographs: Path, tmp_path: Path) -> Export:
 
 
 def restored_as(folder: Path, expected: Callable[[np.ndarray], np.ndarray], fixed_hw: tuple[int, int] | None = None) -> list[str]:
-    """Every file of the bundle makes of a picture larger than its window what the network makes of it; their labels."""
+    """Check that every file of the bundle restores a picture larger than its tile as the network does; returns their labels."""
     made = open_bundle(folder)
     assert (made.manifest.preset, made.manifest.fixed_hw, made.manifest.weights) == ("foreign", fixed_hw, None)
     assert made.manifest.halo > 0
@@ -96,7 +96,7 @@ def test_a_tflite_model_becomes_a_bundle_of_one_file(export: Export, tmp_path: P
 
 
 def test_a_graph_in_partitions_passes_only_where_that_is_allowed(hourglass: Call, export: Export, tmp_path: Path) -> None:
-    """Pixels repeated are a TILE in TFLite, which the delegate does not take."""
+    """Repeated pixels become a TILE in TFLite, which the delegate does not run."""
     (tmp_path / "m.tflite").write_bytes(to_tflite.to_tflite(hourglass("nearest", (64, 80)), "fp32"))
     words = (tmp_path / "m.tflite", "--pad-multiple", 2)
     ended = export(*words)

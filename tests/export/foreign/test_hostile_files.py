@@ -1,4 +1,4 @@
-"""Hostile files of every form, built for real: each is refused, and what it would have done has not happened."""
+"""Hostile files of every form, built for real: each is refused, and nothing of what it would do has happened."""
 
 import os
 import pickle
@@ -37,7 +37,7 @@ def test_a_file_larger_than_the_limit_is_refused_unread(
 
 
 class Touch:
-    """Makes the canary when it is unpickled."""
+    """Writes the canary when it is unpickled."""
 
     def __init__(self, canary: Path) -> None:
         self.canary = canary
@@ -53,16 +53,16 @@ def test_a_pickle_under_any_name_is_refused(canary: Path, suffix: str, theirs: P
     pickle.loads(path.read_bytes())
     assert canary.exists()  # it would
     canary.unlink()
-    refused(path, "damaged|is not taken")
+    refused(path, "damaged|is not accepted")
 
 
 @pytest.mark.parametrize(
     ("suffix", "way"), [(".h5", "save it as .keras"), (".pt", "export it to ONNX"), (".pb", "give the folder")]
 )
-def test_other_forms_are_refused_with_the_way_to_one_that_is_taken(suffix: str, way: str, theirs: Path, refused: Call) -> None:
+def test_other_formats_are_refused_with_the_way_to_an_accepted_one(suffix: str, way: str, theirs: Path, refused: Call) -> None:
     path = theirs / f"model{suffix}"
     path.write_bytes(b"anything")
-    refused(path, rf"\{suffix} is not taken, expected a \.keras file, a SavedModel's folder.*{way}")
+    refused(path, rf"\{suffix} is not accepted, expected a \.keras file, a SavedModel's folder.*{way}")
 
 
 @pytest.mark.parametrize("form", ["plain.keras", "plain.onnx", "plain.tflite", "plain"])
@@ -82,5 +82,5 @@ def test_a_truncated_file_of_each_kind_is_refused(
     assert not canary.exists()
 
 
-def test_what_is_not_there_is_said_so(theirs: Path, refused: Call) -> None:
+def test_a_missing_file_is_named(theirs: Path, refused: Call) -> None:
     refused(theirs / "none.keras", "no such file; give a .keras file, a SavedModel's folder")

@@ -1,4 +1,4 @@
-"""Hostile .keras files, built for real: each is refused, and what it would have done has not happened."""
+"""Hostile .keras files, built for real: each is refused, and nothing of what it would do has happened."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def keras_file(
 
 
 def conv(config: dict) -> dict:
-    """The only convolution of the config."""
+    """The only convolution in the config."""
     return next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Conv2D")
 
 

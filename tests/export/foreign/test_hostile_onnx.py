@@ -1,4 +1,4 @@
-"""Hostile ONNX files, built for real: each is refused, and what it would have done has not happened."""
+"""Hostile ONNX files, built for real: each is refused, and nothing of what it would do has happened."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ Call = Callable[..., Any]
 
 
 def onnx_with(path: Path, location: str | None = None, domain: str = "", operator: str = "Relu", **attributes: object) -> Path:
-    """One operator and one constant whose values lie in `location`."""
+    """One operator and one constant whose values are in `location`."""
     weight = numpy_helper.from_array(np.ones((1,), np.float32), "w")
     if location is not None:
         weight.ClearField("raw_data")
@@ -85,7 +85,7 @@ def test_an_operator_that_the_opset_does_not_know_is_refused(theirs: Path, refus
     refused(onnx_with(theirs / "model.onnx", operator="Theirs"), "not a valid ONNX file .*Theirs")
 
 
-def test_places_on_somebodys_machine_do_not_travel_on(opened: Call, theirs: Path) -> None:
+def test_paths_of_somebodys_machine_are_removed(opened: Call, theirs: Path) -> None:
     path = onnx_with(theirs / "model.onnx")
     model = onnx.load(path)
     model.doc_string = model.graph.doc_string = model.graph.node[0].doc_string = "/home/somebody/train.py"

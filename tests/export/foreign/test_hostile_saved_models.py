@@ -1,4 +1,4 @@
-"""Hostile SavedModels, built for real: each is refused, and what it would have done has not happened."""
+"""Hostile SavedModels, built for real: each is refused, and nothing of what it would do has happened."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Hostile TFLite files, built for real: each is refused, and what it would have done has not happened."""
+"""Hostile TFLite files, built for real: each is refused, and nothing of what it would do has happened."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Keras models and SavedModels of other people, through the loaders that wrap them."""
+"""Other people's Keras models and SavedModels, through the loaders that wrap them."""
 
 import hashlib
 from collections.abc import Callable
@@ -101,7 +101,7 @@ def test_int8_files_are_calibrated_in_every_way_that_the_converter_has(of_keras:
     source = of_keras[2]
     assert [c.method for c in source.calibrations("tflite")] == ["minmax"]
     assert [c.method for c in source.calibrations("onnx")] == ["minmax", "percentile", "entropy"]
-    before = onnx.load_from_string(source.before_int8(source.calibrations("onnx")[0]))
+    before = onnx.load_from_string(source.fp32_onnx(source.calibrations("onnx")[0]))
     assert [v.name for v in (*before.graph.input, *before.graph.output)] == ["blurred", "restored"]
 
 

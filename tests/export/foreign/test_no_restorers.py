@@ -1,4 +1,4 @@
-"""Networks that make no picture of a picture, or not of the size that was declared: each is refused with what it does."""
+"""Networks that do not turn a picture into a picture, or not for the declared size: each is refused with its fault."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +62,7 @@ WRONG = {
 
 @pytest.mark.parametrize("what", WRONG)
 @pytest.mark.parametrize("as_saved_model", [False, True])
-def test_what_makes_no_picture_of_one_of_its_size_is_refused(
+def test_a_network_that_does_not_return_one_picture_of_the_same_size_is_refused(
     tmp_path: Path, what: str, as_saved_model: bool, generated: Call
 ) -> None:
     make, message = WRONG[what]
@@ -79,12 +79,12 @@ def test_a_keras_model_of_four_pictures_at_once_is_refused(tmp_path: Path, gener
         open_foreign(path, RGB, generated)
 
 
-def test_a_pad_multiple_that_is_too_small_is_refused_with_the_one_that_does(tmp_path: Path, generated: Call) -> None:
+def test_a_pad_multiple_that_is_too_small_is_refused_with_one_that_works(tmp_path: Path, generated: Call) -> None:
     given = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 3, strides=4, padding="same")(given)
     x = layers.Conv2DTranspose(3, 4, strides=4, padding="same")(x)
     path = saved(keras.Model(given, x), tmp_path / "quarter.keras")
-    with pytest.raises(BundleError, match=r"expected any multiple of 2; multiples of 4 do: give --pad-multiple 4"):
+    with pytest.raises(BundleError, match=r"expected any multiple of 2 to work; multiples of 4 work: give --pad-multiple 4"):
         open_foreign(path, Declared("rgb", (0, 1), 2), generated, HW)
     assert open_foreign(path, Declared("rgb", (0, 1), 4), generated, HW).manifest.pad_multiple == 4
 

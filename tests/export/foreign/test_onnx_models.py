@@ -1,4 +1,4 @@
-"""ONNX networks of other people, through the loader that wraps them."""
+"""Other people's ONNX networks, through the loader that wraps them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ NEAR_DB = {"fp32": 80.0, "fp16": 50.0, "dynamic": 35.0, "int8": 25.0}
 
 
 def sharpened(blurred: np.ndarray) -> np.ndarray:
-    """What `onnx_file` computes, with zeros around the picture."""
+    """The function of `onnx_file`, with zeros around the picture."""
     padded = np.pad(blurred, ((0, 0), (1, 1), (1, 1), (0, 0)))
     height, width = blurred.shape[1:3]
     return 2 * blurred - sum(padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)) / 9

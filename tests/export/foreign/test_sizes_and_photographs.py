@@ -1,4 +1,4 @@
-"""For what size a network of somebody else is exported, and what it is calibrated and judged on."""
+"""The size that a foreign network is exported for, and the pictures that it is calibrated and judged on."""
 
 import shutil
 from collections.abc import Callable
@@ -36,7 +36,7 @@ ANY = [1, 3, "h", "w"]
         ([1, 3, 48, "w"], None, 8, (48, SIDE)),
     ],
 )
-def test_pictures_are_asked_for_once_at_the_size_that_was_settled(
+def test_pictures_are_asked_for_once_in_the_size_that_was_chosen(
     tmp_path: Path,
     onnx_file: Call,
     generated: Call,
@@ -87,7 +87,7 @@ def subject_of(path: Path, data: Path, calibration: Path | None = None, colour: 
 
 
 def middle(path: Path) -> np.ndarray:
-    """Of a photograph, 64 pixels high and 80 wide, cut out of a square as wide."""
+    """A photograph, 64 pixels high and 80 wide, cut out of a square of that width."""
     pixels = read_picture(path)
     top, left = (pixels.shape[0] - 80) // 2, (pixels.shape[1] - 80) // 2
     return pixels[top : top + 64, left : left + 80]
@@ -130,12 +130,12 @@ def test_a_folder_to_calibrate_on_replaces_the_others_and_must_hold_none_that_is
     assert (len(pictures.blurred), len(pictures.calibration)) == (4, 1 + 3)
 
 
-def test_a_network_of_luma_gets_luma(tmp_path: Path, onnx_file: Call, photographs: Path) -> None:
+def test_a_luma_network_gets_luma(tmp_path: Path, onnx_file: Call, photographs: Path) -> None:
     source = subject_of(onnx_file(tmp_path / "l.onnx", [1, 1, "h", "w"]), photographs, colour="luma")
     assert {picture.shape for picture in source.pictures.calibration} == {(1, 64, 80, 1)}
 
 
-def test_without_photographs_those_of_scikit_image_are_taken(network: Path) -> None:
+def test_without_photographs_those_of_scikit_image_are_used(network: Path) -> None:
     source = open_with_photographs(network, Declared("rgb", (0, 1), 8), None, None, "gaussian", (64, 80))
     assert source.pictures.described == "3 photographs held out, 2 blurs each, 80x64"
 

@@ -1,4 +1,4 @@
-"""TFLite networks of other people, taken as they are."""
+"""Other people's TFLite networks, exported unchanged."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ OfKeras = tuple[Path, keras.Model, ExportSource]
 
 
 @pytest.mark.parametrize("variant", ["fp32", "fp16", "dynamic", "int8"])
-def test_a_tflite_file_is_taken_as_it_is(
+def test_a_tflite_file_is_exported_unchanged(
     of_keras: OfKeras, tmp_path: Path, variant: str, generated: Call, converted: Call, outputs: Call
 ) -> None:
     _, network, made = of_keras
@@ -61,6 +61,6 @@ def test_the_range_of_a_tflite_file_cannot_be_changed(
     path = tmp_path / "theirs.tflite"
     path.write_bytes(converted(of_keras[2], "tflite", "fp32"))
     with pytest.raises(
-        BundleError, match=r"--range -1\.\.1, but a TFLite file is taken as it is.*put the scaling into the model"
+        BundleError, match=r"--range -1\.\.1, but a TFLite file is not converted again.*put the scaling into the model"
     ):
         open_foreign(path, Declared("rgb", (-1, 1), 2), generated, HW)

@@ -42,4 +42,4 @@ def test_a_frame_that_takes_more_than_the_file_says_fails_the_budget(tmp_path: P
     assert "nano_int8.tflite by litert" in done.stderr
     assert "on cortex-a76, the bare call of 192x128: " in done.stderr
     assert "+4.0 %, and 3 are allowed" in done.stderr
-    assert "If it is meant: python scripts/instructions/count.py --again" in done.stderr
+    assert "If it is intended: python scripts/instructions/count.py --again" in done.stderr

@@ -1,7 +1,6 @@
 """The page as served: in the network with its token, and by the command, which is killed and restarted."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from free_port import free_port
 from page_parts import BROWSER, SHARPNESS, Open
 
 from device.sinks.web import Web
@@ -46,9 +46,7 @@ class Command:
     """`deblurkit run --source demo --sink web` as a process of its own, at one port."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from free_port import free_port
 
 from device.sinks.web import Web
 
@@ -36,9 +37,7 @@ def proxy(web: Web, tmp_path: Path) -> Iterator[int]:
     document = (ROOT / "docs" / "reverse-proxy.md").read_text()
     shown = re.search(r"```nginx\n(.*?)```", document, re.DOTALL)
     assert shown is not None
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     site = shown[1].replace("/etc/nginx/", f"{tmp_path}/").replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
     site = site.replace("http://127.0.0.1:8080", web.url)
     make = re.search(r"sudo (openssl req.*?)\n   ```", document, re.DOTALL)
