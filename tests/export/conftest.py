@@ -47,7 +47,7 @@ def _train(pictures: Path, folder: Path) -> None:
     from train.weights import load_network, save_weights
 
     words = ["--epochs", 2, "--steps", 3, "--batch", 2, "--patch", 32, "--precision", "float32", "--licence", "CC0"]
-    colour = replace(presets.PRESETS["small"], architecture=UNet((20, 36), (1, 1), (1,)))  # test_luma.py has the others
+    colour = replace(presets.PRESETS["small"], architecture=UNet((16, 32), (1, 1), (1,)))  # test_luma.py has the others
     with redirect_stdout(io.StringIO()), pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "small", colour)
         code = deblurkit.main([str(w) for w in ["train", "--data", pictures, "--out", folder, *words, "--cpu", "--quiet"]])

@@ -113,7 +113,7 @@ def test_four_devices_train_as_one_does(backend: str, tmp_path: Path) -> None:
     checkpoints = []
     for count in (1, 4):  # one first: it leaves the teacher
         words = [sys.executable, Path(__file__).with_name("data_parallel_training.py"), count, tmp_path]
-        done = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True, check=False, timeout=200)
+        done = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True, check=False, timeout=500)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout.splitlines()[-1]) == {"devices": [count]}
         with np.load(tmp_path / str(count) / "checkpoint.npz") as stored:
