@@ -24,8 +24,8 @@ HOURS_S = 3600
 RECORDINGS = f"{STATE}/recordings"
 LONGEST_S = 9.0  # so that cuts fall into the first, the second and the third segment
 LOST_S, LOST_FRAMES = 1.0, 3
-"""The recorder promises to lose at most a second. On a machine so busy that the emulated board recorded about a frame a second, a
-power cut lost 1 of 80 and 2 of 95 frames: so few are allowed even if they took longer."""
+"""The recorder promises to lose at most a second. Three frames take longer only where the emulated board records fewer than three
+a second, as it does on a busy machine: there a power cut lost 1 of 80 and 2 of 95 frames."""
 
 
 def decoded(data: bytes) -> NDArray[np.uint8]:
