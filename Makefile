@@ -39,7 +39,7 @@ format: setup
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-models: setup ## train the shipped bundle again on DATA (hours) and export it
+models: setup ## train the shipped bundles again on DATA (hours) and export them
 	scripts/models.sh "$(DATA)"
 
 soak: setup ## 100,000 frames through the whole loop: memory, threads and descriptors must not grow (about 10 minutes)

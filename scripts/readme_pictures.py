@@ -67,7 +67,7 @@ def _blurred(sharp: Pixels, blur: str, kernel: Kernel, rng: np.random.Generator)
 
 
 def _best_classical(blurred: Pixels, sharp: Pixels, kernel: Kernel) -> dict[str, Pixels]:
-    """Of the blind and the told methods the one that comes nearest to the truth."""
+    """The blind or non-blind method whose result is nearest to the ground truth."""
     found = {name: method(blurred) for name, method in BLIND_METHODS.items() if name != "nothing"}
     found |= {name: method(blurred, kernel) for name, method in NON_BLIND_METHODS.items()}
     best = max(found, key=lambda name: psnr(found[name], sharp))

@@ -1,4 +1,4 @@
-"""Run the rigs, two at a time by default: one line for each, then the counts of all their tests.
+"""Run the rigs, two at a time but the virtual board alone: one line for each, then the counts of all their tests.
 
     python scripts/rigs.py short [RIG...]    what .ci/run and `make test-all` run; docs/boards.md says what each form has
     python scripts/rigs.py long [RIG...]     everything that the rigs have
@@ -41,6 +41,8 @@ RIGS = {
     "legacy": ("scripts/legacy/rig.sh", ("short", "long")),
 }
 """Name -> command and the forms that run it, the longest first, so that two at a time end together."""
+ALONE = ("board", "board-deploy")
+"""They run first and alone: the emulated machine has two processors, and its tests wait for real seconds."""
 _SUMMARY = re.compile(r"^(?:=+ )?((?:\d+ [a-z]+(?:, )?)+) in [\d.:]+s\b", re.MULTILINE)
 _COUNTED = ("failed", "passed", "skipped", "xfailed", "xpassed", "error")
 
@@ -178,7 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report(name, outcome, options.strict)
             return outcome
 
-        outcomes = list(pool.map(one, rigs))
+        alone = [one(name) for name in rigs if name in ALONE]
+        outcomes = [*alone, *pool.map(one, (name for name in rigs if name not in ALONE))]
     tests = total(outcomes, options.strict)
     if options.add is not None:
         tests += counts(options.add.read_text(errors="replace"))

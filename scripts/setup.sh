@@ -51,7 +51,8 @@ wanted=$(cat pyproject.toml "$constraints" | cksum)
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] || { [ "$kind" = floor ] && [ "$(cat "$venv/.deblurkit-full" 2>/dev/null)" = "$wanted" ]; }; then
     exit 0
 fi
-[ -x "$venv/bin/python" ] || "$python" -m venv $options "$venv"
+# Without pip: the environment is new, or an earlier run was stopped while creating it.
+"$venv/bin/python" -c "import pip" 2>/dev/null || "$python" -m venv $options "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$constraints" -e ".$extras"
 # pnnx converts for ncnn. Its package requires PyTorch, which the program in it does not need.
 [ "$kind" = full ] && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -c "$constraints" pnnx

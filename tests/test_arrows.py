@@ -40,9 +40,6 @@ LAYERS = (
     ("device.cli", "device.estimate_cli"),
 )
 
-# Circles that are being removed. Do not add to this list.
-KNOWN_CIRCLES = ("benchmarks.boards",)
-
 # Refuses what the device floor must not need, as an installation without it would.
 BLOCK = """
 import sys
@@ -118,10 +115,7 @@ def layer_member(module: str) -> str:
 
 
 def test_no_circle_of_imports_between_modules() -> None:
-    graph = import_graph()
-    for name, imported in graph.items():
-        graph[name] = {other for other in imported if not (name.startswith(KNOWN_CIRCLES) and other.startswith(KNOWN_CIRCLES))}
-    assert circle_in(graph) == ""
+    assert circle_in(import_graph()) == ""
 
 
 def test_no_circle_of_imports_between_folders() -> None:

@@ -26,6 +26,8 @@ def test_the_wheel_holds_the_front_door_the_page_and_the_bundle_and_no_tests(whe
     assert {
         "deblurkit.py",
         "device/sinks/web/page.html",
+        "benchmarks/report/templates/report.html",
+        "benchmarks/boards/published.json",
         "device/service/deblurkit.service",
         "device/deblurkit.toml",
         "device/bundles/small/manifest.json",

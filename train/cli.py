@@ -11,6 +11,7 @@ import cv2
 from device.errors import OK, UsageError
 from device.images.degrade import BLURS
 from device.system.console import new_parser, print_json, quiet_stdio, start_logging
+from train.presets import PRESETS
 
 EXAMPLE = "deblurkit train --preset small --data photos --out runs/mine"
 log = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 def main(argv: list[str]) -> int:
     """Train a preset; the run folder gets weights, curves, examples and everything needed to repeat the run."""
     parser = new_parser("train", "Train a network on sharp photographs (blurred as they are read) or on pairs.", EXAMPLE)
-    parser.add_argument("--preset", default="small", help="nano, small (default), base, teacher, or dense (baseline)")
+    parser.add_argument("--preset", default="small", help=f"{', '.join(PRESETS)} (default: small)")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", type=Path, metavar="DIR", help="sharp photographs, with sub-folders (default: scikit-image's)")
     source.add_argument("--pairs", type=Path, nargs=2, metavar=("BLURRED", "SHARP"), help="two folders, matched by sorted name")

@@ -14,7 +14,7 @@ from device.settings import CameraSettings
 from device.sources.source import Source
 
 CAMERAS = ("auto", "picamera2", "picamera2:1", "v4l2:/dev/video0", "rtsp://host/path", "http://host/stream.mjpg")
-"""Examples of camera specs, for help and error messages."""
+"""Examples of camera specs: for help and error messages, and to tell a camera by what is before the colon."""
 
 
 def open_source(
@@ -31,7 +31,7 @@ def open_source(
         from device.sources.demo import Demo
 
         return Demo(*camera.size_wh, camera.fps)
-    if spec.partition(":")[0] in ("auto", "picamera2", "v4l2", "rtsp", "http", "https"):
+    if spec.partition(":")[0] in {"https", *(camera_spec.partition(":")[0] for camera_spec in CAMERAS)}:
         from device.sources.supervised_camera import SupervisedCamera
 
         return SupervisedCamera(spec, camera, wait, stop=stop)

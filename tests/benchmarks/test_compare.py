@@ -12,7 +12,7 @@ from result_parts import measured_times, result, row, rows, times
 
 from benchmarks.compare import main
 from benchmarks.comparison import GONE, NEW, UNTIMED, Change, Comparison, compare
-from benchmarks.records import Estimate, Latency, Result, as_json
+from benchmarks.records import Estimate, Latency, Result, as_json, from_json
 from benchmarks.verdict import BEYOND, IMPROVED, NOISE, WORSE, ratio, verdict
 from device.errors import DataError, GateError, UsageError
 
@@ -157,6 +157,13 @@ def test_a_missing_row_is_a_regression_and_a_new_one_is_not() -> None:
 
 def test_a_row_that_never_ran_may_be_missing() -> None:
     assert not any(change.regressions for change in compare(result(), result(rows=rows()[:-1])).rows)
+
+
+def test_methods_are_matched_with_those_of_results_that_hold_their_earlier_names() -> None:
+    method = row(31.0, name="Wiener (non-blind)", kind="oracle", variant=None, file=None, runtime=None, agreement=None)
+    newer = result(rows=(*rows(), method))
+    older = from_json(as_json(result(rows=(*rows(), replace(method, name="Wiener, told")))), "older")
+    assert {change.verdict for change in compare(older, newer).rows} == {NOISE, UNTIMED}
 
 
 def test_only_the_measured_rows_of_a_partial_result_are_compared() -> None:

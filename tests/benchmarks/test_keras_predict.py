@@ -28,7 +28,7 @@ RESTORE = """
 import json, sys
 import numpy as np
 from benchmarks.keras_predict import KerasPredict
-from device.bundle.manifest import open_bundle
+from device.bundle.open import open_bundle
 from device.errors import DeblurkitError
 restorer = KerasPredict(open_bundle(sys.argv[1]), 2)
 try:

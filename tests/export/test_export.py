@@ -258,7 +258,7 @@ def test_an_existing_folder_is_left_alone_without_replace(command: Command, run:
         ended = command("export", run, "--out", tmp_path, *words)
         assert ended.code == 2
         assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
-    assert "holds something that is no bundle" in ended.err
+    assert "is not a bundle, so --replace will not delete it" in ended.err
 
 
 def test_an_unknown_variant_is_refused_with_the_nearest_name(command: Command, run: Path, tmp_path: Path) -> None:

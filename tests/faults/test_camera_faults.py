@@ -105,12 +105,12 @@ def survive(
         ("unplugged", "not plugged in"),
         ("hang", "no frame for 2.5 s"),
         ("hang with the interpreter", "no frame for 2.5 s"),
-        ("crash", "ended by SIGSEGV; it said: the driver said this before it fell"),
+        ("crash", "ended by SIGSEGV; its output: the driver said this before it fell"),
         ("exit", "ended with exit code 3"),
         ("raise", "ZeroDivisionError: a library's own error"),
         ("green", "only frames that cannot be shown (green"),
         ("truncated", "only frames that cannot be shown (123 bytes, expected 456)"),
-        ("empty", "only frames that cannot be shown (an empty picture)"),
+        ("empty", "only frames that cannot be shown (empty picture)"),
     ],
 )
 def test_a_camera_that_fails_is_replaced_by_no_video_and_comes_back(

@@ -234,7 +234,7 @@ def test_a_medium_filled_by_others_is_named_and_used_again_when_there_is_room(
     sink.close()
     assert all(frames_in(path) for path in own(place / "rec"))
     again = recorder(place / "rec")
-    assert "no older recording can be deleted" in write_until_refused(again)
+    assert "no older recording to delete" in write_until_refused(again)
     again.close()
     (place / "others").unlink()
     again = recorder(place / "rec")
@@ -281,7 +281,7 @@ def test_where_the_medium_was_nothing_is_written_after_it_was_removed(
         sink.write(restored(i))
     subprocess.run(["umount", "--lazy", str(place)], check=True)
     try:
-        assert "another folder than the one recorded to" in write_until_refused(sink, 40, FPS)
+        assert "no longer the same folder" in write_until_refused(sink, 40, FPS)
         sink.close()
         with pytest.raises(RunError, match=f"nothing is mounted at {place}"):
             recorder(place)
@@ -364,7 +364,7 @@ def test_a_medium_that_fails_to_sync_is_named(
     monkeypatch.setattr(os, "fdatasync", broken)
     sink = recorder(tmp_path / "rec")
     sink.write(restored(0))
-    assert "did not take what was recorded: Input/output error" in write_until_refused(sink, 1)
+    assert "could not be written to the medium: Input/output error" in write_until_refused(sink, 1)
 
 
 def feed_until(worker: SinkWorker, numbers: Iterator[int], done: Callable[[], bool]) -> None:

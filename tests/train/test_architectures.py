@@ -29,7 +29,7 @@ def test_an_unknown_key_is_refused_with_the_file_and_the_nearest_key() -> None:
 
 @pytest.mark.parametrize("config", [{"kind": "unett"}, {"widths": [16]}])
 def test_an_unknown_kind_is_refused(config: dict) -> None:
-    with pytest.raises(UsageError, match=r"run.json: unknown architecture kind .*Known: dense, nafnet, unet"):
+    with pytest.raises(UsageError, match=r"run.json: unknown architecture kind .*Known: dense, .*unet"):
         architecture_from(config, "run.json")
 
 

@@ -1,4 +1,4 @@
-"""deblurkit train --check: what it finds in a folder of photographs. Needs no Keras."""
+"""deblurkit train --check: the issues of a folder of photographs. Needs no Keras."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def blurred(pixels: Pixels, sigma: float) -> Pixels:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Good pictures, and one of every kind of finding that can be made without rare formats."""
+    """Good pictures, and one for every kind of issue that needs no rare format."""
     place = tmp_path / "photos"
     place.mkdir()
     for i in range(4):
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-def test_every_kind_is_found_and_only_where_it_is(command: Command, folder: Path) -> None:
+def test_every_kind_of_issue_is_reported_for_the_right_file_only(command: Command, folder: Path) -> None:
     ended = command("train", "--check", folder, "--json")
     assert ended.code == 0, ended.err
     result = json.loads(ended.out.splitlines()[-1])
@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_used_ends_with_its_code(
     assert says in ended.err
 
 
-def test_blur_is_measured_whatever_the_contrast() -> None:
+def test_the_measured_blur_does_not_depend_on_the_contrast() -> None:
     sharp = dead_leaves(300, 400, seed=3)
     for contrast in (1.0, 0.4):
         scene = cv2.convertScaleAbs(sharp, alpha=contrast, beta=20)
@@ -94,7 +94,7 @@ def test_blur_is_measured_whatever_the_contrast() -> None:
             assert abs(measured - sigma) < 0.35 * sigma, (contrast, sigma, measured)
 
 
-def test_photographs_are_told_from_the_same_blurred() -> None:
+def test_blurred_photographs_count_as_soft() -> None:
     photographs = [p.sharp for p in package_photographs() if edge_blur_px(p.sharp) is not None]
     soft = [edge_blur_px(blurred(pixels, 1.5)) for pixels in photographs]
     assert sum(s is None or s > SOFT_PX for s in soft) == len(soft)

@@ -31,7 +31,7 @@ SHORT = ["--epochs", 2, "--steps", 3, "--batch", 2, "--patch", 32, "--precision"
 
 
 def finished(folder: Path, architecture: UNet | NAFNet, seed: int = 0) -> Path:
-    """A finished run that restores nothing in particular."""
+    """A finished run with random weights."""
     folder.mkdir()
     record = RunRecord(
         SCHEMA, "small", architecture_config(architecture), Recipe(), BLURS["camera"],
@@ -46,7 +46,7 @@ def finished(folder: Path, architecture: UNet | NAFNet, seed: int = 0) -> Path:
 
 
 @pytest.mark.parametrize(("of", "to"), [(RGB, RGB), (RGB, LUMA), (LUMA, LUMA)])
-def test_a_teacher_shows_the_student_its_picture_in_the_students_colour(of: UNet, to: UNet, tmp_path: Path) -> None:
+def test_a_teacher_adds_its_output_in_the_colour_of_the_student(of: UNet, to: UNet, tmp_path: Path) -> None:
     folder = finished(tmp_path / "teacher", of)
     drawn = tuple(np.random.default_rng(i).random((2, 16, 16, 3), np.float32) for i in range(2))
     blurred, both = Teacher(folder, teacher_sha256(folder), to).add_targets(drawn, Devices())
@@ -62,7 +62,7 @@ def test_a_teacher_shows_the_student_its_picture_in_the_students_colour(of: UNet
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_taught_run_ends_otherwise_than_an_untaught_one_and_says_who_taught_it(
+def test_a_taught_run_differs_from_an_untaught_one_and_records_its_teacher(
     command: Command, photographs: Path, tmp_path: Path
 ) -> None:
     teacher = finished(tmp_path / "teacher", RGB)
@@ -77,7 +77,7 @@ def test_a_taught_run_ends_otherwise_than_an_untaught_one_and_says_who_taught_it
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_taught_run_that_was_stopped_goes_on_exactly(
+def test_a_taught_run_resumes_exactly(
     command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher = finished(tmp_path / "teacher", NAFNet(4, (1, 1), 1, (1, 1)))
@@ -96,7 +96,7 @@ def test_a_taught_run_that_was_stopped_goes_on_exactly(
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_teacher_that_has_changed_since_stops_the_run(tmp_path: Path) -> None:
+def test_a_teacher_with_changed_weights_stops_the_run(tmp_path: Path) -> None:
     folder = finished(tmp_path / "teacher", RGB)
     sha256 = teacher_sha256(folder)
     (folder / "model.weights.h5").write_bytes((finished(tmp_path / "other", RGB, 1) / "model.weights.h5").read_bytes())
@@ -126,7 +126,7 @@ def test_a_weight_without_a_teacher_is_refused(command: Command, photographs: Pa
     assert "name its run with --teacher" in ended.err
 
 
-def test_a_teacher_that_does_not_fit_the_student_is_refused(tmp_path: Path) -> None:
+def test_a_teacher_that_cannot_teach_the_student_is_refused(tmp_path: Path) -> None:
     luma, deep = finished(tmp_path / "luma", LUMA), finished(tmp_path / "deep", replace(RGB, stem=16))
     with pytest.raises(UsageError, match="it restores luma only and the student also colours"):
         require_compatible(luma, RGB, (32,))

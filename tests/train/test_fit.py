@@ -1,4 +1,4 @@
-"""deblurkit train, for real: tiny runs on generated pictures."""
+"""deblurkit train: tiny real runs on generated pictures."""
 
 import csv
 import io
@@ -73,7 +73,7 @@ def without_seconds(run: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A run that nothing interrupted, and what it printed. Not to be written to."""
+    """An uninterrupted run and what it printed. Do not write to it."""
     run = tmp_path_factory.mktemp("finished") / "run"
     with redirect_stdout(io.StringIO()) as printed, pytest.MonkeyPatch.context() as patch:
         for name, preset in tiny_presets().items():
@@ -84,11 +84,11 @@ def finished(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
 
 @pytest.fixture
 def copied(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> Path:
-    """A copy of that run, to be spoiled."""
+    """A copy of that run, for tests that damage it."""
     return Path(shutil.copytree(finished[0], tmp_path / "copied"))
 
 
-# what a run leaves
+# the files of a run
 
 
 def test_a_run_leaves_its_files_and_no_others(finished: tuple[Path, dict[str, Any]]) -> None:
@@ -104,7 +104,7 @@ def test_the_pictures_of_a_run_show_something(finished: tuple[Path, dict[str, An
         assert part.std() > 5
 
 
-def test_history_has_one_row_an_epoch(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_history_has_one_row_per_epoch(finished: tuple[Path, dict[str, Any]]) -> None:
     history = rows(finished[0])
     assert [int(row["epoch"]) for row in history] == list(range(1, EPOCHS + 1))
     assert [int(row["steps"]) for row in history] == [STEPS * (i + 1) for i in range(EPOCHS)]
@@ -115,7 +115,7 @@ def test_history_has_one_row_an_epoch(finished: tuple[Path, dict[str, Any]]) -> 
         assert all(np.isfinite(float(value)) for value in row.values())
 
 
-def test_run_json_holds_what_is_needed_to_repeat_the_run(finished: tuple[Path, dict[str, Any]], photographs: Path) -> None:
+def test_run_json_has_everything_needed_to_repeat_the_run(finished: tuple[Path, dict[str, Any]], photographs: Path) -> None:
     record = read_run(finished[0])
     assert record.finished
     assert (record.preset, record.seed, record.parameters, record.macs_per_pixel) == ("small", 0, 2048, 206)
@@ -133,7 +133,7 @@ def test_run_json_holds_what_is_needed_to_repeat_the_run(finished: tuple[Path, d
     assert record.seconds > 0
 
 
-def test_what_is_printed_is_what_run_json_and_history_hold(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_the_printed_results_are_those_in_run_json_and_history(finished: tuple[Path, dict[str, Any]]) -> None:
     run, printed = finished
     results = read_run(run).results
     assert {key: printed[key] for key in results} == results
@@ -145,7 +145,7 @@ def test_what_is_printed_is_what_run_json_and_history_hold(finished: tuple[Path,
     assert 0 < printed["input_accuracy"] <= 1
 
 
-def test_the_kept_weights_are_the_averaged_ones_that_were_validated(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_the_saved_weights_are_the_averaged_ones_that_were_validated(finished: tuple[Path, dict[str, Any]]) -> None:
     run = finished[0]
     with np.load(run / "checkpoint.npz") as checkpoint:
         raw = [checkpoint[f"weight/{i}"] for i in range(sum(k.startswith("weight/") for k in checkpoint))]
@@ -238,7 +238,7 @@ def test_resuming_on_other_pictures_is_refused(command: Command, copied: Path, p
         ("seed", "one", "seed: expected int, found 'one'"),
     ],
 )
-def test_a_run_json_that_does_not_fit_is_refused(copied: Path, key: str, value: object, said: str) -> None:
+def test_a_run_json_with_a_wrong_schema_key_or_type_is_refused(copied: Path, key: str, value: object, said: str) -> None:
     content = json.loads((copied / "run.json").read_text()) | {key: value}
     (copied / "run.json").write_text(json.dumps(content))
     with pytest.raises(BundleError) as caught:
@@ -298,7 +298,7 @@ def test_a_folder_that_cannot_be_trained_on_ends_with_3_and_makes_no_run(
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_loss_that_is_no_number_ends_the_training_with_3(command: Command, photographs: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_the_training_with_3(command: Command, photographs: Path, tmp_path: Path) -> None:
     words = [*TINY, "--steps", 12, "--epochs", 1, "--learning-rate", 1e30]
     ended = command("train", "--data", photographs, "--out", tmp_path / "run", *words)
     assert ended.code == 3
@@ -320,7 +320,7 @@ def test_validating_on_the_training_pictures_is_warned_about(command: Command, p
 
 
 @pytest.mark.usefixtures("tiny")
-def test_training_on_pairs_learns_what_was_done_to_them(command: Command, tmp_path: Path) -> None:
+def test_training_on_pairs_learns_their_degradation(command: Command, tmp_path: Path) -> None:
     for i in range(5):
         sharp = dead_leaves(64, 64, i)
         write_picture(tmp_path / "clear" / f"{i}.png", sharp)

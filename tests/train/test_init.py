@@ -1,4 +1,4 @@
-"""deblurkit train --init: shipped weights, tuned on somebody's own pictures."""
+"""deblurkit train --init: shipped weights, fine-tuned on other pictures."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ SHORT = ["--epochs", "1", "--steps", "1", "--batch", "2", "--cpu", "--blur", "ga
 Command = Callable[..., Any]
 
 
-def test_a_run_begins_where_the_bundle_ended(
+def test_a_run_starts_from_the_weights_of_the_bundle(
     command: Command, tmp_path: Path, photographs: Path, request: pytest.FixtureRequest
 ) -> None:
     def gain_db(name: str, *more: object) -> float:

@@ -1,4 +1,4 @@
-"""deblurkit train --profile: two step rates of the real run, nothing written."""
+"""deblurkit train --profile: measures two step rates and writes nothing."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Quantisation-aware fine-tuning: the network computes as its 8-bit file will."""
+"""Quantisation-aware fine-tuning: the network computes like its 8-bit file."""
 
 import json
 from dataclasses import replace
@@ -42,7 +42,7 @@ def pictures() -> np.ndarray:
     return np.stack([to_float(dead_leaves(64, 64, i))[..., :1] for i in range(4)])
 
 
-def test_rounding_keeps_256_values_and_what_lies_outside_is_clipped() -> None:
+def test_rounding_keeps_256_values_and_clips_others() -> None:
     layer = Rounding("some")
     layer.build(None)
     layer.set_range(-1.0, 3.0)
@@ -65,11 +65,11 @@ def test_the_gradient_passes_through_the_rounding_and_reaches_the_range() -> Non
         tape.watch(x)
         out = tf.reduce_sum(layer(x))
     to_x, to_step = tape.gradient(out, [x, layer.log_step.value])
-    assert to_x.numpy().tolist() == [1.0, 1.0, 0.0]  # what is clipped cannot move the output
+    assert to_x.numpy().tolist() == [1.0, 1.0, 0.0]  # a clipped value cannot change the output
     assert to_step.numpy() == pytest.approx(1.0, abs=0.02)  # a wider range lets the clipped value out
 
 
-def test_the_rounded_network_is_near_the_plain_one_and_not_equal(pictures: np.ndarray) -> None:
+def test_the_fake_quantised_network_is_near_the_plain_one_but_not_equal(pictures: np.ndarray) -> None:
     plain = stirred()
     twin = quantise.fake_quantised(plain)
     quantise.calibrate(twin, pictures)
@@ -77,7 +77,7 @@ def test_the_rounded_network_is_near_the_plain_one_and_not_equal(pictures: np.nd
     assert 30 < psnr(exact, eight_bits, 1.0) < 70
 
 
-def test_the_tflite_file_computes_what_the_rounded_network_computes(tmp_path: Path, pictures: np.ndarray) -> None:
+def test_the_tflite_file_computes_what_the_fake_quantised_network_computes(tmp_path: Path, pictures: np.ndarray) -> None:
     pytest.importorskip("ai_edge_litert")
     from export.to_tflite import tflite_specs, to_tflite_int8, with_pixels
 
@@ -85,7 +85,7 @@ def test_the_tflite_file_computes_what_the_rounded_network_computes(tmp_path: Pa
     twin = quantise.fake_quantised(plain)
     quantise.calibrate(twin, pictures)
     for point in (layer for layer in twin.layers if isinstance(layer, Rounding)):
-        point.log_step.assign(point.log_step - 0.2)  # as if learned: narrower than calibration would have it
+        point.log_step.assign(point.log_step - 0.2)  # as if learned: narrower than calibrated
     quantise.write_ranges(tmp_path, twin)
     ranges = quantise.read_ranges(tmp_path)
     assert ranges is not None
@@ -111,7 +111,7 @@ def test_a_damaged_file_of_ranges_is_refused(tmp_path: Path) -> None:
         quantise.read_ranges(tmp_path)
 
 
-def test_fine_tuning_begins_with_a_bundle_and_its_ranges_reach_the_exported_file(
+def test_the_learned_ranges_of_a_fine_tuned_bundle_reach_the_exported_file(
     tmp_path: Path, photographs: Path, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PRESETS, "small", replace(PRESETS["small"], architecture=TINY))
@@ -145,7 +145,7 @@ def test_fine_tuning_begins_with_a_bundle_and_its_ranges_reach_the_exported_file
         assert np.isclose(scales, (high - low) / 255, rtol=1e-3).any()
 
 
-def test_what_cannot_be_fine_tuned_for_8_bits_is_refused(tmp_path: Path, photographs: Path, command: Any) -> None:
+def test_networks_that_cannot_be_fine_tuned_for_8_bits_are_refused(tmp_path: Path, photographs: Path, command: Any) -> None:
     for words, message in (
         (["--quantise"], "--init"),
         (["--quantise", "--branches", "--init", "small"], "train with --branches first"),

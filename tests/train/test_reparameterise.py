@@ -1,4 +1,4 @@
-"""Re-parameterised convolutions: several branches while training, one kernel afterwards, the same pictures."""
+"""Re-parameterised convolutions: several branches while training, one kernel afterwards, the same output."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def noise() -> np.ndarray:
     return np.random.default_rng(1).random((2, 24, 32, 1), np.float32)
 
 
-def test_a_branched_network_begins_as_the_plain_one(noise: np.ndarray) -> None:
+def test_a_branched_network_initially_equals_the_plain_one(noise: np.ndarray) -> None:
     plain = stirred(build_network(PLAIN, clip=False), 0.05)
     twin = branched(plain)
     assert sum(isinstance(layer, BranchedConv2D) for layer in twin.layers) == 9  # all but the 1x1 on the way up
@@ -52,7 +52,7 @@ def test_branches_fold_into_one_kernel_exactly_at_borders_too(noise: np.ndarray)
     assert difference[:, [0, -1]].max() < 1e-5
 
 
-def test_every_branch_takes_part(noise: np.ndarray) -> None:
+def test_every_branch_contributes(noise: np.ndarray) -> None:
     twin = stirred(branched(stirred(build_network(PLAIN, clip=False), 0.05)), 0.05)
     before = outputs(twin, noise)
     layer = next(layer for layer in twin.layers if isinstance(layer, BranchedConv2D))

@@ -102,7 +102,7 @@ def test_a_rate_that_it_does_not_reach_is_reported(caplog: pytest.LogCaptureFixt
     opened = PiCamera(0, CameraSettings(fps=120))
     opened.close()
     assert opened.fps == pytest.approx(30, abs=0.01)
-    assert "120 fps were asked for, 30 are possible" in caplog.text
+    assert "requested 120 fps, but 30 are possible" in caplog.text
 
 
 def test_controls_that_it_does_not_have_are_reported(caplog: pytest.LogCaptureFixture) -> None:

@@ -113,23 +113,26 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def deploy(line: Callable[..., list[str]], environment: dict[str, str]) -> Deploy:
-    """`deploy("--wheels")`: the command, run to its end."""
+def deploy(line: Callable[..., list[str]], environment: dict[str, str], kit: Path) -> Deploy:
+    """`deploy("--wheels")`: the command, run to its end. `whole`: it also builds the wheel and downloads packages by itself."""
 
-    def run(*words: object, downloads: bool = False, **where: str) -> "subprocess.CompletedProcess[str]":
+    def run(*words: object, whole: bool = False, **where: str) -> "subprocess.CompletedProcess[str]":
+        built = [] if whole or {"--kit", "--rollback"} & set(words) else ["--kit", kit]
         return subprocess.run(
-            line(*words, **where), cwd=ROOT, capture_output=True, text=True, timeout=LONG_S, check=False,
-            env=None if downloads else environment,
+            line(*words, *built, **where), cwd=ROOT, capture_output=True, text=True, timeout=LONG_S, check=False,
+            env=None if whole else environment,
         )  # fmt: skip
 
     return run
 
 
 @pytest.fixture(scope="module")
-def begin(line: Callable[..., list[str]], environment: dict[str, str]) -> Callable[..., "subprocess.Popen[str]"]:
+def begin(line: Callable[..., list[str]], environment: dict[str, str], kit: Path) -> Callable[..., "subprocess.Popen[str]"]:
     """`begin("--wheels")`: the same, started only."""
     pipe = subprocess.PIPE
-    return lambda *words: subprocess.Popen(line(*words), cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+    return lambda *words: subprocess.Popen(
+        line(*words, "--kit", kit), cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +197,7 @@ def test_a_first_release_that_does_not_run_leaves_no_service_behind(
 def test_a_fresh_board_ends_with_a_healthy_service_and_its_page(
     inside: Inside, deploy: Deploy, fresh: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = deploy("--wheels", "--source", "demo", downloads=True)
+    done = deploy("--wheels", "--source", "demo", whole=True)
     result = answer(done)
     assert (result["deployed"], result["health"], result["page"]) == (True, "ok", "http://127.0.0.1:8080")
     assert "<title>" in page(inside, "/")
@@ -228,7 +231,7 @@ def test_another_release_is_activated_and_the_one_before_stays(
 ) -> None:
     first = out(inside, "readlink /opt/deblurkit/current").rpartition("/")[2]
     inside("sh", "-c", "echo '# mine' >> /etc/deblurkit.toml")
-    result = answer(deploy("--wheels", "--source", "demo", "--bundle", weightless(small_copy), downloads=True))
+    result = answer(deploy("--wheels", "--source", "demo", "--bundle", weightless(small_copy), whole=True))
     assert (result["deployed"], result["before"], result["health"]) == (True, first, "ok")
     assert sorted(result["kept"]) == sorted([first, str(result["release"])])  # type: ignore[call-overload]
     assert json.loads(page(inside, "/state"))["bundle"] == "small"
@@ -307,28 +310,23 @@ def test_a_connection_that_is_cut_during_the_switch_does_not_stop_it(
     assert (result["unchanged"], result["release"], result["health"]) == (True, release, "ok")
 
 
-def test_after_a_power_cut_the_next_deploy_cleans_up_and_a_second_one_is_refused(
+def test_a_fourth_release_cleans_up_after_a_power_cut_removes_the_oldest_and_refuses_a_second_deploy_meanwhile(
     inside: Inside, deploy: Deploy, begin: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
+    before = out(inside, f"ls {RELEASES}").splitlines()
     inside("mkdir", "-p", f"{RELEASES}/.part-of-a-board-that-lost-its-power/venv")
-    with begin("--wheels", "--again", "--source", "demo") as first:
+    with begin("--wheels", "--source", "demo", "--bundle", "nano") as first:
         until(lambda: out(inside, f"ls {RELEASES}/.part-*/venv/bin/python") != "", "the first deploy has started its work")
-        second = deploy("--source", "demo", "--bundle", "nano")
+        second = deploy("--source", "demo")
         stdout, stderr = first.communicate(timeout=LONG_S)
     assert second.returncode == 1
     assert "another deploy is running on this board (process " in second.stderr
     assert first.returncode == 0, stderr
     assert "removing .part-of-a-board-that-lost-its-power, left over from an interrupted deploy" in stderr
     result = json.loads(stdout.splitlines()[-1])
-    assert (result["health"], len(result["kept"])) == ("ok", 3)
     assert unfinished(inside) == ""
-
-
-def test_the_fourth_release_removes_the_oldest(inside: Inside, deploy: Deploy) -> None:
-    oldest = out(inside, f"ls {RELEASES}").splitlines()
-    result = answer(deploy("--wheels", "--source", "demo", "--bundle", "nano"))
-    assert len(result["kept"]) == 3  # type: ignore[arg-type]
-    assert len(set(oldest) - set(result["kept"])) == 1  # type: ignore[call-overload]
+    assert (len(before), len(result["kept"])) == (3, 3)
+    assert len(set(before) - set(result["kept"])) == 1
     assert (result["health"], json.loads(page(inside, "/state"))["bundle"]) == ("ok", "nano")
 
 

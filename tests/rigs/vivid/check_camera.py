@@ -36,8 +36,8 @@ def test_the_camera_is_found() -> None:
     [
         ("640x360", 30.0, "640x360 YUYV at 30 fps"),
         ("320x180", 15.0, "320x180 YUYV at 15 fps"),
-        ("1280x720", 30.0, "1280x720 YUYV at 12.5 fps (asked for 1280x720 at 30)"),
-        ("640x400", 30.0, "640x360 YUYV at 30 fps (asked for 640x400 at 30)"),
+        ("1280x720", 30.0, "1280x720 YUYV at 12.5 fps (requested: 1280x720 at 30)"),
+        ("640x400", 30.0, "640x360 YUYV at 30 fps (requested: 640x400 at 30)"),
     ],
 )
 def test_frames_have_the_size_rate_and_colours_that_the_camera_reports(size: str, fps: float, got: str) -> None:
