@@ -19,8 +19,7 @@ class Controls:
     record: Callable[[bool], None]
     """Start or stop the recorder. Raises UsageError if the run has none."""
     blur: Callable[[str, bool], None]
-    """Undo this blur, in words as `--blur` takes them, from the next frame on; whether to keep it for later runs. Raises UsageError.
-    """
+    """Undo this blur from the next frame on, in words as `--blur` takes them; True keeps it for later runs. Raises UsageError."""
     strength: Callable[[float], None]
     """How much of the restoration to show, from 0 to 1. Raises UsageError."""
     region: Callable[[tuple[int, int, int, int] | None], None]

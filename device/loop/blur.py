@@ -69,8 +69,11 @@ class Blur:
         if self.choice.mode == AUTO:
             self.use(self.choice)
 
-    def before(self, frame: Frame) -> Deconvolver | None:
-        """What undoes the blur of this frame; None: leave the frame as it is."""
+    def before(self, frame: Frame, used: bool = True) -> Deconvolver | None:
+        """What undoes the blur of this frame; None: leave the frame as it is.
+
+        `used`: whether the model makes use of it. If not, only a live source is estimated, for the verdict on the page.
+        """
         mode = self.choice.mode
         if mode == OFF:
             return None
@@ -78,7 +81,7 @@ class Blur:
             if self._live:
                 self._newest = frame
                 self._wanted.set()
-            else:
+            elif used:
                 self._estimate_here(frame)
         elif mode == FOLDER:
             psf = psf_of_picture(self.choice, frame.name)
