@@ -40,6 +40,7 @@ def test_the_shipped_bundle_is_below_ten_megabytes() -> None:
     assert sum(p.stat().st_size for p in (ROOT / "device/bundles/small").iterdir()) < 10e6
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "env", with_pip=False)  # pip of this environment installs into that one, sooner than pip itself
     pip = [sys.executable, "-m", "pip", "--python", str(tmp_path / "env" / "bin" / "python")]
