@@ -360,7 +360,7 @@ sys.exit(code)
 
 def test_weights_trained_under_jax_load_under_tensorflow(photographs: Path, tmp_path: Path) -> None:
     pytest.importorskip("jax")
-    blurred = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
+    blurred = np.random.default_rng(0).random((2, 32, 32, 2), np.float32)
     np.save(tmp_path / "blurred.npy", blurred)
     words = ["--data", photographs, "--epochs", 1, *TINY, "--learning-rate", 1e-2, "--precision", "float32"]
     arguments = [sys.executable, "-c", UNDER_JAX, str(tmp_path), str(Path(PROGRAM).parent), *map(str, words)]
