@@ -3,6 +3,7 @@ PORT ?= 8080
 SOURCE ?= demo
 DEBLURKIT = .venv/bin/deblurkit
 # As many workers as tests/conftest.py says; a file's tests stay with one worker, since they share what they made.
+MARKERS = not soak and not slow
 WORKERS = -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test test-all setup setup-gpu setup-legacy check format models soak rigs rigs-long test-aarch64 test-picamera \
@@ -12,10 +13,10 @@ run: ## install what a board runs and restore a live picture on http://127.0.0.1
 	scripts/setup.sh floor
 	$(DEBLURKIT) run --source $(SOURCE) --sink web --port $(PORT) $(if $(LAN),--lan)
 
-test: setup ## install everything and run the tests that need neither root nor an emulator; more arguments: PYTEST="-k camera"
-	.venv/bin/python -m pytest $(WORKERS) $(PYTEST)
+test: setup ## install everything and run the quick tests without root and emulators; more arguments: PYTEST="-k camera"
+	.venv/bin/python -m pytest $(WORKERS) -m "$(MARKERS)" $(PYTEST)
 
-test-all: setup ## these, with Chromium and the servers, and the short form of every rig (root)
+test-all: setup ## these and the slow ones, with Chromium and the servers, and the short form of every rig (root)
 	scripts/install-chromium.sh
 	scripts/install-servers.sh
 	.venv/bin/python -m pytest $(WORKERS) $(PYTEST)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,14 @@ def summarise(scores: dict[str, list[tuple[ScoredPicture, float, float]]]) -> tu
 
 
 def _generated(case: str) -> Iterator[cases.Pair]:
-    height, width = _GENERATED_HW
-    scenes = {f"leaves-{seed}": dead_leaves(height, width, seed) for seed in (11, 12, 13)} | {"chart": chart(height, width, 14)}
-    for name, sharp in scenes.items():
+    for name, sharp in _scenes().items():
         yield cases.Pair(name, cases.degrade(sharp, case, name), sharp)
+
+
+@cache  # each takes a while, and all cases have the same
+def _scenes() -> dict[str, Pixels]:
+    height, width = _GENERATED_HW
+    return {f"leaves-{seed}": dead_leaves(height, width, seed) for seed in (11, 12, 13)} | {"chart": chart(height, width, 14)}
 
 
 def _centre(pixels: Pixels) -> Pixels:

@@ -30,7 +30,10 @@ from page_parts import browser, visit  # noqa: F401
 NAMES = {"a.png": (60, 80), "b.jpg": (61, 83), "c.webp": (33, 47), "d.bmp": (1, 9), "e.tif": (64, 64)}
 # The summary is the last that is said: LiteRT's CompiledModel says two lines more as the process ends.
 atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
-LONGEST = ("test_camera_faults.py", "test_fit.py", "test_gate.py", "test_export.py", "test_nothing_is_lost.py", "test_distil.py")
+LONGEST = (
+    "test_camera_faults.py", "test_bench.py", "test_fit.py", "test_gate.py", "test_export.py", "test_accelerator.py",
+    "test_nothing_is_lost.py", "test_distil.py", "test_rounds.py", "test_luma.py",
+)  # fmt: skip
 os.environ["KERAS_BACKEND"] = "tensorflow"  # of the tests marked keras, whatever the shell prefers
 
 

@@ -96,8 +96,10 @@ def _fit(
         quantise.calibrate(network, np.concatenate(inputs))
     average = _AveragedWeights(network) if recipe.ema else None
     input_psnr = mean_psnr(seen_of(validation), validation[1], 1.0)
-    for epoch in range(len(history), recipe.epochs):
-        if epoch in (len(history), recipe.last_loss_from):  # the optimizer keeps its state
+    begins_at = len(history)
+    for epoch in range(begins_at, recipe.epochs):
+        # Another loss or size of patches takes another graph, the one that resuming builds; the optimizer keeps its state.
+        if epoch in (begins_at, recipe.last_loss_from) or _stage(recipe, epoch) != _stage(recipe, epoch - 1):
             network.compile(optimizer, (distillation_loss if teacher else picture_loss)(recipe, epoch))
         loss = picture_loss(recipe, epoch)
         if recipe.schedule == "plateau":
@@ -189,6 +191,11 @@ def plateau_rate(
             if waited >= patience:
                 rate, waited = max(rate * factor, floor), 0
     return rate
+
+
+def _stage(recipe: Recipe, epoch: int) -> int:
+    """The number of the stage that `train.batches.GrowingPatches` is in."""
+    return epoch * len(recipe.stages) // recipe.epochs
 
 
 def write_history(folder: Path, history: History) -> None:

@@ -90,9 +90,13 @@ class Deconvolver:
         self._kernel = None if psf.is_blind else psf.kernel()
         self._filter: WienerFilter | None = None
 
+    def ready_for(self, height: int, width: int) -> bool:
+        """Whether its filter is built for planes of this size."""
+        return self._filter is not None and self._filter.size_hw == (height, width)
+
     def prepare(self, height: int, width: int) -> None:
         """Build the filter for planes of this size, so that the first one need not wait for it."""
-        if self._kernel is None or (self._filter is not None and self._filter.size_hw == (height, width)):
+        if self._kernel is None or self.ready_for(height, width):
             return
         self._filter = None  # two at once would take twice the memory
         self._filter = wiener_filter(self._kernel, height, width, regularisation_for(self.psf.noise))

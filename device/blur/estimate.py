@@ -18,6 +18,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from device.blur.kernels import path_kernel
 from device.blur.psf import BLIND, UNCLEAR, Psf
 from device.blur.spectrum import AS_IS, BLOCK, LINEAR, Power, Spectrum
 
@@ -39,7 +40,9 @@ _CELL = 2  # frequencies a side that are averaged for motion
 _SHORTEST_PX, _LONG_PX, _LONGEST_PX = 3.0, 12.0, 60.0
 _LEAST_SPREAD_PX = 0.7  # pictures have a softness of their own
 _LENS_SHARE = 0.93  # of its gain counts: a lens fits nearly as well wherever a Gaussian or a disk is right
-_LEAST_GAIN, _SURE_GAIN = 150.0, 250.0
+_LEAST_GAIN, _LEAST_LINE_GAIN, _SURE_GAIN = 150.0, 250.0, 250.0
+_BEND_DEG = 60.0  # an arc of this bend fits hand shake better than a line
+_CLEAR_DISK_PX, _DISK_EVIDENCE = 2.5, 0.5  # a disk whose first zero is seen is a lens, so it blurs light
 _LEAST_OVER_RIDGE = -70.0  # the ridges have more parameters: true motion gained -61 or more over them, edges -83 or less
 
 
@@ -302,6 +305,10 @@ def _best_line(power: Floats) -> tuple[float, Psf]:
                 continue
         if gain > best[0]:
             best = (gain, Psf("motion", size, math.degrees(turn) % 180))
+    if best[0] > _LEAST_LINE_GAIN:
+        straight, bent = (_cost_by_sector(power, _arc_power(best[1], math.radians(bend))) for bend in (0, _BEND_DEG))
+        if bent < straight:  # hand shake: undoing it as a line costs decibels
+            return -math.inf, UNCLEAR
     return best
 
 
@@ -311,6 +318,21 @@ def _ridges(length: float, angle: float) -> Floats:
     along = (math.cos(angle) * cells.x - math.sin(angle) * cells.y) * length
     ridges = [np.exp(-np.square(along * width)) + rest for width in (0.5, 1.0, 2.0) for rest in (0.03, 0.1, 0.3)]
     return np.array(ridges, np.float32)
+
+
+def _arc_power(line: Psf, bend: float) -> Floats:
+    """|H|² on the cells of motion along an arc as long as the line, which turns by `bend` radians from end to end."""
+    points = max(64, round(32 * line.size_px))
+    t = (np.arange(points) + 0.5) / points - 0.5
+    turn = bend * t - math.radians(line.angle_deg)
+    x, y = (np.cumsum(part) * line.size_px / points for part in (np.cos(turn), np.sin(turn)))
+    kernel = np.zeros((BLOCK, BLOCK))
+    drawn = path_kernel((x - x.mean(), y - y.mean()))[:BLOCK, :BLOCK]
+    kernel[: len(drawn), : len(drawn)] = drawn
+    power = np.square(np.abs(np.fft.rfft2(kernel)))
+    power = 0.25 * np.roll(power, 1, 0) + 0.5 * power + 0.25 * np.roll(power, -1, 0)
+    power[:, 1:-1] = 0.25 * power[:, :-2] + 0.5 * power[:, 1:-1] + 0.25 * power[:, 2:]
+    return _cells().means(power.astype(np.float32))
 
 
 def _distinct(costs: Floats, length: NDArray[np.float64], angle: NDArray[np.float64], most: int) -> list[int]:
@@ -383,8 +405,10 @@ def estimate(spectrum: Spectrum) -> Psf:
     in_light, stored, line = candidates(spectrum)
     # The wrong light gains less and fits worse.
     evidence = math.log(max(in_light.gain, 1) / max(stored.gain, 1)) + math.log(max(stored.misfit, 1) / max(in_light.misfit, 1))
+    if in_light.psf.kind == "defocus" and in_light.psf.size_px > _CLEAR_DISK_PX:
+        evidence += _DISK_EVIDENCE
     best = in_light if evidence > 0 else stored
-    if line.gain > _LEAST_GAIN and (line.gain > best.gain or _spread(best.psf) < _LEAST_SPREAD_PX):
+    if line.gain > _LEAST_LINE_GAIN and (line.gain > best.gain or _spread(best.psf) < _LEAST_SPREAD_PX):
         best = line
     if best.gain < _LEAST_GAIN or _spread(best.psf) < _LEAST_SPREAD_PX:
         return UNCLEAR

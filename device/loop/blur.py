@@ -69,11 +69,8 @@ class Blur:
         if self.choice.mode == AUTO:
             self.use(self.choice)
 
-    def before(self, frame: Frame, used: bool = True) -> Deconvolver | None:
-        """What undoes the blur of this frame; None: leave the frame as it is.
-
-        `used`: whether the model makes use of it. If not, only a live source is estimated, for the verdict on the page.
-        """
+    def before(self, frame: Frame) -> Deconvolver | None:
+        """What undoes the blur of this frame; None: leave the frame as it is."""
         mode = self.choice.mode
         if mode == OFF:
             return None
@@ -81,7 +78,7 @@ class Blur:
             if self._live:
                 self._newest = frame
                 self._wanted.set()
-            elif used:
+            else:
                 self._estimate_here(frame)
         elif mode == FOLDER:
             psf = psf_of_picture(self.choice, frame.name)

@@ -88,7 +88,7 @@ class Models:
         try:
             if self._blur is None:
                 return Restored(frame, self._current.restore(frame.image))
-            deconvolver = self._blur.before(frame, used=self._current.codec.planes == 2)
+            deconvolver = self._blur.before(frame)
             if deconvolver is None:
                 return Restored(frame, frame.image)
             self._current.use(deconvolver)

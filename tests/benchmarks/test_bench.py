@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import deblurkit
-from benchmarks import cases
+from benchmarks import cases, combinations, loops
+from benchmarks.baselines import BLIND_METHODS
 from benchmarks.cli import main
 from benchmarks.records import MISSING, OK, from_json
 from device import runtimes
@@ -29,6 +30,18 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state folder of its own, so that no test changes the tuned model of this machine."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     return tmp_path / "state"
+
+
+@pytest.fixture(autouse=True)
+def short_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here depends on how long the whole loop is measured."""
+    monkeypatch.setattr(loops, "_SECONDS", 1.0)
+
+
+@pytest.fixture
+def few_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of the classical methods: each is a process of its own."""
+    monkeypatch.setattr(combinations, "BLIND_METHODS", {name: BLIND_METHODS[name] for name in ("nothing", "unsharp mask")})
 
 
 @pytest.fixture
@@ -73,6 +86,7 @@ def test_every_file_is_measured_on_every_installed_runtime_beside_the_classical_
     assert frames == sum(row.latency.frames for row in result.rows if row.latency)
 
 
+@pytest.mark.usefixtures("few_methods")
 def test_doing_nothing_gains_nothing(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = from_json(bench(capsys, "--runtimes", "litert", "--variants", "int8", "--data", str(photos)), "here")
     row = next(r for r in result.rows if r.name == "nothing")
@@ -80,12 +94,14 @@ def test_doing_nothing_gains_nothing(photos: Path, capsys: pytest.CaptureFixture
     assert {r.variant for r in result.rows if r.kind == "network"} == {"int8"}
 
 
+@pytest.mark.usefixtures("few_methods")
 def test_each_number_of_threads_is_a_row(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--runtimes", "litert", "--variants", "int8", "--threads", "1", "2", "--data", str(photos)]
     result = from_json(bench(capsys, *words), "here")
     assert [r.threads for r in result.rows if r.kind == "network"] == [1, 2]
 
 
+@pytest.mark.usefixtures("few_methods")
 def test_a_requested_runtime_that_is_missing_is_a_row_with_its_install_command(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +114,7 @@ def test_a_requested_runtime_that_is_missing_is_a_row_with_its_install_command(
     assert all("pip install tflite-runtime" in row.message for row in missing)
 
 
+@pytest.mark.usefixtures("few_methods")
 def test_without_a_runtime_the_exit_code_is_4_and_the_message_says_what_to_install(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,11 +152,13 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, photos: Path) -> None:
     command = ["env", "--default-signal=INT", sys.executable, "-m", "deblurkit", "bench", "--json", "--size", "64x48"]
     command += [
         "--seconds",
-        "0.5",
+        "0.2",
         "--bundle",
         "nano",
         "--runtimes",
         "litert",
+        "--variants",
+        "int8",
         "--data",
         str(photos),
         "--report",
@@ -170,10 +189,11 @@ def test_sustained_load_gives_a_curve_and_no_rows(tmp_path: Path, capsys: pytest
     assert (tmp_path / "report" / "report.html").is_file()
 
 
+@pytest.mark.usefixtures("few_methods")
 def test_the_pick_is_saved_for_run_and_impossible_limits_end_with_6(
     own_state: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--runtimes", "litert", "--data", str(photos), "--pick"]
+    words = ["--runtimes", "litert", "--variants", "fp32", "int8", "--data", str(photos), "--pick"]
     result = bench(capsys, *words)
     kept = json.loads((own_state / "choice.json").read_text())
     assert kept["runtime"] == "litert"
@@ -197,7 +217,8 @@ sys.meta_path.insert(0, Block())
 import deblurkit
 sys.exit(deblurkit.main(sys.argv[1:]))
 """
-    words = [*QUICK, "--data", str(photos), "--runtimes", "litert", "--pick", "--report", str(tmp_path / "report")]
+    words = [*QUICK, "--data", str(photos), "--runtimes", "litert", "--variants", "int8", "--pick"]
+    words += ["--report", str(tmp_path / "report")]
     ended = subprocess.run(
         [sys.executable, "-c", code, "bench", *words], capture_output=True, text=True, timeout=300, check=False
     )
@@ -208,6 +229,7 @@ sys.exit(deblurkit.main(sys.argv[1:]))
     assert (tmp_path / "state" / "choice.json").is_file()
 
 
+@pytest.mark.usefixtures("few_methods")
 def test_the_measurements_survive_a_loop_that_fails(
     photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,6 +241,7 @@ def test_the_measurements_survive_a_loop_that_fails(
     assert any("whole loop could not be measured" in doubt for doubt in result.doubts)
 
 
+@pytest.mark.usefixtures("few_methods")
 def test_a_budget_too_small_for_three_rounds_gives_two_rounds_and_a_doubt(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

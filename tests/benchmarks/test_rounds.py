@@ -25,19 +25,27 @@ from device.errors import UsageError
 HERE = Interpreter(sys.executable, frozenset({"litert", "onnxruntime", "opencv_dnn"}))
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workload of few pictures: the tests are about who measures, not about what."""
-    (tmp_path / "work").mkdir()
-    workload.write(tmp_path / "work", (96, 64), None, 1)
-    index = json.loads((tmp_path / "work" / "index.json").read_text())
+    whole, few = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("few")
+    workload.write(whole, (96, 64), None, 1)
+    index = json.loads((whole / "index.json").read_text())
     kept = [entry for entry in index if entry["name"] == "leaves-11"]
-    chosen = [index.index(entry) for entry in kept]
-    for new, old in enumerate(chosen):
+    for new, entry in enumerate(kept):
         for kind in ("blurred", "sharp"):
-            os.replace(tmp_path / "work" / f"{old}-{kind}.npy", tmp_path / "work" / f"{new}-{kind}.npy")
-    (tmp_path / "work" / "index.json").write_text(json.dumps(kept))
-    return tmp_path / "work"
+            os.replace(whole / f"{index.index(entry)}-{kind}.npy", few / f"{new}-{kind}.npy")
+    (few / "index.json").write_text(json.dumps(kept))
+    for path in whole.iterdir():
+        if not path.name.endswith(("-blurred.npy", "-sharp.npy", "index.json")):
+            os.replace(path, few / path.name)
+    return few
+
+
+@pytest.fixture
+def folder(written: Path, tmp_path: Path) -> Path:
+    """A copy of that workload, for the answers of the processes."""
+    return Path(shutil.copytree(written, tmp_path / "work"))
 
 
 def planned(bundle: Bundle, *labels: str, interpreter: Interpreter = HERE) -> list[Planned]:
@@ -78,7 +86,8 @@ def test_rounds_go_through_all_combinations_before_any_is_measured_again(small: 
     assert all(row.latency and len(row.latency.rounds_p50_ms) == 3 for row in made)
 
 
-def test_without_time_there_are_two_rounds_but_never_fewer(small: Bundle, folder: Path) -> None:
+def test_without_time_there_are_two_rounds_but_never_fewer(small: Bundle, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "MAX_S", rounds.MIN_S)
     plans = planned(small, "int8.tflite")
     short = rounds.run(plans, folder, rounds=5, seconds=None, budget_s=0.1, began_s=time.monotonic())
     assert (short.rounds, len(short.results[0]), short.complete) == (2, 2, True)

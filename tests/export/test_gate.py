@@ -22,7 +22,7 @@ from device.bundle.manifest import VARIANTS, Artifact, Calibrated, file_facts  #
 from device.bundle.open import Bundle, open_bundle  # noqa: E402
 from device.images.scenes import dead_leaves  # noqa: E402
 from device.restore.restorer import Restorer  # noqa: E402
-from export import gate, to_onnx, to_tflite  # noqa: E402
+from export import export_source, gate, to_onnx, to_tflite  # noqa: E402
 from export.gate import Limits, Verdict  # noqa: E402
 from export.graph import onnx_graph, tflite_graph  # noqa: E402
 from export.measure import Comparison  # noqa: E402
@@ -210,13 +210,15 @@ def all_bytes(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def sabotaged(copied: Path, swell: Callable[..., None]) -> Path:
+def sabotaged(copied: Path, swell: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(export_source, "SIDE", SIZE[0])  # every layer is judged alone, on pictures of this side
     network = load_network(copied)
     swell(network, "down0_block0_a", "down0_block0_b", 3)
     save_weights(copied, read_run(copied), network)
     return copied
 
 
+@pytest.mark.slow
 def test_a_sabotaged_layer_fails_the_gate_is_named_and_leaves_the_old_bundle_as_it_was(
     command: Command, exported: tuple[Path, Any], sabotaged: Path, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ def deblurkit(*words: object, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(run: Path, exported: tuple[Path, Any], tmp_path: Path) -> None:
     ended = deblurkit("export", run, "--out", tmp_path / "tiny", "--quiet")  # in its own process
     printed, _ = ended.communicate()
@@ -39,6 +40,7 @@ def test_the_same_run_gives_the_same_bytes(run: Path, exported: tuple[Path, Any]
     assert [name for name in one if one[name] != two.get(name)] == []
 
 
+@pytest.mark.slow
 def test_an_export_killed_at_any_moment_leaves_the_old_bundle_and_the_next_one_cleans_up(
     run: Path, exported: tuple[Path, Any], tmp_path: Path, command: Command
 ) -> None:

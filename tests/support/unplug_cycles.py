@@ -1,6 +1,6 @@
 """Unplug and reconnect a fake camera many times in a process without other work, and print its resources.
 
-python unplug_cycles.py PLUG CYCLES -> one JSON object: `before`, `early` (after a tenth), `late`, `after`, `reopened`
+python unplug_cycles.py PLUG WARM_UP CYCLES -> one JSON object: `before`, `early` (after the warm-up), `late`, `after`, `reopened`
 """
 
 import json
@@ -13,7 +13,7 @@ from device.settings import CameraSettings
 from device.sources import supervised_camera
 from device.sources.supervised_camera import SupervisedCamera
 
-CRASH_EACH = 10
+CRASH_EACH = 5
 
 
 def measured() -> dict[str, int]:
@@ -34,8 +34,8 @@ def _parent_of(process: Path) -> int:
         return 0
 
 
-def main(plug: Path, cycles: int) -> dict[str, object]:
-    """Every tenth time the camera process crashes instead."""
+def main(plug: Path, warm_up: int, cycles: int) -> dict[str, object]:
+    """Every fifth time the camera process crashes instead."""
     supervised_camera.FIRST_RETRY_S = supervised_camera.LONGEST_RETRY_S = 0.1
     before = measured()
     plug.touch()
@@ -51,7 +51,7 @@ def main(plug: Path, cycles: int) -> dict[str, object]:
         plug.write_text("")
         while (frame := source.read()) is not None and frame.mark:
             pass
-        if number == cycles // 10:
+        if number == warm_up - 1:
             early = measured()
     late, reopened = measured(), source.status.reopened
     source.close()
@@ -59,4 +59,4 @@ def main(plug: Path, cycles: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(main(Path(sys.argv[1]), *map(int, sys.argv[2:]))))

@@ -1,5 +1,7 @@
 """What several tests of training share."""
 
+from collections.abc import Iterator
+
 import pytest
 
 
@@ -12,3 +14,13 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name, preset in tiny_presets().items():
         monkeypatch.setitem(PRESETS, name, preset)
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """TensorFlow runs each step operation by operation: for few steps that is far cheaper than to trace a graph first."""
+    import tensorflow as tf  # tests without Keras skip before they ask for this
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

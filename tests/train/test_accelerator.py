@@ -16,7 +16,10 @@ pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
+from finished_runs import finished_run  # noqa: E402
+
 from train import accelerator  # noqa: E402
+from train.architectures import UNet  # noqa: E402
 
 Command = Callable[..., Any]
 LISTING = "GPU 0: NVIDIA H200 (UUID: GPU-1b2c)\\nGPU 1: NVIDIA H200 (UUID: GPU-9f8e)"
@@ -49,7 +52,7 @@ def test_training_stops_if_the_driver_shows_a_gpu_that_keras_does_not_see(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny", "eager")
 def test_with_cpu_training_continues_on_the_cpu(command: Command, driver: Path, photographs: Path, tmp_path: Path) -> None:
     words = ["--epochs", 1, "--steps", 1, "--batch", 1, "--patch", 32, "--precision", "float32", "--quiet"]
     ended = command("train", "--data", photographs, "--out", tmp_path / "run", "--cpu", *words)
@@ -105,17 +108,19 @@ def test_a_batch_that_does_not_divide_evenly_is_refused_before_anything_is_writt
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_four_devices_train_like_one(backend: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
+    finished_run(tmp_path / "teacher", UNet((8, 16), (0, 1), (0,), stem=2))
     environment = os.environ | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
+    words = [sys.executable, Path(__file__).with_name("data_parallel_training.py"), tmp_path]
+    done = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {"1": [1], "4": [4]}
     checkpoints = []
-    for count in (1, 4):  # one device first: it also trains the teacher
-        words = [sys.executable, Path(__file__).with_name("data_parallel_training.py"), count, tmp_path]
-        done = subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True, check=False, timeout=500)
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout.splitlines()[-1]) == {"devices": [count]}
+    for count in (1, 4):
         with np.load(tmp_path / str(count) / "checkpoint.npz") as stored:
             checkpoints.append({name: stored[name] for name in stored})
     one, four = checkpoints

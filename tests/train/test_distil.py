@@ -14,40 +14,25 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.keras
 
+from finished_runs import finished_run  # noqa: E402
+
 from device.errors import BundleError, UsageError  # noqa: E402
-from device.images.degrade import BLURS, to_luma  # noqa: E402
+from device.images.degrade import to_luma  # noqa: E402
 from train import fit  # noqa: E402
 from train.accelerator import Devices  # noqa: E402
-from train.architectures import NAFNet, UNet, architecture_config  # noqa: E402
+from train.architectures import NAFNet, UNet  # noqa: E402
 from train.distil import Teacher, require_compatible, teacher_sha256  # noqa: E402
-from train.networks import build_network  # noqa: E402
-from train.presets import Recipe  # noqa: E402
-from train.run_folder import SCHEMA, DataRecord, RunRecord, read_run, write_run  # noqa: E402
-from train.weights import load_network, save_weights  # noqa: E402
+from train.run_folder import read_run  # noqa: E402
+from train.weights import load_network  # noqa: E402
 
 Command = Callable[..., Any]
 RGB, LUMA = UNet((8, 16), (0, 1), (0,), stem=2), UNet((8, 16), (0, 1), (0,), stem=2, colour="luma")
 SHORT = ["--epochs", 2, "--steps", 3, "--batch", 2, "--patch", 32, "--precision", "float32", "--cpu", "--quiet"]
 
 
-def finished(folder: Path, architecture: UNet | NAFNet, seed: int = 0) -> Path:
-    """A finished run with random weights."""
-    folder.mkdir()
-    record = RunRecord(
-        SCHEMA, "small", architecture_config(architecture), Recipe(), BLURS["camera"],
-        DataRecord("package", (), (), (), 0.2), 0, 1, 1.0, "", {}, "cpu:0", finished=True,
-    )  # fmt: skip
-    network = build_network(architecture)
-    rng = np.random.default_rng(seed)
-    network.set_weights([rng.normal(0, 0.1, w.shape).astype(np.float32) for w in network.get_weights()])
-    save_weights(folder, record, network)
-    write_run(folder, record)
-    return folder
-
-
 @pytest.mark.parametrize(("of", "to"), [(RGB, RGB), (RGB, LUMA), (LUMA, LUMA)])
 def test_a_teacher_adds_its_output_in_the_colour_of_the_student(of: UNet, to: UNet, tmp_path: Path) -> None:
-    folder = finished(tmp_path / "teacher", of)
+    folder = finished_run(tmp_path / "teacher", of)
     drawn = tuple(np.random.default_rng(i).random((2, 16, 16, 3), np.float32) for i in range(2))
     blurred, both = Teacher(folder, teacher_sha256(folder), to).add_targets(drawn, Devices())
     sharp, taught = np.split(both, 2, axis=-1)
@@ -61,11 +46,11 @@ def test_a_teacher_adds_its_output_in_the_colour_of_the_student(of: UNet, to: UN
     assert np.abs(taught - blurred).max() > 1e-3
 
 
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny", "eager")
 def test_a_taught_run_differs_from_an_untaught_one_and_records_its_teacher(
     command: Command, photographs: Path, tmp_path: Path
 ) -> None:
-    teacher = finished(tmp_path / "teacher", RGB)
+    teacher = finished_run(tmp_path / "teacher", RGB)
     for name, more in (("taught", ["--teacher", teacher]), ("untaught", [])):
         ended = command("train", "--preset", "nano", "--data", photographs, "--out", tmp_path / name, *more, *SHORT)
         assert ended.code == 0, ended.err
@@ -80,7 +65,7 @@ def test_a_taught_run_differs_from_an_untaught_one_and_records_its_teacher(
 def test_a_taught_run_resumes_exactly(
     command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    teacher = finished(tmp_path / "teacher", NAFNet(4, (1, 1), 1, (1, 1)))
+    teacher = finished_run(tmp_path / "teacher", NAFNet(4, (1,), 1, (1,)))
     words = ["train", "--preset", "nano", "--data", photographs, "--teacher", teacher, "--grow", 64, *SHORT]
     assert command(*words, "--out", tmp_path / "whole").code == 0
 
@@ -97,9 +82,9 @@ def test_a_taught_run_resumes_exactly(
 
 
 def test_a_teacher_with_changed_weights_stops_the_run(tmp_path: Path) -> None:
-    folder = finished(tmp_path / "teacher", RGB)
+    folder = finished_run(tmp_path / "teacher", RGB)
     sha256 = teacher_sha256(folder)
-    (folder / "model.weights.h5").write_bytes((finished(tmp_path / "other", RGB, 1) / "model.weights.h5").read_bytes())
+    (folder / "model.weights.h5").write_bytes((finished_run(tmp_path / "other", RGB, 1) / "model.weights.h5").read_bytes())
     with pytest.raises(BundleError, match="the teacher's weights have changed since this run started"):
         Teacher(folder, sha256, LUMA)
 
@@ -111,7 +96,7 @@ def test_a_missing_or_unfinished_teacher_is_named_before_anything_is_written(
     ended = command(*words, "--teacher", tmp_path / "none")
     assert ended.code == 4
     assert f"--teacher: {tmp_path / 'none'}: not a training run" in ended.err
-    folder = finished(tmp_path / "teacher", RGB)
+    folder = finished_run(tmp_path / "teacher", RGB)
     content = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(content | {"finished": False}))
     ended = command(*words, "--teacher", folder)
@@ -127,7 +112,7 @@ def test_a_weight_without_a_teacher_is_refused(command: Command, photographs: Pa
 
 
 def test_a_teacher_that_cannot_teach_the_student_is_refused(tmp_path: Path) -> None:
-    luma, deep = finished(tmp_path / "luma", LUMA), finished(tmp_path / "deep", replace(RGB, stem=16))
+    luma, deep = finished_run(tmp_path / "luma", LUMA), finished_run(tmp_path / "deep", replace(RGB, stem=16))
     with pytest.raises(UsageError, match="it restores luma only and the student also colours"):
         require_compatible(luma, RGB, (32,))
     with pytest.raises(UsageError, match="it needs patches of a multiple of 32 pixels, not of 48"):

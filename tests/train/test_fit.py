@@ -36,7 +36,7 @@ from train.weights import load_network  # noqa: E402
 
 Command = Callable[..., Any]
 PROGRAM = str(Path(__file__).parents[1] / "support" / "tiny_presets.py")
-EPOCHS, STEPS = 4, 15
+EPOCHS, STEPS = 3, 8
 TINY = ["--steps", "3", "--batch", "2", "--patch", "32", "--cpu", "--quiet"]
 LEFT = {"run.json", "checkpoint.npz", "model.weights.h5", "history.csv", "curves.png", "examples.png", "summary.txt"}
 
@@ -297,7 +297,7 @@ def test_a_folder_that_cannot_be_trained_on_ends_with_3_and_makes_no_run(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny", "eager")
 def test_a_loss_that_is_not_finite_ends_the_training_with_3(command: Command, photographs: Path, tmp_path: Path) -> None:
     words = [*TINY, "--steps", 12, "--epochs", 1, "--learning-rate", 1e30]
     ended = command("train", "--data", photographs, "--out", tmp_path / "run", *words)
@@ -308,7 +308,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_3(command: Command, ph
     assert not (tmp_path / "run" / "model.weights.h5").exists()
 
 
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny", "eager")
 def test_validating_on_the_training_pictures_is_warned_about(command: Command, photographs: Path, tmp_path: Path) -> None:
     words = [*TINY, "--epochs", 1, "--val-share", 0]
     ended = command("train", "--data", photographs, "--out", tmp_path / "run", *words)
@@ -341,6 +341,7 @@ def test_training_on_pairs_learns_their_degradation(command: Command, tmp_path: 
 # other backends
 
 
+UNDER_JAX_ENVIRONMENT = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_backend_optimization_level=0"}  # it compiles faster
 UNDER_JAX = """
 import sys, numpy as np, deblurkit
 from pathlib import Path
@@ -364,7 +365,7 @@ def test_weights_trained_under_jax_load_under_tensorflow(photographs: Path, tmp_
     words = ["--data", photographs, "--epochs", 1, *TINY, "--learning-rate", 1e-2, "--precision", "float32"]
     arguments = [sys.executable, "-c", UNDER_JAX, str(tmp_path), str(Path(PROGRAM).parent), *map(str, words)]
     ended = subprocess.run(
-        arguments, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True, timeout=300, check=False
+        arguments, env=os.environ | UNDER_JAX_ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
     )
     assert ended.returncode == 0, ended.stderr
     assert read_run(tmp_path / "run").device.endswith("(jax)")

@@ -13,10 +13,11 @@ from device.bundle.open import open_bundle
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow")
 TRAIN = ["train", "--json"]
-SHORT = ["--epochs", "1", "--steps", "1", "--batch", "2", "--cpu", "--blur", "gaussian"]
+SHORT = ["--epochs", "1", "--steps", "1", "--batch", "2", "--patch", "32", "--cpu", "--blur", "gaussian"]
 Command = Callable[..., Any]
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_run_starts_from_the_weights_of_the_bundle(
     command: Command, tmp_path: Path, photographs: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -13,8 +13,9 @@ pytest.importorskip("tensorflow")
 
 @pytest.mark.usefixtures("tiny")
 def test_both_rates_of_every_stage_are_printed_and_nothing_is_written(
-    command: Callable[..., Any], tmp_path: Path, photographs: Path
+    command: Callable[..., Any], tmp_path: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("train.profile.ROUND_S", 0.1)
     words = ["--preset", "nano", "--data", photographs, "--patch", 32, "--grow", 64, "--batch", 4, "--epochs", 4, "--cpu"]
     ended = command("train", "--profile", "--json", *words, "--out", tmp_path / "run")
     assert ended.code == 0, ended.err

@@ -111,9 +111,12 @@ def test_a_damaged_file_of_ranges_is_refused(tmp_path: Path) -> None:
         quantise.read_ranges(tmp_path)
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_learned_ranges_of_a_fine_tuned_bundle_reach_the_exported_file(
     tmp_path: Path, photographs: Path, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import tensorflow as tf
+
     monkeypatch.setitem(PRESETS, "small", replace(PRESETS["small"], architecture=TINY))
     begun = tmp_path / "begun"
     begun.mkdir()
@@ -124,6 +127,7 @@ def test_the_learned_ranges_of_a_fine_tuned_bundle_reach_the_exported_file(
     write_manifest(begun, replace(manifest, architecture=config, pad_multiple=4, weights=weights, artifacts=()))
     words = ["--data", photographs, "--steps", 2, "--batch", 2, "--patch", 32, "--cpu"]
     tuned = command("train", "--init", begun, "--quantise", *words, "--epochs", 2, "--out", tmp_path / "run")
+    tf.config.run_functions_eagerly(False)  # the export traces its graphs
     assert tuned.code == 0, tuned.err
     recipe = json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]
     assert recipe["precision"] == "float32"

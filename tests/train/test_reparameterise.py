@@ -63,7 +63,7 @@ def test_every_branch_contributes(noise: np.ndarray) -> None:
         weight.assign(kept)
 
 
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny", "eager")
 def test_a_run_with_branches_leaves_plain_weights_and_resumes(tmp_path: Path, photographs: Path, command: Any) -> None:
     words = ["train", "--preset", "nano", "--data", photographs, "--steps", 2, "--batch", 2, "--patch", 32, "--branches", "--cpu"]
     assert command(*words, "--epochs", 2, "--out", tmp_path / "run").code == 0

@@ -317,7 +317,7 @@ def test_a_fourth_release_cleans_up_after_a_power_cut_removes_the_oldest_and_ref
     inside("mkdir", "-p", f"{RELEASES}/.part-of-a-board-that-lost-its-power/venv")
     with begin("--wheels", "--source", "demo", "--bundle", "nano") as first:
         until(lambda: out(inside, f"ls {RELEASES}/.part-*/venv/bin/python") != "", "the first deploy has started its work")
-        second = deploy("--source", "demo")
+        second = deploy("--again", "--source", "demo")
         stdout, stderr = first.communicate(timeout=LONG_S)
     assert second.returncode == 1
     assert "another deploy is running on this board (process " in second.stderr
