@@ -16,7 +16,7 @@ from state_parts import BLUR, state
 from device.blur.choice import parse_words
 from device.blur.psf import BLIND
 from device.controls import Controls
-from device.errors import UsageError
+from device.errors import RunError, UsageError
 from device.images.frame import Frame, Restored
 from device.session import LEAST_REGION_PX
 from device.settings import WebSettings
@@ -47,7 +47,7 @@ class FakeLoop:
         self.asked: list[Any] = []
         self.overrides: dict[str, Any] = {}
         self.recording: RecordingState | None = None
-        self.blur = BLUR
+        self.blur, self.disk_full = BLUR, False
         self.controls = Controls(
             self.state,
             lambda: self.options,
@@ -91,6 +91,8 @@ class FakeLoop:
 
     def use_blur(self, text: str, keep: bool) -> None:
         choice = parse_words(text)
+        if keep and self.disk_full:
+            raise RunError("blur.txt: cannot be written: No space left on device")
         self.asked.append((text, keep))
         psf = choice.psf or BLIND
         self.blur = replace(

@@ -293,6 +293,13 @@ def test_a_wrong_blur_is_refused_and_does_nothing(web: Web, loop: Any, get: Call
     assert loop.asked == []
 
 
+def test_a_blur_that_cannot_be_kept_is_409_with_the_reason(web: Web, loop: Any, get: Callable) -> None:
+    loop.disk_full = True
+    response, body = get(web, "/blur", "POST", b'{"blur": "off", "keep": true}', **JSON)
+    assert response.status == 409
+    assert b"No space left" in body
+
+
 def test_the_region_is_set_and_removed(web: Web, loop: Any, get: Callable) -> None:
     region = {"x": 10, "y": 20, "width": 64, "height": 100}
     assert get(web, "/region", "POST", json.dumps(region).encode(), **JSON)[0].status == 202
