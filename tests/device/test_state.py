@@ -28,7 +28,14 @@ def test_the_keys_of_the_state_stay_as_they_were_recorded(tmp_path: Path, monkey
     monkeypatch.setattr(hardware, "throttled", lambda: {"now": ["under-voltage"], "ever": ["under-voltage"]})
     camera = CameraSettings(size="64x48", fps=60.0)
     settings = Settings(
-        source="demo", sink=("web", f"record:{tmp_path / 'videos'}"), threads=1, fps=60.0, camera=camera, web=WebSettings(port=0)
+        source="demo",
+        sink=("web", f"record:{tmp_path / 'videos'}"),
+        threads=1,
+        fps=60.0,
+        camera=camera,
+        web=WebSettings(port=0),
+        roi="0,0,64,48",
+        blur="blind",  # an estimate is a stage of its own, now and then
     )
     stop = threading.Event()
     with Session(settings, stop) as session:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from device.state import CameraState, DecisionState, State
+from device.state import BlurState, CameraState, DecisionState, State
 from device.telemetry import Percentiles
 
 CAMERA = CameraState(
@@ -15,6 +15,22 @@ CAMERA = CameraState(
     in_focus=None,
     lens_dioptres=None,
     lux=None,
+)
+
+BLUR = BlurState(
+    mode="blind",
+    kind="blind",
+    size_px=0.0,
+    angle_deg=0.0,
+    linear=True,
+    noise=None,
+    origin="hand",
+    confidence=1.0,
+    sureness="",
+    description="no known blur",
+    strength=1.0,
+    roi_xywh=None,
+    error="",
 )
 
 
@@ -46,6 +62,7 @@ def state(**changes: Any) -> State:
         "health": "",
         "healthy": True,
         "camera": CAMERA,
+        "blur": BLUR,
         "choice": DecisionState("none", ""),
         "deadline": None,
         "recording": None,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from device.blur.focus import sharpness_at
 from device.controls import Controls
-from device.errors import DeblurkitError
+from device.errors import DeblurkitError, RunError
 from device.images.frame import plane_of
 from device.sinks.web.auth import Auth, without_token
 from device.sinks.web.latest_frame import BOTH, VIEWS, LatestFrame
@@ -168,7 +168,7 @@ class Routes:
                 case "/region":
                     corners = tuple(int(body[name]) for name in ("x", "y", "width", "height")) if body else None
                     self._controls.region(corners)  # type: ignore[arg-type]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, RunError) as error:
             if isinstance(error, DeblurkitError):
                 return text(HTTPStatus.CONFLICT, str(error))
             return text(HTTPStatus.BAD_REQUEST, f"{request.path} takes a JSON object with {_POST[request.path]}")

@@ -32,7 +32,9 @@ def restored(index: int, name: str = "", size_hw: tuple[int, int] = (48, 64)) ->
 
 
 def opened(spec: object, replace: bool = False) -> Sink:
-    controls = Controls(state, tuple, lambda option: None, lambda: None, lambda on: None)
+    def nothing(*asked: object) -> None: ...
+
+    controls = Controls(state, tuple, nothing, nothing, nothing, nothing, nothing, nothing)
     return open_sink(str(spec), Demo(width=64, height=48), Settings(replace=replace), controls, Telemetry())
 
 

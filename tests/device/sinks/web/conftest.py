@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from page_parts import show  # noqa: F401
-from state_parts import state
+from state_parts import BLUR, state
 
+from device.blur.choice import parse_words
+from device.blur.psf import BLIND
 from device.controls import Controls
-from device.errors import UsageError
+from device.errors import RunError, UsageError
 from device.images.frame import Frame, Restored
+from device.session import LEAST_REGION_PX
 from device.settings import WebSettings
 from device.sinks.web import Web
 from device.state import ModelOption, RecordingState, SinkState, State
@@ -44,7 +47,17 @@ class FakeLoop:
         self.asked: list[Any] = []
         self.overrides: dict[str, Any] = {}
         self.recording: RecordingState | None = None
-        self.controls = Controls(self.state, lambda: self.options, self.switch, lambda: self.asked.append("reload"), self.record)
+        self.blur, self.disk_full = BLUR, False
+        self.controls = Controls(
+            self.state,
+            lambda: self.options,
+            self.switch,
+            lambda: self.asked.append("reload"),
+            self.record,
+            self.use_blur,
+            self.use_strength,
+            self.use_region,
+        )
 
     def state(self) -> State:
         newest_s = self.telemetry.newest_s
@@ -58,6 +71,7 @@ class FakeLoop:
             "size_wh": self.telemetry.size_wh,
             "newest_frame_s": time.monotonic() - newest_s if newest_s is not None else None,
             "recording": self.recording,
+            "blur": self.blur,
             "sinks": (sink,),
             "choices": self.options,
         }
@@ -74,6 +88,35 @@ class FakeLoop:
             raise UsageError("this run has no recorder; start it with --sink record:DIR")
         self.asked.append(on)
         self.recording = replace(self.recording, on=on)
+
+    def use_blur(self, text: str, keep: bool) -> None:
+        choice = parse_words(text)
+        if keep and self.disk_full:
+            raise RunError("blur.txt: cannot be written: No space left on device")
+        self.asked.append((text, keep))
+        psf = choice.psf or BLIND
+        self.blur = replace(
+            self.blur,
+            mode=choice.mode,
+            kind=psf.kind,
+            size_px=psf.size_px,
+            angle_deg=psf.angle_deg,
+            description=psf.describe(),
+            sureness="",
+            origin="hand",
+        )
+
+    def use_strength(self, strength: float) -> None:
+        if not 0 <= strength <= 1:
+            raise UsageError(f"strength {strength}: expected 0 to 1")
+        self.asked.append(strength)
+        self.blur = replace(self.blur, strength=strength)
+
+    def use_region(self, roi_xywh: tuple[int, int, int, int] | None) -> None:
+        if roi_xywh and min(roi_xywh[2:]) < LEAST_REGION_PX:
+            raise UsageError(f"region: expected at least {LEAST_REGION_PX} pixels a side")
+        self.asked.append(roi_xywh)
+        self.blur = replace(self.blur, roi_xywh=roi_xywh)
 
 
 @pytest.fixture

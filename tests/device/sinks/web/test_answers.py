@@ -14,6 +14,7 @@ import pytest
 
 from device.errors import RunError
 from device.images.frame import Frame, Pixels, Restored
+from device.images.scenes import chart
 from device.images.yuv import Yuv, from_rgb
 from device.sinks.web import Web
 from device.sinks.web.jpeg import to_jpeg
@@ -178,7 +179,7 @@ def test_a_state_that_fails_is_500_without_a_traceback_and_the_page_stays(
 def test_an_unknown_address_is_404_and_lists_the_known_ones(web: Web, get: Callable, path: str) -> None:
     response, body = get(web, path)
     assert response.status == 404
-    assert b"/stream /snapshot /state" in body
+    assert b"/stream /snapshot /focus /state" in body
 
 
 @pytest.mark.parametrize("path", ["/stream?view=sharp", "/snapshot?view=RESTORED", "/stream?view=../x"])
@@ -236,13 +237,116 @@ def test_bundles_are_reloaded_and_recording_is_switched(web: Web, loop: Any, get
     "body",
     [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"on": "yes"}', b'{"on": 1}', b"[" * 4000, b'{"bundle": "small"}', b"NaN"],
 )
-@pytest.mark.parametrize("path", ["/switch", "/record"])
+@pytest.mark.parametrize("path", ["/switch", "/record", "/blur"])
 def test_a_wrong_body_is_400_and_does_nothing(web: Web, loop: Any, get: Callable, path: str, body: bytes) -> None:
     loop.recording = RecordingState(on=False, files=0, bytes=0, error="")
     response, text = get(web, path, "POST", body, **JSON)
     assert response.status == 400
     assert b"takes a JSON object with" in text
     assert loop.asked == []
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ({"blur": "auto"}, [("auto", False)]),
+        ({"blur": "blind"}, [("blind", False)]),
+        ({"blur": "off", "keep": True}, [("off", True)]),
+        ({"blur": "gaussian:1.6"}, [("gaussian:1.6", False)]),
+        ({"blur": "motion:17@30", "keep": False}, [("motion:17@30", False)]),
+        ({"strength": 0}, [0.0]),
+        ({"strength": 0.5, "blur": "defocus:3.5"}, [0.5, ("defocus:3.5", False)]),
+    ],
+)
+def test_the_blur_is_set(web: Web, loop: Any, get: Callable, body: dict[str, Any], asked: list[Any]) -> None:
+    assert get(web, "/blur", "POST", json.dumps(body).encode(), **JSON)[0].status == 202
+    assert loop.asked == asked
+    state = json.loads(get(web, "/state")[1])["blur"]  # at once, although the last state is recent
+    assert state["strength"] == body.get("strength", 1.0)
+    if ":" in str(body.get("blur", "")):
+        assert (state["mode"], state["kind"]) == ("hand", body["blur"].partition(":")[0])
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"keep": True}, 400),
+        ({"strength": True}, 400),
+        ({"strength": "0.5"}, 400),
+        ({"strength": None, "blur": "off"}, 400),
+        ({"strength": 1.5}, 409),
+        ({"strength": float("nan")}, 409),
+        ({"blur": "sharp"}, 409),
+        ({"blur": "defocus"}, 409),
+        ({"blur": "defocus:-1"}, 409),
+        ({"blur": "defocus:0"}, 409),
+        ({"blur": "defocus:999"}, 409),
+        ({"blur": "defocus:3@30"}, 409),
+        ({"blur": "../../etc/passwd"}, 409),
+        ({"blur": ["auto"]}, 409),
+    ],
+)
+def test_a_wrong_blur_is_refused_and_does_nothing(web: Web, loop: Any, get: Callable, body: dict[str, Any], status: int) -> None:
+    response, text = get(web, "/blur", "POST", json.dumps(body).encode(), **JSON)
+    assert response.status == status
+    assert text.strip()
+    assert loop.asked == []
+
+
+def test_a_blur_that_cannot_be_kept_is_409_with_the_reason(web: Web, loop: Any, get: Callable) -> None:
+    loop.disk_full = True
+    response, body = get(web, "/blur", "POST", b'{"blur": "off", "keep": true}', **JSON)
+    assert response.status == 409
+    assert b"No space left" in body
+
+
+def test_the_region_is_set_and_removed(web: Web, loop: Any, get: Callable) -> None:
+    region = {"x": 10, "y": 20, "width": 64, "height": 100}
+    assert get(web, "/region", "POST", json.dumps(region).encode(), **JSON)[0].status == 202
+    assert json.loads(get(web, "/state")[1])["blur"]["roi_xywh"] == [10, 20, 64, 100]
+    assert get(web, "/region", "POST", b"{}", **JSON)[0].status == 202
+    assert loop.asked == [(10, 20, 64, 100), None]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"x": 0}', 400),
+        (b'{"x": 0, "y": 0, "width": 100, "height": "tall"}', 400),
+        (b'{"x": 0, "y": 0, "width": 100, "height": null}', 400),
+        (b"[0, 0, 100, 100]", 400),
+        (b"null", 400),
+        (b'{"x": 0, "y": 0, "width": 63, "height": 100}', 409),
+    ],
+)
+def test_a_wrong_region_is_refused_and_does_nothing(web: Web, loop: Any, get: Callable, body: bytes, status: int) -> None:
+    assert get(web, "/region", "POST", body, **JSON)[0].status == status
+    assert loop.asked == []
+
+
+def test_the_focus_is_that_of_the_original_at_a_spot(web: Web, get: Callable) -> None:
+    def focus(query: str = "") -> float | None:
+        response, body = get(web, f"/focus{query}")
+        assert response.headers["Content-Type"] == "application/json"
+        found: float | None = json.loads(body)["sharpness"]
+        return found
+
+    assert focus() is None  # no frame yet
+    picture = chart(256, 512)
+    picture[:, 256:] = 90
+    web.write(Restored(Frame(0, 0.0, picture), np.zeros_like(picture)))
+    sharp = focus("?x=0.25&y=0.5")
+    assert sharp is not None
+    assert 0.1 < sharp <= 1
+    assert focus("?x=0.8&y=0.5") is None
+
+
+@pytest.mark.parametrize("query", ["x=2", "y=-0.1", "x=nan", "x=inf", "x=left", "x=&y=0"])
+def test_a_spot_outside_the_picture_is_400(web: Web, get: Callable, frame: Callable, query: str) -> None:
+    web.write(frame(0))
+    response, body = get(web, f"/focus?{query}")
+    assert response.status == 400
+    assert b"from 0 to 1" in body
 
 
 # The sink

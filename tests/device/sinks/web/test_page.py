@@ -40,7 +40,7 @@ def test_the_divider_is_a_slider_for_the_keyboard_and_for_screen_readers(web: We
     show(60, 200)
     watched = visit(web.url)
     watched.shows(200)
-    slider = watched.page.get_by_role("slider")
+    slider = watched.page.get_by_role("slider", name="Divider")
     slider.focus()
     for key, expected in (
         ("ArrowRight", 51),
@@ -54,7 +54,7 @@ def test_the_divider_is_a_slider_for_the_keyboard_and_for_screen_readers(web: We
         assert slider.get_attribute("aria-valuenow") == str(expected)
     assert slider.get_attribute("aria-valuetext") == "0 % original, 100 % restored"
     watched.shows(200, 0.3)
-    named = watched.page.locator("button, select, canvas, [role=slider]").evaluate_all(
+    named = watched.page.locator("button, select, input, canvas, [role=slider]").evaluate_all(
         "all => all.map(e => e.ariaLabel || e.textContent.trim() || e.labels?.[0]?.textContent || '')"
     )
     assert all(named)
@@ -90,7 +90,7 @@ def test_wheel_and_buttons_zoom_dragging_pans_and_the_middle_button_shows_all_ag
     web.write(Restored(Frame(0, time.monotonic(), ramp), ramp))
     watched = visit(web.url)
     watched.page.wait_for_function("() => document.getElementById('zoom').textContent !== '–'")
-    watched.page.get_by_role("slider").press("Home")
+    watched.page.get_by_role("slider", name="Divider").press("Home")
     view = watched.box("view")
     centre = (view["x"] + view["width"] / 2, view["y"] + view["height"] / 2)
     before = watched.grey(0.5)
@@ -287,6 +287,6 @@ def test_a_divider_at_the_left_edge_requests_only_the_restored_picture(web: Web,
     watched.shows(200, 0.3)
     assert [url for url in watched.asked if "stream" in url] == [f"{web.url}/stream?view=restored"]
     watched.page.keyboard.press("Tab")
-    watched.page.get_by_role("slider").press("End")
+    watched.page.get_by_role("slider", name="Divider").press("End")
     watched.shows(60, 0.7)
     assert watched.asked[-1].endswith("view=both") or f"{web.url}/stream?view=both" in watched.asked

@@ -60,7 +60,8 @@ def test_light_and_dark_follow_the_system_and_both_are_readable(web: Web, show: 
             .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
         const ground = e => { while (e && /, 0\\)|transparent/.test(getComputedStyle(e).backgroundColor)) e = e.parentElement;
             return getComputedStyle(e ?? document.body).backgroundColor; };
-        return [...document.querySelectorAll("h1, h2, dt, dd, small, select, .choose button, #legend span, #well, #live")]
+        const all = "h1, h2, dt, dd, small, select, button, #legend span, #well, #live, aside p, aside b, .segments span";
+        return [...document.querySelectorAll(all)]
             .filter(e => e.offsetParent && e.textContent.trim()).map(e => {
                 const [a, b] = [light(getComputedStyle(e).color), light(ground(e))].sort((x, y) => y - x);
                 return [(a + .05) / (b + .05), e.id || e.tagName + e.textContent];

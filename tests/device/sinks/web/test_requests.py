@@ -177,7 +177,8 @@ def test_random_bytes_and_damaged_requests_are_answered_or_dropped_and_the_serve
     web.write(frame(0))
     draw = random.Random(seed)
     paths = [b"/", b"/stream", b"/snapshot", b"/state", b"/metrics", b"/healthz", b"/switch", b"/reload", b"/record"]
-    queries = [b"", b"?view=both", b"?token=x"]
+    paths += [b"/focus", b"/blur", b"/region"]
+    queries = [b"", b"?view=both", b"?token=x", b"?x=nan&y=1e9"]
     head = (
         b"\r\nHost: localhost\r\nContent-Type: application/json\r\nCookie: deblurkit=x\r\n"
         b"Content-Length: 14\r\nConnection: close\r\n\r\n"
@@ -185,7 +186,9 @@ def test_random_bytes_and_damaged_requests_are_answered_or_dropped_and_the_serve
     threads_before = threading.active_count()
     for _ in range(120):
         line = b" ".join((draw.choice([b"GET", b"POST", b"HEAD"]), draw.choice(paths) + draw.choice(queries), b"HTTP/1.1"))
-        whole = bytearray(line + head + draw.choice([b'{"on": true}  ', b'{"bundle":"x"}', draw.randbytes(14)]))
+        whole = bytearray(
+            line + head + draw.choice([b'{"on": true}  ', b'{"bundle":"x"}', b'{"blur":"off"}', draw.randbytes(14)])
+        )
         match draw.randrange(4):
             case 0:
                 whole = bytearray(draw.randbytes(draw.randrange(3000)))
