@@ -1,13 +1,15 @@
-"""Twelve test cases: degraded pictures, the same bytes each time; or the pairs of a folder that already holds them."""
+"""Test cases: degraded pictures, the same bytes each time; or the pairs of a folder that already holds them."""
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from device.blur.kernels import Kernel, disk_kernel, gaussian_kernel, shake_kernel
+from device.blur.kernels import Kernel, disk_kernel, gaussian_kernel, line_kernel, shake_kernel
+from device.blur.psf import BLIND, Psf
+from device.blur.psf_file import read_psf
 from device.errors import DataError
 from device.images.degrade import (
     add_noise,
@@ -28,7 +30,9 @@ CASES = (
     "gauss-1.0", "gauss-1.6", "gauss-2.0", "gauss-3.0", "defocus-2", "defocus-4", "motion-9", "motion-17", "object-17",
     "mixed", "sharp-in", "sharp-jpeg",
 )  # fmt: skip
-SHARP = "sharp"
+QUALITY_CASES = (*CASES[:8], "line-9", "line-17", *CASES[8:])
+"""What the quality suite scores: straight motion too."""
+SHARP, KERNELS = "sharp", "kernels"
 
 
 @dataclass(frozen=True)
@@ -58,19 +62,19 @@ def pairs(folder: Path, case: str, most: int) -> Iterator[Pair]:
         yield Pair(path.name, blurred, sharp)
 
 
-def cases_in(folder: Path) -> tuple[str, ...]:
-    """Return the cases that a folder offers: those with ready-made pairs, or all twelve."""
+def cases_in(folder: Path, wanted: tuple[str, ...] = CASES) -> tuple[str, ...]:
+    """Return the cases that a folder offers: those with ready-made pairs, or all that are wanted."""
     if not (folder / SHARP).is_dir():
-        return CASES
-    return tuple(case for case in CASES if (folder / case).is_dir())
+        return wanted
+    return tuple(case for case in wanted if (folder / case).is_dir())
 
 
 def degrade(sharp: Pixels, case: str, name: str) -> Pixels:
     """Degrade one picture as the case says; the random values depend only on case and name.
 
-    gauss-S: Gaussian of S pixels on sRGB values, noise 2/255. defocus-R, motion-L: disk of radius R, camera shake of L pixels,
-    in linear light, noise 1/255, JPEG 92. object-L: only an object in the middle moves. mixed: kind, severity, noise, JPEG
-    and sharpening are random. sharp-in: unchanged. sharp-jpeg: no blur, noise 1/255, JPEG 92.
+    gauss-S: Gaussian of S pixels on sRGB values, noise 2/255. defocus-R, motion-L, line-L: disk of radius R, camera shake or
+    straight motion of L pixels, in linear light, noise 1/255, JPEG 92. object-L: only an object in the middle moves. mixed: kind,
+    severity, noise, JPEG and sharpening are random. sharp-in: unchanged. sharp-jpeg: no blur, noise 1/255, JPEG 92.
     """
     if case == "sharp-in":
         return sharp
@@ -78,7 +82,7 @@ def degrade(sharp: Pixels, case: str, name: str) -> Pixels:
     kind, _, text = case.partition("-")
     if kind == "gauss":
         return to_pixels(add_noise(gaussian_blur(to_float(sharp), float(text)), 2 / 255, rng))
-    noise, quality, sharpening, amount = 1.0, 92, 0.0, float(text) if kind in ("defocus", "motion", "object") else 0.0
+    noise, quality, sharpening, amount = 1.0, 92, 0.0, float(text) if kind in ("defocus", "motion", "line", "object") else 0.0
     if kind == "mixed":
         kind = str(rng.choice(["gaussian", "defocus", "motion", "sharp"], p=[0.35, 0.25, 0.3, 0.1]))
         amount = {"gaussian": rng.uniform(0.5, 3.5), "defocus": rng.uniform(0.8, 5), "motion": rng.uniform(4, 25)}.get(kind, 0.0)
@@ -92,6 +96,8 @@ def degrade(sharp: Pixels, case: str, name: str) -> Pixels:
             linear = convolve(linear, disk_kernel(amount))
         case "motion":
             linear = convolve(linear, shake_kernel(amount, rng))
+        case "line":
+            linear = convolve(linear, line_kernel(amount, rng.uniform(0, np.pi)))
         case "object":
             linear = moving_object(linear, _middle(*sharp.shape[:2]), shake_kernel(amount, rng))
     srgb = add_noise(to_srgb(linear) if kind != "sharp" else to_float(sharp), noise / 255, rng)
@@ -99,8 +105,8 @@ def degrade(sharp: Pixels, case: str, name: str) -> Pixels:
 
 
 def kernel_is_known(folder: Path, case: str) -> bool:
-    """Return whether `true_kernel` blurred the folder's pictures: ready-made pairs have random motion paths of their own."""
-    return not (case.startswith("motion-") and (folder / SHARP).is_dir())
+    """Return whether `true_kernel` blurred the folder's pictures: ready-made pairs have random paths of their own."""
+    return not (case.startswith(("motion-", "line-")) and (folder / SHARP).is_dir())
 
 
 def true_kernel(case: str, name: str) -> Kernel | None:
@@ -113,7 +119,21 @@ def true_kernel(case: str, name: str) -> Kernel | None:
             return disk_kernel(float(text))
         case "motion":
             return shake_kernel(float(text), np.random.default_rng(zlib.crc32(f"{case}/{name}".encode())))
+        case "line":
+            return line_kernel(float(text), np.random.default_rng(zlib.crc32(f"{case}/{name}".encode())).uniform(0, np.pi))
     return None
+
+
+def true_psf(folder: Path, case: str, name: str) -> Psf:
+    """The PSF that blurred a picture of the folder; a blind one if there is no single one, or if nobody knows it.
+
+    Ready-made pairs may have it in `folder`/kernels/CASE/NAME.npy. Gaussians blur the values as they are, all others light.
+    """
+    path = folder / KERNELS / case / f"{name}.npy"
+    if path.is_file():
+        return replace(read_psf(path), linear=not case.startswith("gauss"))
+    kernel = true_kernel(case, name) if kernel_is_known(folder, case) else None
+    return BLIND if kernel is None else Psf("measured", measured=kernel, linear=not case.startswith("gauss"), origin="file")
 
 
 def _middle(height: int, width: int) -> np.ndarray:

@@ -29,7 +29,7 @@ Finding = tuple[str, str]  # what is not right, and how to fix it
 
 def advise(state: State) -> tuple[Advice, ...]:
     """Everything that deserves a person's attention, the most important first. A value of None leads to no advice."""
-    checks = (_camera, _power, _light, _model, _decision, _recorder)
+    checks = (_camera, _power, _light, _blur, _model, _decision, _recorder)
     return tuple(Advice(text, fix) for check in checks for text, fix in check(state))
 
 
@@ -66,6 +66,11 @@ def _light(state: State) -> Iterator[Finding]:
         yield f"exposure {shown}: motion blur", "add light, or set `exposure_ms` under [camera] to 10"
     if gain is not None and gain >= HIGH_GAIN:
         yield f"gain {gain:.0f}: noise", "add light, or use a lens with a wider aperture"
+
+
+def _blur(state: State) -> Iterator[Finding]:
+    if state.blur.fits is False:
+        yield "the picture is sharper than the blur that is set", "set the blur to auto, or measure it again with these settings"
 
 
 def _model(state: State) -> Iterator[Finding]:

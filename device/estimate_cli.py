@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from device.blur.estimate import estimate
+from device.blur.estimate import estimate_picture
 from device.blur.psf_file import write_psf
-from device.blur.spectrum import Spectrum
 from device.errors import OK, UsageError
 from device.images.frame import luma_of
 from device.images.picture import pictures_in, read_picture
@@ -26,9 +25,7 @@ def main(argv: list[str]) -> int:
     records = []
     for path in paths:
         luma = luma_of(read_picture(path))
-        spectrum = Spectrum()
-        spectrum.add(luma)
-        psf = estimate(spectrum)
+        psf = estimate_picture(luma)
         height, width = luma.shape
         if options.save is not None and not psf.is_blind:
             write_psf(options.save / f"{path.stem}.json", psf, (width, height))

@@ -57,6 +57,8 @@ class BlurState:
     """Of an estimate, in words: `sure`, `a guess` or `no clear blur`; empty for what was not estimated."""
     description: str
     """In words."""
+    fits: bool | None
+    """Whether a given PSF may have blurred what is seen; None: not compared yet, or none is given."""
     strength: float
     """How much of the restoration is shown, 0 to 1."""
     roi_xywh: tuple[int, int, int, int] | None

@@ -18,7 +18,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from device.blur.kernels import path_kernel
+from device.blur.kernels import Kernel, path_kernel
+from device.blur.light import Plane
 from device.blur.psf import BLIND, UNCLEAR, Psf
 from device.blur.spectrum import AS_IS, BLOCK, LINEAR, Power, Spectrum
 
@@ -41,6 +42,7 @@ _SHORTEST_PX, _LONG_PX, _LONGEST_PX = 3.0, 12.0, 60.0
 _LEAST_SPREAD_PX = 0.7  # pictures have a softness of their own
 _LENS_SHARE = 0.93  # of its gain counts: a lens fits nearly as well wherever a Gaussian or a disk is right
 _LEAST_GAIN, _LEAST_LINE_GAIN, _SURE_GAIN = 150.0, 250.0, 250.0
+_LEAST_FIT = -100.0
 _BEND_DEG = 60.0  # an arc of this bend fits hand shake better than a line
 _CLEAR_DISK_PX, _DISK_EVIDENCE = 2.5, 0.5  # a disk whose first zero is seen is a lens, so it blurs light
 _LEAST_OVER_RIDGE = -70.0  # the ridges have more parameters: true motion gained -61 or more over them, edges -83 or less
@@ -326,10 +328,16 @@ def _arc_power(line: Psf, bend: float) -> Floats:
     t = (np.arange(points) + 0.5) / points - 0.5
     turn = bend * t - math.radians(line.angle_deg)
     x, y = (np.cumsum(part) * line.size_px / points for part in (np.cos(turn), np.sin(turn)))
-    kernel = np.zeros((BLOCK, BLOCK))
-    drawn = path_kernel((x - x.mean(), y - y.mean()))[:BLOCK, :BLOCK]
-    kernel[: len(drawn), : len(drawn)] = drawn
-    power = np.square(np.abs(np.fft.rfft2(kernel)))
+    return _kernel_power(path_kernel((x - x.mean(), y - y.mean())))
+
+
+def _kernel_power(kernel: Kernel) -> Floats:
+    """|H|² of any kernel on the cells, averaged over the window's main lobe. What is larger than a block is cut off."""
+    room = np.zeros((BLOCK, BLOCK))
+    cut = max(0, len(kernel) - BLOCK + 1) // 2
+    kernel = kernel[cut : cut + BLOCK, cut : cut + BLOCK]
+    room[: len(kernel), : len(kernel)] = kernel
+    power = np.square(np.abs(np.fft.rfft2(room)))
     power = 0.25 * np.roll(power, 1, 0) + 0.5 * power + 0.25 * np.roll(power, -1, 0)
     power[:, 1:-1] = 0.25 * power[:, :-2] + 0.5 * power[:, 1:-1] + 0.25 * power[:, 2:]
     return _cells().means(power.astype(np.float32))
@@ -413,6 +421,20 @@ def estimate(spectrum: Spectrum) -> Psf:
     if best.gain < _LEAST_GAIN or _spread(best.psf) < _LEAST_SPREAD_PX:
         return UNCLEAR
     return replace(best.psf, confidence=1 - math.exp(-best.gain / _SURE_GAIN))
+
+
+def fits(spectrum: Spectrum, psf: Psf) -> bool:
+    """Whether the pictures in the spectrum may have been blurred by this PSF: they are not far likelier without any blur."""
+    power = _cells().means(spectrum.power[LINEAR if psf.linear else AS_IS])
+    without = _cost_by_sector(power, np.ones(len(power), np.float32))
+    return without - _cost_by_sector(power, _kernel_power(psf.kernel())) > _LEAST_FIT
+
+
+def estimate_picture(plane: Plane) -> Psf:
+    """The blur of one picture, (height, width) uint8 of sRGB values."""
+    spectrum = Spectrum()
+    spectrum.add(plane)
+    return estimate(spectrum)
 
 
 def _spread(psf: Psf) -> float:

@@ -11,8 +11,10 @@ from contextlib import suppress
 
 from device.blur.choice import AUTO, FOLDER, HAND, OFF, BlurChoice, psf_of_picture
 from device.blur.deconvolution import Deconvolver
+from device.blur.estimate import fits
 from device.blur.follow import Follower
 from device.blur.psf import BLIND, Psf
+from device.blur.spectrum import Spectrum
 from device.images.frame import Frame, plane_of
 from device.images.yuv import Plane
 from device.state import BlurState
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 _SHARE = 0.03  # of one core, for estimating on a live source
 _FIRST_ESTIMATES, _FIRST_PAUSE_S = 3, 0.5  # so many at the start do not wait for their share
 _VIDEO_FRAMES = 15  # frames of a video from one estimate to the next
+_FORGET = 0.35  # of the spectrum that a given PSF is compared with, at each look
 _NICE = 5
 
 
@@ -59,7 +62,8 @@ class Blur:
             self._deconvolver = Deconvolver(choice.psf if choice.psf is not None else BLIND)
             self._scaled_for: tuple[int, int] | None = None
             self._frames = 0
-            if choice.mode == AUTO and self._live and self._thread is None:
+            self._spectrum, self._fits = Spectrum(), None
+            if choice.mode in (AUTO, HAND) and self._live and self._thread is None:
                 self._thread = threading.Thread(target=self._follow, name="blur", daemon=True)
                 self._thread.start()
 
@@ -74,19 +78,22 @@ class Blur:
         mode = self.choice.mode
         if mode == OFF:
             return None
-        if mode == AUTO:
-            if self._live:
-                self._newest = frame
-                self._wanted.set()
-            else:
-                self._estimate_here(frame)
+        if mode in (AUTO, HAND) and self._live:
+            self._newest = frame
+            self._wanted.set()
+        elif mode == AUTO:
+            self._estimate_here(frame)
         elif mode == FOLDER:
             psf = psf_of_picture(self.choice, frame.name)
             if psf is None:
                 self._say_unknown(frame.name)
             self._deconvolver = Deconvolver((psf or BLIND).for_picture(*frame.size_wh))
-        elif mode == HAND and self._scaled_for != frame.size_wh:
+        if mode == HAND and self._scaled_for != frame.size_wh:
             self._scale(frame.size_wh)
+        if mode in (HAND, FOLDER) and not self._live and (frame.name or self._frames % _VIDEO_FRAMES == 0):
+            self._spectrum = Spectrum()
+            self._compare(self._plane(frame), self._deconvolver.psf)
+        self._frames += 1
         return self._deconvolver
 
     def _scale(self, size_wh: tuple[int, int]) -> None:
@@ -95,14 +102,8 @@ class Blur:
         scaled = psf.for_picture(*size_wh)
         if scaled is not psf and psf.picture_wh is not None:
             (width, height), (for_width, for_height) = size_wh, psf.picture_wh
-            log.warning(
-                "the PSF is for pictures of %dx%d, these have %dx%d: scaled by %.3g",
-                for_width,
-                for_height,
-                width,
-                height,
-                width / for_width,
-            )
+            sizes = f"the PSF is for pictures of {for_width}x{for_height}, these have {width}x{height}"
+            log.warning("%s: scaled by %.3g", sizes, width / for_width)
         self._deconvolver, self._scaled_for = Deconvolver(scaled), size_wh
 
     def _say_unknown(self, name: str) -> None:
@@ -118,7 +119,15 @@ class Blur:
             with self._telemetry.stage("estimate"):
                 psf = self._follower.update(self._plane(frame))
             self._adopt(psf, self._follower, None)
-        self._frames += 1
+
+    def _compare(self, plane: Plane, psf: Psf) -> None:
+        """Note whether the given PSF may have blurred this picture; if not, say so once."""
+        self._spectrum.forget(_FORGET)
+        if psf.is_blind or not self._spectrum.add(plane):
+            return
+        before, self._fits = self._fits, fits(self._spectrum, psf)
+        if before is not False and not self._fits:
+            log.warning("the PSF does not fit what is seen (%s): the picture is sharper than that", psf.describe())
 
     def _follow(self) -> None:
         """Live: estimate in a thread of its own, at low priority and at a small share of one core."""
@@ -129,12 +138,16 @@ class Blur:
             self._wanted.wait(1.0)
             frame, self._newest = self._newest, None
             self._wanted.clear()
-            if frame is None or frame.mark or self.choice.mode != AUTO:
+            mode = self.choice.mode
+            if frame is None or frame.mark or mode not in (AUTO, HAND):
                 continue
             began_s, follower = time.thread_time(), self._follower
             try:
                 plane = self._plane(frame)
-                self._adopt(follower.update(plane), follower, plane.shape)
+                if mode == HAND:
+                    self._compare(plane, self._deconvolver.psf)
+                else:
+                    self._adopt(follower.update(plane), follower, plane.shape)
                 self._error = ""
             except Exception as error:  # the loop goes on with the last PSF
                 if not self._error:
@@ -177,6 +190,7 @@ class Blur:
             confidence=round(psf.confidence, 2),
             sureness=psf.sureness,
             description="left as it is" if self.choice.mode == OFF else psf.describe(),
+            fits=self._fits,
             strength=self.strength,
             roi_xywh=self.roi_xywh,
             error=self._error,

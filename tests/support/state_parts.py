@@ -28,6 +28,7 @@ BLUR = BlurState(
     confidence=1.0,
     sureness="",
     description="no known blur",
+    fits=None,
     strength=1.0,
     roi_xywh=None,
     error="",

@@ -10,17 +10,11 @@ import numpy as np
 import pytest
 from blur_parts import PHOTOGRAPHS, seen, sharp_luma
 
-from device.blur.estimate import estimate
+from device.blur.estimate import estimate_picture
 from device.blur.kernels import disk_kernel, gaussian_kernel, line_kernel
 from device.blur.psf import Psf
 from device.blur.spectrum import BLOCK, Spectrum
 from device.images.scenes import text_page
-
-
-def estimated(plane: np.ndarray) -> Psf:
-    spectrum = Spectrum()
-    spectrum.add(plane)
-    return estimate(spectrum)
 
 
 def spread(psf: Psf) -> float:
@@ -30,7 +24,7 @@ def spread(psf: Psf) -> float:
 
 def test_defocus_is_found_on_nine_pictures_of_ten() -> None:
     tried = [(name, radius) for name in (*PHOTOGRAPHS, "chart") for radius in (3.5, 5.0)]
-    psfs = [(radius, estimated(seen(sharp_luma(name), disk_kernel(radius)))) for name, radius in tried]
+    psfs = [(radius, estimate_picture(seen(sharp_luma(name), disk_kernel(radius)))) for name, radius in tried]
     found = [psf for radius, psf in psfs if psf.kind == "defocus" and psf.linear and abs(psf.size_px / radius - 1) < 0.05]
     assert len(found) >= 0.9 * len(tried)
     assert {(psf.origin, psf.sureness) for psf in found} == {("auto", "sure")}
@@ -41,7 +35,7 @@ def test_straight_motion_is_found_on_nine_pictures_of_ten() -> None:
     tried = [(name, motion) for name in (*PHOTOGRAPHS, "chart") for motion in motions]
     found = 0
     for name, (length, angle) in tried:
-        psf = estimated(seen(sharp_luma(name), line_kernel(length, -math.radians(angle))))
+        psf = estimate_picture(seen(sharp_luma(name), line_kernel(length, -math.radians(angle))))
         found += psf.kind == "motion" and abs(psf.size_px / length - 1) < 0.05 and abs(psf.angle_deg - angle) < 4
     assert found >= 0.9 * len(tried)
 
@@ -50,7 +44,7 @@ def test_straight_motion_is_found_on_nine_pictures_of_ten() -> None:
 @pytest.mark.parametrize("sigma", [1.0, 1.6, 2.5])
 @pytest.mark.parametrize("linear", [True, False], ids=["linear light", "values as they are"])
 def test_a_soft_picture_has_a_blur_of_that_size(name: str, sigma: float, linear: bool) -> None:
-    psf = estimated(seen(sharp_luma(name), gaussian_kernel(sigma, sigma, 0), linear=linear))
+    psf = estimate_picture(seen(sharp_luma(name), gaussian_kernel(sigma, sigma, 0), linear=linear))
     assert psf.kind in ("gaussian", "lens", "defocus")
     assert spread(psf) == pytest.approx(sigma, rel=0.25)
 
@@ -58,7 +52,7 @@ def test_a_soft_picture_has_a_blur_of_that_size(name: str, sigma: float, linear:
 @pytest.mark.parametrize("name", [*PHOTOGRAPHS, "chart", "text", "page", "moon", "grass"])
 @pytest.mark.parametrize(("noise", "quality"), [(0.0, 100), (1.0, 92), (3.0, 75)])
 def test_a_sharp_picture_has_no_clear_blur(name: str, noise: float, quality: int) -> None:
-    psf = estimated(seen(sharp_luma(name), None, noise=noise, quality=quality))
+    psf = estimate_picture(seen(sharp_luma(name), None, noise=noise, quality=quality))
     assert psf.is_blind
     assert psf.sureness == "no clear blur"
 
@@ -78,28 +72,28 @@ NOTHING = {
 
 @pytest.mark.parametrize("name", NOTHING)
 def test_where_nothing_tells_the_blur_there_is_none(name: str) -> None:
-    assert estimated(NOTHING[name]).is_blind
+    assert estimate_picture(NOTHING[name]).is_blind
 
 
 def test_a_small_moving_object_does_not_make_the_picture_blurred() -> None:
     picture = seen(sharp_luma("camera"), None)
     moved = seen(sharp_luma("camera"), line_kernel(17, 0.3))
     picture[180:300, 200:330] = moved[180:300, 200:330]
-    assert estimated(picture).is_blind
+    assert estimate_picture(picture).is_blind
 
 
 def test_saturated_and_flat_blocks_are_left_out() -> None:
     half = seen(sharp_luma("coffee"), disk_kernel(4))
     picture = np.full((half.shape[0], 2 * half.shape[1]), 255, np.uint8)
     picture[:, : half.shape[1]] = half
-    psf = estimated(picture)
+    psf = estimate_picture(picture)
     assert psf.kind == "defocus"
     assert psf.size_px == pytest.approx(4, rel=0.05)
 
 
 def test_the_noise_is_told() -> None:
     for noise in (1.0, 3.0):
-        psf = estimated(seen(sharp_luma("grass"), disk_kernel(4), noise=noise, quality=100))
+        psf = estimate_picture(seen(sharp_luma("grass"), disk_kernel(4), noise=noise, quality=100))
         assert psf.noise is not None
         assert 255 * psf.noise == pytest.approx(noise, rel=0.35)
 

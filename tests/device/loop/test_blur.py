@@ -150,3 +150,22 @@ def test_what_is_set_by_hand_is_not_replaced_by_an_estimate_that_comes_late(monk
         assert psf_before(auto, frame(1)).kind == "defocus"
     finally:
         auto.close()
+
+
+def test_a_given_psf_that_does_not_fit_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    given = blur("defocus:4")
+    given.before(frame(0, "a.png", COFFEE))
+    assert given.state().fits
+    given.before(frame(1, "b.png", SHARP))
+    given.before(frame(2, "c.png", SHARP))
+    assert given.state().fits is False
+    assert caplog.text.count("does not fit what is seen") == 1
+
+
+def test_live_a_given_psf_is_compared_beside_the_loop() -> None:
+    given = blur("motion:9@20", live=True)
+    try:
+        until(lambda: given.before(frame(0, pixels=SHARP)) is not None and given.state().fits is not None)
+        assert given.state().fits is False
+    finally:
+        given.close()

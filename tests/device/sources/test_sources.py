@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from device.blur.estimate import estimate_picture
 from device.errors import CameraLost, DataError, UsageError
 from device.images.frame import NO_VIDEO
 from device.images.picture import write_picture
 from device.images.scenes import dead_leaves
 from device.settings import CameraSettings
 from device.sources import open_source
-from device.sources.demo import Demo
+from device.sources.demo import BLURS, EACH_S, Demo
 from device.sources.nodes import cameras
 from device.sources.source import Source
 from device.sources.supervised_camera import SupervisedCamera
@@ -115,6 +116,16 @@ def test_the_demo_has_the_requested_size(size_wh: tuple[int, int]) -> None:
     demo = Demo(*size_wh)
     assert demo.read().pixels.shape == (size_wh[1], size_wh[0], 3)
     assert f"{size_wh[0]}x{size_wh[1]}" in demo.description
+
+
+def test_the_demo_says_how_it_is_blurred_and_looks_like_that() -> None:
+    demo = Demo(640, 480)
+    for psf, seconds in zip(BLURS, itertools.count(0, EACH_S), strict=False):
+        demo._index = round(seconds * demo.fps)
+        assert ("not blurred" if psf.is_blind else f"blurred on purpose: {psf.describe()}") in demo.description
+        seen = estimate_picture(demo._draw(seconds).y)
+        assert seen.kind == psf.kind
+        assert seen.size_px == pytest.approx(psf.size_px, rel=0.1)
 
 
 def test_the_demo_is_never_faster_than_its_rate() -> None:
