@@ -62,7 +62,8 @@ class Blur:
             self._deconvolver = Deconvolver(choice.psf if choice.psf is not None else BLIND)
             self._scaled_for: tuple[int, int] | None = None
             self._frames = 0
-            self._spectrum, self._fits = Spectrum(), None
+            self._spectrum = Spectrum()
+            self._fits: bool | None = None
             if choice.mode in (AUTO, HAND) and self._live and self._thread is None:
                 self._thread = threading.Thread(target=self._follow, name="blur", daemon=True)
                 self._thread.start()

@@ -74,7 +74,8 @@ class Demo:
         noise = self._noise[y : y + self._height, x : x + self._width]
         luma = np.clip(_crop(scene.y, 2 * top, 2 * left, self._height, self._width) + noise, 0, 255).astype(np.uint8)
         half = (-(-self._height // 2), -(-self._width // 2))
-        return Yuv(luma, *(np.ascontiguousarray(_crop(plane, top, left, *half)) for plane in (scene.u, scene.v)))
+        u, v = (np.ascontiguousarray(_crop(plane, top, left, *half)) for plane in (scene.u, scene.v))
+        return Yuv(luma, u, v)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -26,7 +26,6 @@ class Source(Protocol):
 
     live: bool
     """True if only the newest frame matters (camera, demo); False if every frame does, in order (files)."""
-    description: str
     fps: float
     """Nominal frames per second; 0.0 if unknown."""
     total: int
@@ -34,6 +33,10 @@ class Source(Protocol):
     origin: Path | None
     """The file or folder that it reads, resolved; None for a camera."""
     status: SourceStatus
+
+    @property
+    def description(self) -> str:
+        """In words, for logs and the page."""
 
     def read(self) -> Frame | None:
         """Wait for the next frame; None at the end. Raises CameraLost if the camera is gone, DataError for a bad file."""
