@@ -4,12 +4,13 @@ from functools import cache
 
 import cv2
 import numpy as np
-from skimage import data
+import pytest
 
 from device.blur.kernels import Kernel
 from device.blur.light import from_light, to_light
 from device.images.scenes import chart
 
+data = pytest.importorskip("skimage.data", reason="scikit-image, whose photographs these are, is not installed")
 PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket", "camera")
 
 

@@ -296,7 +296,7 @@ def test_a_single_file_without_a_contract_says_what_to_do(tmp_path: Path, format
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema": SCHEMA + 1}, f"the contract inside: schema {SCHEMA + 1}, this version reads {SCHEMA}; update deblurkit"),
+        ({"schema": SCHEMA + 1}, f"the contract inside: schema {SCHEMA + 1}, this version reads 2 to {SCHEMA}; update deblurkit"),
         ({"schema": None}, "export the bundle again"),
         ({"halo": "8"}, "the contract inside: halo: expected int, found '8'"),
         ({"pad_multiple": 0}, "the contract inside: pad_multiple 0"),
