@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks import cases
 from benchmarks.baselines import BLIND_METHODS, NON_BLIND_METHODS
 from device.blur.estimate import estimate_picture
-from device.blur.kernels import Kernel
+from device.blur.kernels import covariance
 from device.blur.psf import BLIND, Psf
 from device.bundle.open import Bundle
 from device.errors import UsageError
@@ -140,17 +140,7 @@ class _Estimates:
         self.pictures += 1
         self.blind += found.is_blind
         if not found.is_blind and not truth.is_blind:
-            self.within += _close(_second_moments(found.kernel()), _second_moments(truth.kernel()))
-
-
-def _second_moments(kernel: Kernel) -> NDArray[np.float64]:
-    """(2, 2) covariance of a kernel, pixels squared."""
-    reach = len(kernel) // 2
-    at = np.arange(-reach, reach + 1)
-    across, down = kernel.sum(0), kernel.sum(1)
-    x, y = (across * at).sum(), (down * at).sum()
-    xy = at @ kernel.T @ at
-    return np.array([[(across * at**2).sum() - x * x, xy - x * y], [xy - x * y, (down * at**2).sum() - y * y]])
+            self.within += _close(covariance(found.kernel()), covariance(truth.kernel()))
 
 
 def _close(found: NDArray[np.float64], true: NDArray[np.float64]) -> bool:

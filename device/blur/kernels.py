@@ -96,6 +96,16 @@ def both(first: Kernel, second: Kernel) -> Kernel:
     return kernel / kernel.sum()
 
 
+def covariance(kernel: Kernel) -> NDArray[np.float64]:
+    """(2, 2) covariance of a kernel along x and y, pixels squared."""
+    reach = len(kernel) // 2
+    at = np.arange(-reach, reach + 1)
+    across, down = kernel.sum(0), kernel.sum(1)
+    x, y = (across * at).sum(), (down * at).sum()
+    xy = at @ kernel.T @ at - x * y
+    return np.array([[(across * at**2).sum() - x * x, xy], [xy, (down * at**2).sum() - y * y]])
+
+
 def resized(kernel: Kernel, scale: float, turn: float = 0.0) -> Kernel:
     """The kernel drawn larger by `scale` and turned by `turn` radians about its centre; it sums to what it summed to."""
     side = len(kernel)

@@ -3,9 +3,12 @@
 import math
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from device.blur.kernels import (
     Kernel,
     both,
+    covariance,
     disk_kernel,
     gaussian_kernel,
     lens_kernel,
@@ -21,6 +24,7 @@ KINDS = ("blind", "gaussian", "lens", "defocus", "motion", "measured")
 
 SMALLEST_PX, LARGEST_PX = 0.2, 200.0
 _SURE = 0.75
+_ROUND = 0.75  # the smaller spread over the larger one
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +59,17 @@ class Psf:
     def is_blind(self) -> bool:
         """Whether no blur is known."""
         return self.kind == "blind"
+
+    @property
+    def is_round(self) -> bool:
+        """Whether it spreads about as far in every direction, as a lens does."""
+        match self.kind:
+            case "lens" | "defocus":
+                return True
+            case "blind" | "motion":
+                return False
+        narrow, wide = np.linalg.eigvalsh(covariance(self.kernel()))
+        return bool(narrow > _ROUND**2 * wide)
 
     def kernel(self) -> Kernel:
         """The kernel, of odd side, centred on its middle pixel. Raises ValueError for a blind one."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from device.blur.kernels import both, disk_kernel, gaussian_kernel, lens_kernel, line_kernel, resized, shake_kernel
+from device.blur.kernels import both, covariance, disk_kernel, gaussian_kernel, lens_kernel, line_kernel, resized, shake_kernel
 from device.blur.psf import BLIND, Psf
 
 
@@ -66,3 +66,25 @@ def test_a_blind_psf_has_no_kernel() -> None:
     assert BLIND.is_blind
     with pytest.raises(ValueError, match="no kernel"):
         BLIND.kernel()
+
+
+@pytest.mark.parametrize(
+    ("psf", "is_round"),
+    [
+        (BLIND, False),
+        (Psf("gaussian", 2.0), True),
+        (Psf("gaussian", 2.0, flatness=0.4), False),
+        (Psf("lens", 2.0), True),
+        (Psf("defocus", 3.0), True),
+        (Psf("motion", 9.0, 30), False),
+        (Psf("measured", measured=disk_kernel(3.0)), True),
+        (Psf("measured", measured=line_kernel(9.0, 0.5)), False),
+    ],
+)
+def test_lenses_are_round_and_motion_is_not(psf: Psf, is_round: bool) -> None:
+    assert psf.is_round is is_round
+
+
+def test_the_covariance_of_a_kernel_is_its_width() -> None:
+    assert np.diag(covariance(gaussian_kernel(2.0, 1.0, 0))) == pytest.approx([4.0, 1.0], rel=0.02)
+    assert covariance(line_kernel(12, np.pi / 4))[0, 1] == pytest.approx(12**2 / 24, rel=0.05)
