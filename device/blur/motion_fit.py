@@ -14,7 +14,8 @@ from device.blur.psf import UNCLEAR, Psf
 from device.blur.spectrum import BLOCK
 
 LEAST_GAIN = 250.0
-"""Of a line over no blur, nats."""
+"""Of a line over no blur, nats. Longer lines must gain more: they have more lobes to fit something else with."""
+_MORE_FROM_PX = 16.0
 _HIGHEST = 0.40  # cycles a pixel
 _CELL = 2  # frequencies a side that are averaged
 _SHORTEST_PX, _LONG_PX, _LONGEST_PX = 3.0, 12.0, 60.0
@@ -119,7 +120,7 @@ def best_line(power: Floats) -> tuple[float, Psf]:
             ridge = float(_line_costs(power, _ridges(size, turn), SLOPES, NOISES, 3).min())
             if ridge - cost < _LEAST_OVER_RIDGE:
                 continue
-        if gain > best[0]:
+        if gain > max(best[0], LEAST_GAIN * size / _MORE_FROM_PX):
             best = (gain, Psf("motion", size, math.degrees(turn) % 180))
     if best[0] > LEAST_GAIN:
         straight, bent = (cost_by_sector(power, _arc_power(best[1], math.radians(bend))) for bend in (0, _BEND_DEG))
