@@ -20,6 +20,7 @@ _HIGHEST = 0.40  # cycles a pixel
 _CELL = 2  # frequencies a side that are averaged
 _SHORTEST_PX, _LONG_PX, _LONGEST_PX = 3.0, 12.0, 60.0
 _BEND_DEG = 60.0  # an arc of this bend fits hand shake better than a line
+_SLIGHT_FROM_PX, _SLIGHT_BEND_DEG, _SLIGHT_MARGIN = 14.0, 30.0, 30.0  # long paths show slighter bends; the margin in nats
 _LEAST_OVER_RIDGE = -70.0  # the ridges have more parameters: true motion gained -61 or more over them, edges -83 or less
 
 
@@ -122,11 +123,16 @@ def best_line(power: Floats) -> tuple[float, Psf]:
                 continue
         if gain > max(best[0], LEAST_GAIN * size / _MORE_FROM_PX):
             best = (gain, Psf("motion", size, math.degrees(turn) % 180))
-    if best[0] > LEAST_GAIN:
-        straight, bent = (cost_by_sector(power, _arc_power(best[1], math.radians(bend))) for bend in (0, _BEND_DEG))
-        if bent < straight:  # hand shake: undoing it as a line costs decibels
-            return -math.inf, UNCLEAR
+    if best[0] > LEAST_GAIN and _is_bent(power, best[1]):
+        return -math.inf, UNCLEAR
     return best
+
+
+def _is_bent(power: Floats, line: Psf) -> bool:
+    """Whether an arc fits better than the line: then it is hand shake, and undoing it as a line costs decibels."""
+    straight = cost_by_sector(power, _arc_power(line, 0.0))
+    bends = ((_BEND_DEG, 0.0),) if line.size_px < _SLIGHT_FROM_PX else ((_BEND_DEG, 0.0), (_SLIGHT_BEND_DEG, _SLIGHT_MARGIN))
+    return any(cost_by_sector(power, _arc_power(line, math.radians(bend))) < straight - margin for bend, margin in bends)
 
 
 def _ridges(length: float, angle: float) -> Floats:
