@@ -44,6 +44,7 @@ RIGS = {
 ALONE = ("board", "board-deploy")
 """They run first and alone: the emulated machine has two processors, and its tests wait for real seconds."""
 _SUMMARY = re.compile(r"^(?:=+ )?((?:\d+ [a-z]+(?:, )?)+) in [\d.:]+s\b", re.MULTILINE)
+_COLOUR = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")  # a serial console looks like a terminal to pytest
 _COUNTED = ("failed", "passed", "skipped", "xfailed", "xpassed", "error")
 
 
@@ -66,7 +67,7 @@ class Outcome:
 def counts(log: str) -> Counter[str]:
     """The numbers of every summary line of pytest in a log, by their words: passed, failed, skipped, error."""
     found: Counter[str] = Counter()
-    for line in _SUMMARY.findall(log):
+    for line in _SUMMARY.findall(_COLOUR.sub("", log).replace("\r", "")):
         for number, word in re.findall(r"(\d+) ([a-z]+)", line):
             found[word.removesuffix("s") if word == "errors" else word] += int(number)
     return Counter({word: found[word] for word in _COUNTED if found[word]})

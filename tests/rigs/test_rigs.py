@@ -55,6 +55,8 @@ def test_every_command_of_the_runner_is_there() -> None:
 def test_the_counts_of_several_summaries_are_added() -> None:
     log = "..\n3 passed, 1 skipped in 2.10s\n=== 1 failed, 4 passed, 2 errors in 61.00s (0:01:01) ===\n12 passed the gate\n"
     assert rigs.counts(log) == Counter(passed=7, skipped=1, failed=1, error=2)
+    coloured = "\x1b[32m\x1b[32m\x1b[1m7 passed\x1b[0m\x1b[32m in 110.39s (0:01:50)\x1b[0m\x1b[0m\r\n"
+    assert rigs.counts(coloured) == Counter(passed=7)
 
 
 @pytest.fixture
