@@ -174,8 +174,10 @@ def test_before_the_switch_the_board_waits_for_a_new_heartbeat() -> None:
     with open(writing, "wb", buffering=0) as workstation, open(reading, "rb") as stream:
         workstation.write(b"{}\n")
         channel = Channel(stream)
-        workstation.write(b".")
+        later = threading.Timer(0.3, workstation.write, [b"."])  # one that came before the wait would not count
+        later.start()
         channel.wait_for_heartbeat()
+        later.join()
         workstation.close()
         with pytest.raises(ConnectionLost):
             channel.wait_for_heartbeat()
