@@ -87,6 +87,8 @@ class Deconvolver:
 
     def __init__(self, psf: Psf) -> None:
         self.psf = psf
+        self.is_round = psf.is_round
+        """Of the PSF, computed once: it is asked for at every frame."""
         self._kernel = None if psf.is_blind else psf.kernel()
         self._filter: WienerFilter | None = None
 

@@ -85,7 +85,6 @@ class Restorer:
     def use(self, deconvolver: Deconvolver) -> None:
         """The same, with a filter that may be built already."""
         self._deconvolver = deconvolver
-        self._filters_first = not (deconvolver.psf.is_blind or deconvolver.psf.is_round)
 
     @overload
     def restore(self, image: Pixels) -> Pixels: ...
@@ -116,7 +115,7 @@ class Restorer:
 
     def _restore(self, pixels: Pixels | Plane) -> Pixels | Plane:
         if self.codec.planes == 1:
-            if self._filters_first:
+            if not (self.psf.is_blind or self._deconvolver.is_round):
                 seen = luma_of(pixels) if pixels.ndim == 3 else pixels
                 deconvolved = self._deconvolve(seen)
                 pixels = deconvolved if pixels.ndim == 2 else with_luma(pixels, seen, deconvolved)
