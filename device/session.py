@@ -65,8 +65,10 @@ class Session:
             raise UsageError(
                 f"--source {settings.source}: --fps and --max-age are for live sources; every frame of a file is restored"
             )
-        choice = parse_blur(settings.blur or kept.kept() or AUTO, settings.blur_domain)
+        chosen = kept.kept() if self.source.live and not settings.blur else None
+        choice, strength = chosen or (parse_blur(settings.blur or AUTO, settings.blur_domain), 1.0)
         self.blur = Blur(choice, live=self.source.live, roi_xywh=settings.roi_xywh, telemetry=self.telemetry)
+        self.blur.strength = strength
         self._opened.callback(self.blur.close)
         self.models = self._opened.enter_context(self._open_models())
         if settings.fps or settings.max_age:
@@ -187,7 +189,7 @@ class Session:
             health=health,
             healthy=not health,
             camera=self._camera_state(status),
-            blur=self.blur.state(),
+            blur=self.blur.state(restorer.bundle.manifest.restored_blur),
             choice=self._decision_state(),
             deadline=self._rate_control_state(),
             recording=self._recorder.recording() if self._recorder is not None else None,
@@ -250,7 +252,7 @@ class Session:
     def _use_blur(self, text: str, keep: bool) -> None:
         choice = parse_words(text)
         if keep:
-            kept.keep(text)
+            kept.keep(text, self.blur.strength)
         self.blur.use(choice)
 
     def _use_strength(self, strength: float) -> None:

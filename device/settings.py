@@ -106,7 +106,7 @@ class Settings:
     max_age: float = 0.0
     """Largest age of a frame when it is shown, milliseconds, kept in the same way; 0: no limit."""
     blur: str = ""
-    """The blur to undo, as `device.blur.choice.parse_blur` reads it. Empty: what was kept on the page, else `auto`."""
+    """The blur to undo, as `device.blur.choice.parse_blur` reads it. Empty: `auto`; live, what was kept on the page."""
     blur_domain: str = "linear"
     """For kernels that do not say what they blur: `linear` light, as a lens does, or the values `as-is`, as they are stored."""
     roi: str = ""

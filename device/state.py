@@ -47,6 +47,8 @@ class BlurState:
     kind: str
     """One of `device.blur.psf.KINDS`."""
     size_px: float
+    spread_px: float
+    """Standard deviation along the widest axis."""
     angle_deg: float
     linear: bool
     noise: float | None
@@ -57,6 +59,8 @@ class BlurState:
     """Of an estimate, in words: `sure`, `a guess` or `no clear blur`; empty for what was not estimated."""
     description: str
     """In words."""
+    restored_px: float | None
+    """How blurred the restored picture still is, as a Gaussian's standard deviation; None where that was not measured."""
     fits: bool | None
     """Whether a given PSF may have blurred what is seen; None: not compared yet, or none is given."""
     strength: float

@@ -4,7 +4,8 @@ from device.state import State, Verdict
 
 # A spread of 0.8 pixels is about what a good lens and a sensor's colour filter leave; above 1.2 a person sees it at 100 %.
 _LENS_PX = 1.2
-_SPREAD = {"defocus": 0.5, "motion": 1 / 12**0.5}  # standard deviation along an axis, of a size of 1
+_WIDE = 4  # a blur is called as wide as so many standard deviations
+_LITTLE = 0.9  # of the blur left: restoring hardly helps
 
 
 def judge(state: State) -> Verdict:
@@ -17,10 +18,16 @@ def judge(state: State) -> Verdict:
             return Verdict("sharp", "No clear blur: the picture is about as sharp as it gets.")
         return Verdict("", "")
     sure = f" ({blur.sureness})" if blur.sureness else ""
+    hardly = blur.restored_px is not None and blur.restored_px >= _LITTLE * blur.spread_px
+    width = f"about {max(1, round(_WIDE * blur.spread_px))} pixels wide"
     if blur.kind == "motion":
-        return Verdict("exposure", f"Expose for less time first. Movement of about {blur.size_px:.0f} pixels{sure}.")
-    spread = blur.size_px * _SPREAD.get(blur.kind, 1.0)
-    wide = f"Blur about {max(1, round(4 * spread))} pixels wide{sure}."
-    if blur.kind != "measured" and spread >= _LENS_PX:
-        return Verdict("lens", f"Turn the lens first. {wide}")
-    return Verdict("helps", f"Restoring helps. {wide}" if blur.kind != "measured" else "Restoring helps: the blur was measured.")
+        kind, text = "exposure", f"Expose for less time first. Movement of about {blur.size_px:.0f} pixels{sure}."
+    elif blur.kind != "measured" and blur.spread_px >= _LENS_PX:
+        kind, text = "lens", f"Turn the lens first. Blur {width}{sure}."
+    else:
+        kind, text = ("", f"Blur {width}{sure}.") if hardly else ("helps", f"Restoring helps. Blur {width}{sure}.")
+    if hardly:
+        text += " Restoring hardly sharpens it."
+    elif blur.restored_px is not None:
+        text += f" Restored: like about {_WIDE * blur.restored_px:.1f} pixels."
+    return Verdict(kind, text)

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from device.bundle.manifest import VARIANTS, Artifact, Manifest, Weights, file_facts
+from device.bundle.manifest import VARIANTS, Artifact, Manifest, RestoredBlur, Weights, file_facts
 from device.bundle.open import Bundle
 from device.bundle.write import write_manifest
-from device.errors import ExportError, UsageError
+from device.errors import DeblurkitError, ExportError, UsageError
+from device.restore.restored_blur import measure_restored_blur
+from device.restore.restorer import Restorer
 from export import to_ncnn
 from export.candidate import Candidate, Candidates
 from export.export_source import ExportSource
 from export.gate import Limits, Verdict, judge
 from export.halo import halo_of
 from export.layer_sensitivity import LayerSensitivity, layer_sensitivities
-from export.measure import Comparison
+from export.measure import THREADS, Comparison
 from export.mixed_int8 import fixed_with_float_layers
 from export.pictures import judged_inputs, network_input
 from export.quantised_onnx import QuantisedOnnx
@@ -115,6 +117,7 @@ def convert(source: ExportSource, folder: Path, name: str, wanted: Wanted) -> Co
                 notes.append(note)
     verdicts = [_finished(candidates, candidate, verdict) for candidate, verdict in files]
     manifest = _complete(manifest, source, folder, [verdict.artifact for verdict in verdicts])
+    manifest = replace(manifest, restored_blur=_restored_blur(Bundle(folder, manifest)))
     write_manifest(folder, manifest)
     return Converted(Bundle(folder, manifest), tuple(verdicts), seconds, tuple(unconverted), tuple(sensitivities), tuple(notes))
 
@@ -164,6 +167,16 @@ def _finished(candidates: Candidates, candidate: Candidate, verdict: Verdict) ->
         return replace(verdict, artifact=artifact)
     failure = "computes something else with its contract inside: a fault of deblurkit, please report it"
     return replace(verdict, artifact=artifact, failures=(*verdict.failures, failure))
+
+
+def _restored_blur(bundle: Bundle) -> tuple[RestoredBlur, ...]:
+    """Of the file that runs by default; nothing where none of the files runs here."""
+    try:
+        with Restorer(bundle, threads=THREADS) as restorer:
+            return measure_restored_blur(restorer)
+    except DeblurkitError as error:
+        log.warning("how blurred restored pictures still are was not measured: %s", error)
+        return ()
 
 
 def _complete(manifest: Manifest, source: ExportSource, folder: Path, artifacts: Sequence[Artifact]) -> Manifest:

@@ -17,18 +17,20 @@ class Follower:
     """The blur of a sequence of pictures from one camera."""
 
     def __init__(self) -> None:
+        self._begin(())
+
+    def _begin(self, shape: tuple[int, ...]) -> None:
         self.psf: Psf = UNCLEAR
         """What to undo now. It changes only when the blur does."""
         self._spectrum = Spectrum()
         self._candidate: Psf | None = None
         self._unsure = 0
-        self._shape: tuple[int, ...] = ()
+        self._shape = shape
 
     def update(self, plane: Plane) -> Psf:
         """See one picture, (height, width) uint8 of sRGB values. Returns the PSF, the same object while the blur is the same."""
         if plane.shape != self._shape:
-            self.__init__()  # type: ignore[misc]
-            self._shape = plane.shape
+            self._begin(plane.shape)
         first = self._spectrum.blocks == 0
         self._spectrum.forget(_FORGET)
         if not self._spectrum.add(plane):

@@ -71,6 +71,20 @@ class Psf:
         narrow, wide = np.linalg.eigvalsh(covariance(self.kernel()))
         return bool(narrow > _ROUND**2 * wide)
 
+    @property
+    def spread_px(self) -> float:
+        """Standard deviation along the widest axis, in pixels; 0 for a blind one."""
+        match self.kind:
+            case "blind":
+                return 0.0
+            case "gaussian" | "lens":
+                return self.size_px
+            case "defocus":
+                return self.size_px / 2
+            case "motion":
+                return math.hypot(self.size_px / math.sqrt(12), self.defocus_px / 2)
+        return math.sqrt(max(float(np.linalg.eigvalsh(covariance(self.kernel()))[-1]), 0.0))
+
     def kernel(self) -> Kernel:
         """The kernel, of odd side, centred on its middle pixel. Raises ValueError for a blind one."""
         turn = -math.radians(self.angle_deg)  # y points down in a picture

@@ -116,6 +116,20 @@ class Training:
 
 
 @dataclass(frozen=True)
+class RestoredBlur:
+    """How blurred a picture still is after restoring, measured by `device.restore.restored_blur`."""
+
+    kind: str
+    """`gaussian`, `defocus` or `motion`."""
+    spread_px: float
+    """Standard deviation of the blur before, along its widest axis."""
+    noise: float
+    """Standard deviation of the noise, 1.0 for white."""
+    restored_px: float
+    """Standard deviation of the Gaussian blur that is as far from the truth as the restored picture is."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of manifest.json, schema 3."""
 
@@ -139,6 +153,8 @@ class Manifest:
     planes: int = 1
     """Planes of brightness that a `luma` model takes as channels: 1, the picture as seen; 2, that and the same deconvolved by the
     PSF that is known of it (device/blur), or once more as seen."""
+    restored_blur: tuple[RestoredBlur, ...] = ()
+    """Of the file that runs by default, on generated scenes with the blur known."""
     made_with: dict[str, str] = field(default_factory=dict)
     """Versions of the packages that exported it."""
 

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 from device.blur.choice import AUTO, FOLDER, HAND, OFF, BlurChoice, psf_of_picture
@@ -15,8 +16,10 @@ from device.blur.estimate import fits
 from device.blur.follow import Follower
 from device.blur.psf import BLIND, Psf
 from device.blur.spectrum import Spectrum
+from device.bundle.manifest import RestoredBlur
 from device.images.frame import Frame, plane_of
 from device.images.yuv import Plane
+from device.restore.restored_blur import restored_spread_px
 from device.state import BlurState
 from device.telemetry import Telemetry
 
@@ -51,16 +54,22 @@ class Blur:
         self._newest: Frame | None = None
         self._error = ""
         self._unknown: set[str] = set()
+        self._size_wh: tuple[int, int] | None = None  # of the newest frame
         self._thread: threading.Thread | None = None
         self.use(choice)
 
     def use(self, choice: BlurChoice) -> None:
-        """Change what to undo, from the next frame on."""
+        """Change what to undo, from the next frame on. The filter of a given PSF is built here, not by that frame."""
+        size_wh = self._size_wh
+        deconvolver = self._given(choice.psf, size_wh)
+        if self._live and size_wh is not None:
+            width, height = size_wh if self.roi_xywh is None else self.roi_xywh[2:]
+            deconvolver.prepare(height, width)
         with self._lock:
             self.choice = choice
             self._follower = Follower()
-            self._deconvolver = Deconvolver(choice.psf if choice.psf is not None else BLIND)
-            self._scaled_for: tuple[int, int] | None = None
+            self._deconvolver = deconvolver
+            self._scaled_for = size_wh
             self._frames = 0
             self._spectrum = Spectrum()
             self._fits: bool | None = None
@@ -71,12 +80,12 @@ class Blur:
     def use_region(self, roi_xywh: tuple[int, int, int, int] | None) -> None:
         """Estimate and restore only this region from the next frame on; None: the whole picture."""
         self.roi_xywh = roi_xywh
-        if self.choice.mode == AUTO:
+        if self.choice.mode in (AUTO, HAND):
             self.use(self.choice)
 
     def before(self, frame: Frame) -> Deconvolver | None:
         """What undoes the blur of this frame; None: leave the frame as it is."""
-        mode = self.choice.mode
+        mode, self._size_wh = self.choice.mode, frame.size_wh
         if mode == OFF:
             return None
         if mode in (AUTO, HAND) and self._live:
@@ -90,22 +99,24 @@ class Blur:
                 self._say_unknown(frame.name)
             self._deconvolver = Deconvolver((psf or BLIND).for_picture(*frame.size_wh))
         if mode == HAND and self._scaled_for != frame.size_wh:
-            self._scale(frame.size_wh)
+            self._deconvolver, self._scaled_for = self._given(self.choice.psf, frame.size_wh), frame.size_wh
         if mode in (HAND, FOLDER) and not self._live and (frame.name or self._frames % _VIDEO_FRAMES == 0):
             self._spectrum = Spectrum()
             self._compare(self._plane(frame), self._deconvolver.psf)
         self._frames += 1
         return self._deconvolver
 
-    def _scale(self, size_wh: tuple[int, int]) -> None:
-        psf = self.choice.psf
-        assert psf is not None
+    @staticmethod
+    def _given(psf: Psf | None, size_wh: tuple[int, int] | None) -> Deconvolver:
+        """What undoes a given PSF in pictures of this size."""
+        if psf is None or size_wh is None:
+            return Deconvolver(psf or BLIND)
         scaled = psf.for_picture(*size_wh)
         if scaled is not psf and psf.picture_wh is not None:
             (width, height), (for_width, for_height) = size_wh, psf.picture_wh
             sizes = f"the PSF is for pictures of {for_width}x{for_height}, these have {width}x{height}"
             log.warning("%s: scaled by %.3g", sizes, width / for_width)
-        self._deconvolver, self._scaled_for = Deconvolver(scaled), size_wh
+        return Deconvolver(scaled)
 
     def _say_unknown(self, name: str) -> None:
         if not self._unknown:
@@ -177,13 +188,14 @@ class Blur:
             plane = plane[y : y + height, x : x + width]
         return plane
 
-    def state(self) -> BlurState:
-        """For `/state`, `--json` and the page."""
+    def state(self, restored: Iterable[RestoredBlur] = ()) -> BlurState:
+        """For `/state`, `--json` and the page. `restored` is the table of the model that runs."""
         psf = self._deconvolver.psf
         return BlurState(
             mode=self.choice.mode,
             kind=psf.kind,
             size_px=round(psf.size_px, 2),
+            spread_px=round(psf.spread_px, 2),
             angle_deg=round(psf.angle_deg, 1),
             linear=psf.linear,
             noise=psf.noise,
@@ -191,6 +203,7 @@ class Blur:
             confidence=round(psf.confidence, 2),
             sureness=psf.sureness,
             description="left as it is" if self.choice.mode == OFF else psf.describe(),
+            restored_px=restored_spread_px(restored, psf) if self.strength == 1 else None,
             fits=self._fits,
             strength=self.strength,
             roi_xywh=self.roi_xywh,

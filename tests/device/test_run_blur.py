@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from blur_parts import seen, sharp_luma
 
 import deblurkit
+from device.blur.kept import keep
+from device.blur.kept import kept as read_kept
 from device.blur.kernels import line_kernel
 from device.images.picture import read_picture
 from device.images.quality import psnr
@@ -117,15 +120,35 @@ def test_estimate_names_what_it_cannot_read(tmp_path: Path, capsys: pytest.Captu
     assert "broken.png" in capsys.readouterr().err
 
 
-def test_the_blur_kept_on_the_page_is_used_by_later_runs(
+def live_blur(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    """The blur in the summary of a live run of two frames."""
+    assert run(Path("demo"), Path("null"), "--size", "64x64", "--frames", "2", "--json", *words) == 0
+    blur: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])["blur"]
+    return blur
+
+
+def test_the_blur_kept_on_the_page_is_used_by_later_live_runs_only(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    (tmp_path / "blur.txt").write_text("defocus:3\n")
-    assert run(pictures / "moved.png", tmp_path / "kept.png", "--json") == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["blur"]["size_px"] == 3.0
-    assert run(pictures / "moved.png", tmp_path / "auto.png", "--blur", "auto", "--json") == 0
+    keep("defocus:3", 0.7)
+    used = live_blur(capsys)
+    assert (used["mode"], used["size_px"], used["strength"]) == ("hand", 3.0, 0.7)
+    assert live_blur(capsys, "--blur", "auto")["mode"] == "auto"
+    assert run(pictures / "moved.png", tmp_path / "out.png", "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["blur"]["mode"] == "auto"
+
+
+@pytest.mark.parametrize(
+    "kept", ["", "defocus:3", '["defocus:3", 1]', '{"blur": "round:3", "strength": 1}', '{"blur": "blind", "strength": 7}', "{}"]
+)
+def test_a_kept_blur_that_makes_no_sense_is_said_and_not_used(
+    tmp_path: Path, kept: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    (tmp_path / "blur.json").write_text(kept)
+    assert read_kept() is None
+    assert "blur.json" in caplog.text
 
 
 def test_a_disk_for_a_picture_of_another_size_is_said_to_be_scaled(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from state_parts import BLUR, state
 
+from device.blur.psf import Psf
 from device.verdict import judge
 
 AUTO: dict[str, Any] = {"mode": "auto", "origin": "auto", "sureness": "sure"}
@@ -22,12 +23,17 @@ AUTO: dict[str, Any] = {"mode": "auto", "origin": "auto", "sureness": "sure"}
         ({**AUTO, "kind": "motion", "size_px": 17.2}, "exposure", "Expose for less time first. Movement of about 17 pixels"),
         ({**AUTO, "kind": "blind", "sureness": "no clear blur"}, "sharp", "No clear blur"),
         ({"mode": "hand", "kind": "defocus", "size_px": 6.0}, "lens", "Blur about 12 pixels wide."),  # nothing was estimated
-        ({"mode": "hand", "kind": "measured", "origin": "target", "size_px": 0.0}, "helps", "measured"),
+        ({"mode": "hand", "kind": "measured", "origin": "target", "spread_px": 2.0}, "helps", "Blur about 8 pixels wide."),
+        ({**AUTO, "kind": "gaussian", "size_px": 0.8, "restored_px": 0.45}, "helps", "(sure). Restored: like about 1.8 pixels."),
+        ({**AUTO, "kind": "motion", "size_px": 9.0, "restored_px": 0.7}, "exposure", "Restored: like about 2.8 pixels."),
+        ({**AUTO, "kind": "gaussian", "size_px": 0.8, "restored_px": 0.79}, "", "(sure). Restoring hardly sharpens it."),
+        ({**AUTO, "kind": "defocus", "size_px": 4.0, "restored_px": 1.95}, "lens", "Restoring hardly sharpens it."),
         ({"mode": "off"}, "", "switched off"),
     ],
 )
 def test_each_blur_has_its_verdict(blur: dict[str, Any], kind: str, words: str) -> None:
-    verdict = judge(state(blur=replace(BLUR, **blur)))
+    spread = Psf(blur["kind"], blur["size_px"]).spread_px if blur.get("size_px") else 0.0
+    verdict = judge(state(blur=replace(BLUR, **{"spread_px": spread} | blur)))
     assert verdict.kind == kind
     assert words in verdict.text
 

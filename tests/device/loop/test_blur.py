@@ -99,6 +99,24 @@ def test_live_the_blur_is_estimated_beside_the_loop_and_its_filter_is_built_ther
         auto.close()
 
 
+@pytest.mark.parametrize(("region", "size_hw"), [(None, (400, 600)), ((64, 64, 128, 96), (96, 128))])
+def test_live_the_filter_of_a_given_psf_is_there_before_the_frame_that_uses_it(
+    region: tuple[int, int, int, int] | None, size_hw: tuple[int, int]
+) -> None:
+    given = blur("blind", live=True)
+    given.before(frame(0))
+    given.use_region(region)
+    given.use(parse_blur("motion:9@20"))
+    deconvolver = given.before(frame(1))
+    assert deconvolver is not None
+    assert deconvolver.ready_for(*size_hw)
+    given.use_region((0, 0, 200, 100))
+    deconvolver = given.before(frame(2))
+    assert deconvolver is not None
+    assert deconvolver.ready_for(100, 200)
+    given.close()
+
+
 def test_only_the_region_is_looked_at() -> None:
     pixels = SHARP.copy()
     pixels[:256, :300] = COFFEE[:256, :300]
