@@ -1,62 +1,99 @@
-"""The picture of README.md, from scikit-image's photographs: blurred, classical, restored, truth, cropped to see the difference.
+"""The picture of README.md, from scikit-image's photographs: blurred, its blur, restored, best classical method, truth.
 
-python scripts/readme_pictures.py docs/pictures bundles/dense nano small
+python scripts/readme_pictures.py docs/pictures small
 """
 
+import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import skimage.data
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.baselines import BLIND_METHODS, NON_BLIND_METHODS
-from device.blur.kernels import Kernel, disk_kernel, gaussian_kernel, shake_kernel
+from device.blur.estimate import estimate_picture
+from device.blur.kernels import Kernel, disk_kernel, gaussian_kernel, line_kernel, shake_kernel
+from device.blur.psf import Psf
 from device.bundle.open import open_bundle
 from device.images.degrade import add_noise, convolve, jpeg, to_float, to_linear, to_pixels, to_srgb
-from device.images.frame import Pixels
+from device.images.frame import Pixels, luma_of
 from device.images.picture import read_picture
 from device.images.quality import psnr
 from device.restore.restorer import Restorer
 
-# photograph, blur, top left corner of the crop (y, x)
-ROWS = (
-    ("astronaut.png", "Gaussian, sigma 2.0", gaussian_kernel(2.0, 2.0, 0), (30, 150)),
-    ("coffee.png", "defocus, radius 3", disk_kernel(3), (90, 210)),
-    ("chelsea.png", "hand-shake of 9 pixels", shake_kernel(9, np.random.default_rng(4)), (60, 130)),
-    ("rocket.jpg", "Gaussian, sigma 1.6", gaussian_kernel(1.6, 1.6, 0), (240, 270)),
+
+@dataclass(frozen=True)
+class Example:
+    """One row: a photograph, its blur, and the top left corner (y, x) of what is shown."""
+
+    photograph: str
+    blur: str
+    kernel: Kernel
+    corner: tuple[int, int]
+    told: bool = False
+    """Whether the restorer is told the kernel; else it estimates the blur from the blurred picture."""
+
+
+EXAMPLES = (
+    Example("coffee.png", "defocus, radius 4", disk_kernel(4), (90, 210)),
+    Example("rocket.jpg", "motion, 13 pixels at 25 degrees", line_kernel(13, -math.radians(25)), (240, 270)),
+    Example("chelsea.png", "hand-shake, 17 pixels", shake_kernel(17, np.random.default_rng(4)), (60, 130), told=True),
+    Example("astronaut.png", "Gaussian, sigma 2.0", gaussian_kernel(2.0, 2.0, 0), (30, 150)),
 )
 SIDE = 160
+PSF_SIDE = 25  # pixels around a PSF's centre that are shown
 
 
-def main(out: Path, bundles: list[str]) -> None:
-    """Write grid.jpg into `out`: a row for each photograph."""
-    restorers = {name.rstrip("/").split("/")[-1]: Restorer(open_bundle(name), runtime="litert") for name in bundles}
-    rows = []
-    for name, blur, kernel, corner in ROWS:
-        sharp = read_picture(Path(skimage.data.__file__).parent / name)
-        blurred = _blurred(sharp, blur, kernel, np.random.default_rng(len(rows)))
-        row = {blur: blurred} | _best_classical(blurred, sharp, kernel)
-        row |= {label: restorer.restore(blurred) for label, restorer in restorers.items()}
-        rows.append((corner, row | {"ground truth": sharp}, sharp))
-    columns = len(rows[0][1])
-    figure = Figure(figsize=(2.3 * columns, 2.55 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes_row, ((y, x), pictures, sharp) in zip(grid, rows, strict=True):
-        for axes, (label, picture) in zip(axes_row, pictures.items(), strict=True):
-            axes.imshow(picture[y : y + SIDE, x : x + SIDE], interpolation="nearest")
-            note = "" if picture is sharp else f"\n{psnr(picture, sharp):.2f} dB"
-            axes.set_title(label + note, fontsize=9)
-            axes.axis("off")
+def main(out: Path, bundle: str) -> None:
+    """Write grid.jpg into `out`: a row for each example."""
+    figure = Figure(figsize=(11.5, 2.55 * len(EXAMPLES)), layout="constrained")
+    grid = figure.subplots(len(EXAMPLES), 5, squeeze=False)
+    with Restorer(open_bundle(bundle), runtime="litert") as restorer:
+        for seed, (row, example) in enumerate(zip(grid, EXAMPLES, strict=True)):
+            _draw(row, example, restorer, np.random.default_rng(seed))
     out.mkdir(parents=True, exist_ok=True)
     figure.savefig(out / "grid.png", dpi=120)
     png = cv2.imread(str(out / "grid.png"))
     assert png is not None
     cv2.imwrite(str(out / "grid.jpg"), png, [cv2.IMWRITE_JPEG_QUALITY, 92])
     (out / "grid.png").unlink()
-    for restorer in restorers.values():
-        restorer.close()
+
+
+def _draw(row: list[Axes], example: Example, restorer: Restorer, rng: np.random.Generator) -> None:
+    sharp = read_picture(Path(skimage.data.__file__).parent / example.photograph)
+    blurred = _blurred(sharp, example.blur, example.kernel, rng)
+    psf = Psf("measured", measured=example.kernel) if example.told else estimate_picture(luma_of(blurred))
+    restorer.use_psf(psf)
+    method, classical = _best_classical(blurred, sharp, example.kernel)
+    name = restorer.bundle.name
+    (y, x), how = example.corner, "told" if example.told else f"estimated, {psf.sureness}"
+    pictures = (
+        (example.blur, blurred),
+        (f"its blur ({how})", None),
+        (f"{name}, int8, {'told the blur' if example.told else 'auto'}", restorer.restore(blurred)),
+        (f"{method}, told the blur", classical),
+        ("ground truth", sharp),
+    )
+    for axes, (label, picture) in zip(row, pictures, strict=True):
+        if picture is None:
+            axes.imshow(_centre(psf.kernel()), cmap="gray", interpolation="nearest")
+            note = "" if example.told else f"\n{psf.describe()}"
+        else:
+            axes.imshow(picture[y : y + SIDE, x : x + SIDE], interpolation="nearest")
+            note = "" if picture is sharp else f"\n{psnr(picture, sharp):.2f} dB"
+        axes.set_title(label + note, fontsize=9)
+        axes.axis("off")
+
+
+def _centre(kernel: Kernel) -> Kernel:
+    """The middle of a kernel, or the kernel in the middle of zeros."""
+    room = np.pad(kernel, PSF_SIDE)
+    first = len(room) // 2 - PSF_SIDE // 2
+    return room[first : first + PSF_SIDE, first : first + PSF_SIDE]
 
 
 def _blurred(sharp: Pixels, blur: str, kernel: Kernel, rng: np.random.Generator) -> Pixels:
@@ -66,15 +103,15 @@ def _blurred(sharp: Pixels, blur: str, kernel: Kernel, rng: np.random.Generator)
     return jpeg(to_pixels(add_noise(to_srgb(convolve(to_linear(sharp), kernel)), 1 / 255, rng)), 92)
 
 
-def _best_classical(blurred: Pixels, sharp: Pixels, kernel: Kernel) -> dict[str, Pixels]:
-    """The blind or non-blind method whose result is nearest to the ground truth."""
+def _best_classical(blurred: Pixels, sharp: Pixels, kernel: Kernel) -> tuple[str, Pixels]:
+    """Name and result of the classical method, blind or told the kernel, that comes nearest to the truth."""
     found = {name: method(blurred) for name, method in BLIND_METHODS.items() if name != "nothing"}
-    found |= {name: method(blurred, kernel) for name, method in NON_BLIND_METHODS.items()}
+    found |= {name.removesuffix(" (non-blind)"): method(blurred, kernel) for name, method in NON_BLIND_METHODS.items()}
     best = max(found, key=lambda name: psnr(found[name], sharp))
-    return {best: found[best]}
+    return best, found[best]
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
+    if len(sys.argv) != 3:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(Path(sys.argv[1]), sys.argv[2])

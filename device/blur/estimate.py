@@ -40,9 +40,9 @@ def estimate(spectrum: Spectrum) -> Psf:
     best = in_light if _blurs_light(in_light, as_is) else as_is
     psf, gain = best.psf, best.gain
     line_gain, line = best_line(cells().means(spectrum.power[LINEAR]))
-    if line_gain > LEAST_LINE_GAIN and (line_gain > gain or _spread(psf) < _LEAST_SPREAD_PX):
+    if line_gain > LEAST_LINE_GAIN and (line_gain > gain or psf.spread_px < _LEAST_SPREAD_PX):
         psf, gain = line, line_gain
-    if gain < _LEAST_GAIN or _spread(psf) < _LEAST_SPREAD_PX:
+    if gain < _LEAST_GAIN or psf.spread_px < _LEAST_SPREAD_PX:
         return UNCLEAR
     return replace(psf, noise=math.sqrt(as_is.noise), origin="auto", confidence=1 - math.exp(-gain / _SURE_GAIN))
 
@@ -71,8 +71,3 @@ def estimate_picture(plane: Plane) -> Psf:
     spectrum = Spectrum()
     spectrum.add(plane)
     return estimate(spectrum)
-
-
-def _spread(psf: Psf) -> float:
-    """Standard deviation along one axis, pixels."""
-    return {"defocus": 0.5, "motion": 1 / math.sqrt(12)}.get(psf.kind, 1.0) * psf.size_px
