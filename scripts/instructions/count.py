@@ -29,7 +29,7 @@ from device.settings import parse_size
 
 COUNTS = HOME / "benchmarks/instructions.json"
 RUNTIMES = {"tflite": ("litert",), "onnx": ("onnxruntime", "opencv_dnn", "openvino"), "ncnn": ("ncnn",)}
-SMALL, CAMERA = budget.SMALL, (640, 480)
+SMALL, CAMERA = budget.SMALL, budget.CAMERA
 TIMES = 2
 AT_BOTH_SIZES = {("litert", "int8"), ("litert", "dynamic"), ("litert", "fp32"), ("onnxruntime", "int8"), ("ncnn", "fp16")}
 """The others only at 192x128: instructions per pixel differ little between both sizes (LiteRT 1 %, others up to 10 %)."""
@@ -53,7 +53,7 @@ def measurements_of_shipped() -> list[Measurement]:
                     long.append(Measurement("invoke", runtime, file, CAMERA))
                 if (runtime, artifact.variant) in WHOLE_FRAMES:
                     quick.append(Measurement("planes", runtime, file, SMALL))
-                    long += [Measurement(what, runtime, file, CAMERA) for what in ("planes", "rgb")]
+                    long += [Measurement(what, runtime, file, CAMERA) for what in ("planes", "rgb", "told")]
     return quick + long
 
 

@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Measurement:
-    """One count: of `invoke`, a runtime's bare call, or of `planes` or `rgb`, a whole frame."""
+    """One count: of `invoke`, a runtime's bare call, or of a whole frame: `planes`, `rgb`, or `told`, with a known motion."""
 
     what: str
     runtime: str

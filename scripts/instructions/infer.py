@@ -1,7 +1,7 @@
 """The counted program; it runs under emulation with one thread. Arguments: TIMES, then WHAT RUNTIME FILE WIDTH HEIGHT for each.
 
-WHAT: `invoke`, the runtime's bare call; `rgb` or `planes`, a whole frame through the Restorer (FILE is in its bundle). The
-picture is noise. Each first runs uncounted, once or twice, then TIMES counted; the plugin prints its count at every call of
+WHAT: `invoke`, the runtime's bare call; `rgb` or `planes`, a whole frame through the Restorer (FILE is in its bundle); `told`, the
+same as `planes` with a known motion to undo. The picture is noise. Each first runs uncounted, once or twice, then TIMES counted; the plugin prints its count at every call of
 getppid. A line `version …` precedes each.
 """
 
@@ -82,6 +82,7 @@ def whole_frame(what: str, runtime: str, file: str, width: int, height: int) -> 
     """Restore a frame from pixels to pixels with the device package."""
     import cv2
 
+    from device.blur.psf import Psf
     from device.bundle.open import open_bundle
     from device.images.yuv import Yuv
     from device.restore.restorer import Restorer
@@ -92,7 +93,9 @@ def whole_frame(what: str, runtime: str, file: str, width: int, height: int) -> 
     variant = next(a.variant for a in bundle.manifest.artifacts if a.file == path.name)
     restorer = Restorer(bundle, variant, runtime, threads=1)
     image = noise([height, width, 3])
-    if what == "planes":
+    if what == "told":
+        restorer.use_psf(Psf("motion", 17.0, 30.0))
+    if what != "rgb":
         halves = [noise([height // 2, width // 2]) for _ in range(2)]
         return lambda: restorer.restore(Yuv(image[..., 0].copy(), *halves))
     return lambda: restorer.restore(image)
