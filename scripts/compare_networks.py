@@ -3,6 +3,9 @@
 python scripts/compare_networks.py train TRAIN_PICTURES VALIDATION_PICTURES OUT [--steps N] [--only NAME ...]
 python scripts/compare_networks.py time [--only NAME ...]     milliseconds of each, untrained; run nothing else meanwhile
 
+Networks whose names begin with "told" have two planes and are told the PSF: mostly in training, always when they are scored.
+Train them into a folder of their own with --told.
+
 Each network has its own run folder in OUT and resumes there after a kill; a finished one is only read. Several processes with
 different names may run at the same time. The table has all networks that have finished.
 """
@@ -21,10 +24,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import cases
+from device.blur.deconvolution import deconvolve, regularisation_for, wiener_filter
+from device.blur.psf import BLIND, Psf
 from device.bundle.manifest import TensorSpec
 from device.images.degrade import BLURS, to_luma
+from device.images.frame import Pixels
 from device.images.quality import psnr
 from device.images.scenes import dead_leaves
 from device.restore.pixel_codec import PixelCodec
@@ -39,6 +46,7 @@ from train.networks import build_network
 from train.networks.describe import macs_per_pixel
 from train.photographs import load_photographs
 from train.presets import Recipe
+from train.two_planes import PlanePatches, network_inputs, planes_of
 
 LUMA = UNet(colour="luma")
 DEEP = UNet((16, 32, 64, 64), (1, 1, 2, 2), (1, 1, 0), colour="luma")
@@ -63,8 +71,42 @@ NETWORKS: dict[str, tuple[UNet, dict[str, object]]] = {
     "nano: stem 4, 24/48": (UNet((24, 48), (0, 2), (0,), 4, "luma"), {}),
     "nano: stem 4, 24/32/48": (UNet((24, 32, 48), (0, 1, 2), (1, 0), 4, "luma"), {}),
 }
+TWO = replace(DEEP, planes=2)
+TOLD: dict[str, tuple[UNet, dict[str, object]]] = {
+    "told: small": (TWO, {"batch": 8, "learning_rate": 1e-3}),
+    "told: 32/32/64, stem 2": (UNet((32, 32, 64), (0, 1, 2), (0, 1), 2, "luma", planes=2), {"batch": 8, "learning_rate": 2e-3}),
+    "told: 48/64/96, stem 4": (UNet((48, 64, 96), (0, 1, 3), (1, 1), 4, "luma", planes=2), {"batch": 8, "learning_rate": 7e-4}),
+    "told: small, filtered as stored": (TWO, {"batch": 8, "learning_rate": 1e-3}),
+    "told: small, two regularisations": (TWO, {"batch": 8, "learning_rate": 1e-3}),
+}
+NETWORKS |= TOLD
 EPOCHS, BATCH, PATCH = 4, 16, 96
-BLURRED = tuple(case for case in cases.CASES if not case.startswith("sharp"))
+
+
+def planes_as_stored(pixels: Pixels, psf: Psf) -> NDArray[np.uint8]:
+    """As `planes_of`, with the filter on the values as they are stored, whatever light the blur holds in."""
+    return planes_of(pixels, replace(psf, linear=False))
+
+
+def planes_twice(pixels: Pixels, psf: Psf) -> NDArray[np.uint8]:
+    """(h, w, 2): deconvolved with ten times the usual regularisation, and as usual; the picture as seen is left out."""
+    planes = planes_of(pixels, psf)
+    if not psf.is_blind:
+        wiener = wiener_filter(psf.kernel(), *planes.shape[:2], 10 * regularisation_for(psf.noise))
+        planes[..., 0] = deconvolve(np.ascontiguousarray(planes[..., 0]), wiener, psf.linear)
+    return planes
+
+
+PLANES = {"told: small, filtered as stored": planes_as_stored, "told: small, two regularisations": planes_twice}
+
+
+class ToldPatches(PlanePatches):
+    """With the planes of `PLANES`."""
+
+    planes = staticmethod(planes_of)
+
+    def _with_plane(self, pixels: Pixels, psf: Psf) -> NDArray[np.uint8]:
+        return self.planes(pixels, psf)
 
 
 def main() -> None:
@@ -76,9 +118,12 @@ def main() -> None:
         command.add_argument("--only", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NAME")
     for name in ("train", "validation", "out"):
         training.add_argument(name, type=Path)
+    training.add_argument("--told", action="store_true", help="the networks of two planes instead of the others")
     training.add_argument("--steps", type=int, default=2400)
     training.add_argument("--pictures", type=int, default=10)
     options = parser.parse_args()
+    if options.command == "train":
+        options.only = [name for name in options.only if (name in TOLD) == options.told]
     start_logging(quiet=False)
     cv2.setNumThreads(1)
     print(compare(options) if options.command == "train" else latencies(options.only))
@@ -96,16 +141,21 @@ def compare(options: argparse.Namespace) -> str:
         if not record.finished:
             pictures = pictures or load_photographs(options.train, PATCH)
             luma = architecture.colour == "luma"
-            batches = Patches(
+            planes = planes_of_architecture(architecture)
+            patches = ToldPatches if planes == 2 else Patches
+            batches = patches(
                 pictures, record.blur, patch=PATCH, batch=recipe.batch, steps_per_epoch=recipe.steps_per_epoch, seed=0, luma=luma
             )
             few = load_photographs(options.validation, PATCH)[:: max(1, 40 // options.pictures)]
             validation = fixed_pairs(few, record.blur, side=256, whole=False, multiple=16, seed=0)
             if luma:
-                validation = to_luma(validation[0]), to_luma(validation[1])
+                inputs = network_inputs(validation[0], [BLIND] * len(few)) if planes == 2 else to_luma(validation[0])
+                validation = inputs, to_luma(validation[1])
+            if isinstance(batches, ToldPatches):
+                batches.planes = PLANES.get(name, planes_of)  # type: ignore[method-assign]
             record = fit.fit(record, folder, batches, validation, quiet=True)
         score = {"name": name, "macs": record.macs_per_pixel, "parameters": record.parameters, "seconds": record.seconds}
-        score |= _scores(folder, options.validation, options.pictures)
+        score |= _scores(folder, name, options.validation, options.pictures)
         write_atomically(folder / "score.json", json.dumps(score, indent=1).encode())
     return _score_table(options.out)
 
@@ -129,36 +179,38 @@ def _record(folder: Path, name: str, options: argparse.Namespace) -> run_folder.
     return record
 
 
-def _scores(folder: Path, pictures: Path, most: int) -> dict[str, float]:
-    """Mean PSNR gain over RGB, dB, by case; for sharp-in the PSNR itself."""
+def _scores(folder: Path, name: str, pictures: Path, most: int) -> dict[str, float]:
+    """Mean PSNR gain over RGB, dB, by case; for sharp-in the PSNR itself. Networks of two planes are told the PSF."""
     network = weights.load_network(folder)
     architecture = run_folder.read_run(folder).parse_architecture()
+    planes = planes_of_architecture(architecture)
     plain = TensorSpec("", "float32")
-    codec = PixelCodec(plain, plain, architecture.colour, planes_of_architecture(architecture))
+    codec = PixelCodec(plain, plain, architecture.colour, planes)
 
-    def restore(pixels: np.ndarray) -> np.ndarray:
-        return codec.to_pixels(np.asarray(network(codec.to_tensor(pixels))), pixels)
+    def restore(pixels: np.ndarray, psf: Psf) -> np.ndarray:
+        seen = PLANES.get(name, planes_of)(pixels, psf) if planes == 2 else pixels
+        return codec.to_pixels(np.asarray(network(codec.to_tensor(seen))), pixels)
 
     scores: dict[str, float] = {}
-    for case in cases.CASES:
+    for case in cases.QUALITY_CASES if planes == 2 else cases.CASES:
         rows = []
         for pair in cases.pairs(pictures, case, most):
             before = 0.0 if case == "sharp-in" else psnr(pair.blurred, pair.sharp)
-            rows.append(psnr(restore(pair.blurred), pair.sharp) - before)
+            psf = cases.true_psf(pictures, case, Path(pair.name).stem)
+            rows.append(psnr(restore(pair.blurred, psf), pair.sharp) - before)
         scores[case] = float(np.mean(rows))
-    scores["mean"] = float(np.mean([scores[case] for case in BLURRED]))
+    scores["mean"] = float(np.mean([gain for case, gain in scores.items() if not case.startswith("sharp")]))
     return scores
 
 
 def _score_table(out: Path) -> str:
+    scores = [json.loads(path.read_text()) for path in out.glob("*/score.json")]
+    scored = [case for case in cases.QUALITY_CASES if case != "sharp-in" and all(case in score for score in scores)]
     rows = []
-    for path in out.glob("*/score.json"):
-        s = json.loads(path.read_text())
-        gains = [f"{s[case]:+.2f}" for case in cases.CASES if case != "sharp-in"]
-        cost = [f"{s['macs']:.0f}", f"{s['parameters'] / 1000:.0f}"]
-        rows.append([s["name"], *cost, f"{s['mean']:+.3f}", *gains, f"{s['sharp-in']:.1f}"])
-    rows.sort(key=lambda row: -float(row[3]))
-    return table(["network", "MAC/px", "k par.", "mean", *(c for c in cases.CASES if c != "sharp-in"), "sharp-in dB"], rows)
+    for s in sorted(scores, key=lambda score: -score["mean"]):
+        cost = [f"{s['macs']:.0f}", f"{s['parameters'] / 1000:.0f}", f"{s['seconds'] / 60:.0f}"]
+        rows.append([s["name"], *cost, f"{s['mean']:+.3f}", *(f"{s[case]:+.2f}" for case in scored), f"{s['sharp-in']:.1f}"])
+    return table(["network", "MAC/px", "k par.", "min", "mean", *scored, "sharp-in dB"], rows)
 
 
 def latencies(names: list[str], frames: int = 40) -> str:

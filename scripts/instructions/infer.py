@@ -1,8 +1,8 @@
 """The counted program; it runs under emulation with one thread. Arguments: TIMES, then WHAT RUNTIME FILE WIDTH HEIGHT for each.
 
-WHAT: `invoke`, the runtime's bare call; `rgb` or `planes`, a whole frame through the Restorer (FILE is in its bundle); `told`, the
-same as `planes` with a known motion to undo. The picture is noise. Each first runs uncounted, once or twice, then TIMES counted; the plugin prints its count at every call of
-getppid. A line `version …` precedes each.
+WHAT: `invoke`, the runtime's bare call; `rgb` or `planes`, a whole frame through the Restorer (FILE is in its bundle); `told`, a
+frame of `planes` with a known motion to undo. The picture is noise. Each first runs uncounted, once or twice, then TIMES
+counted; the plugin prints its count at every call of getppid. A line `version …` precedes each.
 """
 
 import gc
