@@ -54,14 +54,6 @@ def test_motion_is_undone_if_it_is_known_from_words_a_file_or_the_picture_itself
         assert restored_psnr(pictures, tmp_path / f"{name}.png", *words) > blind + 1, name
 
 
-def test_a_network_of_one_plane_undoes_round_blurs_by_itself(pictures: Path, tmp_path: Path) -> None:
-    for blur in ("blind", "gaussian:1.6", "motion:9@20"):
-        assert run(pictures / "moved.png", tmp_path / f"{blur[:5]}.png", "--blur", blur) == 0
-    blind, soft, moved = (read_picture(tmp_path / f"{name}.png") for name in ("blind", "gauss", "motio"))
-    assert (soft == blind).all()
-    assert (moved != blind).any()
-
-
 def test_off_leaves_the_picture_as_it_is(pictures: Path, tmp_path: Path) -> None:
     assert run(pictures / "moved.png", tmp_path / "off.png", "--blur", "off") == 0
     assert (read_picture(tmp_path / "off.png") == read_picture(pictures / "moved.png")).all()

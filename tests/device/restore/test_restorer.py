@@ -122,7 +122,7 @@ def test_camera_planes_are_restored_like_the_same_picture_in_rgb(small: Bundle, 
 def test_nan_and_infinite_outputs_are_a_bundle_error(small: Bundle) -> None:
     class Spoiled:
         def run(self, tensor: Tensor) -> Tensor:
-            out = np.zeros(tensor.shape, np.float32)
+            out = np.zeros((*tensor.shape[:3], 1), np.float32)
             out[0, 3, 4] = np.nan
             return out
 

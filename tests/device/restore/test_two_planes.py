@@ -22,9 +22,12 @@ DISK = Psf("defocus", 2.5)
 class LastPlane:
     """A runtime whose model passes its last channel through."""
 
+    def __init__(self, planes: int) -> None:
+        self.planes = planes
+
     def run(self, tensor: Tensor) -> Tensor:
-        assert tensor.shape[3] == 2
-        return tensor[..., 1:]
+        assert tensor.shape[3] == self.planes
+        return tensor[..., -1:]
 
     def close(self) -> None:
         pass
@@ -33,7 +36,7 @@ class LastPlane:
 @pytest.fixture
 def two_planes(small: Bundle, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """A bundle of two planes whose model passes the deconvolved one through."""
-    monkeypatch.setattr(restorer_module, "open_runtime", lambda *_: LastPlane())
+    monkeypatch.setattr(restorer_module, "open_runtime", lambda *_: LastPlane(planes=2))
     return Bundle(small.folder, replace(small.manifest, planes=2))
 
 
@@ -69,9 +72,14 @@ def test_tiles_of_the_model_are_cut_from_both_planes(two_planes: Bundle) -> None
     assert np.array_equal(whole.restore(blurred), tiled.restore(blurred))
 
 
-def test_a_model_of_one_plane_restores_as_before_whatever_the_psf(small: Bundle) -> None:
-    blurred, _ = scene()
-    with Restorer(small, threads=1) as restorer:
-        before = restorer.restore(blurred)
-        restorer.use_psf(DISK)
-        assert np.array_equal(restorer.restore(blurred), before)
+def test_a_model_of_one_plane_sees_the_filtered_picture_for_motion_only(small: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restorer_module, "open_runtime", lambda *_: LastPlane(planes=1))
+    restorer = Restorer(Bundle(small.folder, replace(small.manifest, planes=1)), "fp32", threads=1)
+    picture, _ = scene()
+    for psf in (BLIND, DISK, Psf("gaussian", 1.6), Psf("lens", 1.6, exponent=4.0)):
+        restorer.use_psf(psf)
+        assert np.array_equal(restorer.restore(picture), picture), psf
+    line = Psf("motion", 9.0, 20.0)
+    restorer.use_psf(line)
+    camera = from_rgb(picture)
+    assert np.array_equal(restorer.restore(camera).y, Deconvolver(line)(camera.y))  # type: ignore[union-attr]
