@@ -7,6 +7,7 @@ counted; the plugin prints its count at every call of getppid. A line `version â
 
 import gc
 import importlib.metadata
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def opencv_dnn(file: str, width: int, height: int) -> Infer:
 
     cv2.setNumThreads(1)
     net = cv2.dnn.readNetFromONNX(file, *([cv2.dnn.ENGINE_CLASSIC] if hasattr(cv2.dnn, "ENGINE_CLASSIC") else []))
-    picture = tensor([1, height, width, 1], np.dtype(np.float32))
+    picture = tensor([1, height, width, channels_of(file)], np.dtype(np.float32))
 
     def infer() -> object:
         net.setInput(picture)
@@ -67,12 +68,12 @@ def opencv_dnn(file: str, width: int, height: int) -> Infer:
 
 
 def by_adapter(name: str) -> Callable[[str, int, int], Infer]:
-    """Use the adapter in device/runtimes; for float files of one channel."""
+    """Use the adapter in device/runtimes; for float files."""
 
     def open_file(file: str, width: int, height: int) -> Infer:
         from device.runtimes import open_runtime
 
-        runtime, picture = open_runtime(name, Path(file), 1), tensor([1, height, width, 1], np.dtype(np.float32))
+        runtime, picture = open_runtime(name, Path(file), 1), tensor([1, height, width, channels_of(file)], np.dtype(np.float32))
         return lambda: runtime.run(picture)
 
     return open_file
@@ -99,6 +100,12 @@ def whole_frame(what: str, runtime: str, file: str, width: int, height: int) -> 
         halves = [noise([height // 2, width // 2]) for _ in range(2)]
         return lambda: restorer.restore(Yuv(image[..., 0].copy(), *halves))
     return lambda: restorer.restore(image)
+
+
+def channels_of(file: str) -> int:
+    """Of the input of a file that lies in its bundle."""
+    manifest = json.loads((Path(file).parent / "manifest.json").read_text())
+    return manifest["planes"] if manifest["colour"] == "luma" else 3
 
 
 def noise(shape: list[int]) -> np.ndarray:
