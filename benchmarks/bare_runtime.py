@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from device.blur.deconvolution import Deconvolver
+from device.blur.psf import BLIND, Psf
 from device.bundle.open import Bundle, open_bundle
 from device.errors import RunError
-from device.images.frame import Pixels, pixels_of
+from device.images.frame import Pixels, luma_of, pixels_of
 from device.images.scenes import dead_leaves
 from device.restore.restorer import Restorer
 from device.settings import parse_size
@@ -45,12 +47,15 @@ def _in_a_process(what: str, bundle: str, size: str, threads: int, seconds: floa
 
 
 def _rate(bundle: str, size: str, threads: int, seconds: float) -> dict[str, float]:
-    """Run the same tensor again and again, without capture and conversion."""
+    """Filter the same plane and run the same tensor again and again, without capture and conversion."""
     width, height = parse_size(size)
     with Restorer(open_bundle(bundle), threads=threads) as restorer:
-        tensor = restorer.codec.to_tensor(dead_leaves(height, width, 1))
+        picture = dead_leaves(height, width, 1)
+        tensor, plane = restorer.codec.to_tensor(picture), luma_of(picture)
+        deconvolver = Deconvolver(Psf("defocus", 3.5) if restorer.codec.planes == 2 else BLIND)
         warm, end, frames = time.monotonic() + seconds / 4, time.monotonic() + seconds * 5 / 4, 0
         while (now := time.monotonic()) < end:
+            deconvolver(plane)
             restorer.runtime.run(tensor)
             frames += now >= warm
     return {"fps": frames / seconds, "peak_mb": peak_rss_mib() * 1.048576}

@@ -10,12 +10,16 @@ import os
 import time
 from typing import Any
 
+import cv2
+
+from device.blur.deconvolution import Deconvolver
+from device.blur.psf import BLIND, Psf
 from device.bundle.manifest import TensorSpec
 from device.bundle.open import Bundle
 from device.errors import BundleError, RunError, RuntimeMissing
-from device.images.frame import Pixels
+from device.images.frame import Pixels, luma_of
 from device.restore import tiling
-from device.restore.pixel_codec import PixelCodec
+from device.restore.pixel_codec import PixelCodec, with_luma
 from device.system.console import quiet_stdio
 from device.telemetry import Telemetry
 
@@ -40,6 +44,11 @@ class KerasPredict:
         self._network: Any = None
         self._network_hw: tuple[int, ...] = ()
         self._closed = False
+        self.use_psf(BLIND)
+
+    def use_psf(self, psf: Psf) -> None:
+        """Undo this blur from the next picture on, in a network of two planes."""
+        self._deconvolver = Deconvolver(psf)
 
     def restore(self, pixels: Pixels) -> Pixels:
         """Restore (h, w, 3) uint8 pixels. The first call with a new size builds the network for it."""
@@ -49,7 +58,12 @@ class KerasPredict:
         tile = (self._fixed_hw[0], self._fixed_hw[1]) if self._fixed_hw else (_ANY_SIDE, _ANY_SIDE)
         height, width = pixels.shape[:2]
         plan = tiling.plan(height, width, tile, self._halo, self._multiple, fixed)
-        return tiling.run_tiled(pixels, plan, self._restore_tile)
+        if self._codec.planes == 1:
+            return tiling.run_tiled(pixels, plan, self._restore_tile)
+        seen = luma_of(pixels)
+        with self._telemetry.stage("deconvolve"):
+            planes = cv2.merge([seen, self._deconvolver(seen)])
+        return with_luma(pixels, seen, tiling.run_tiled(planes, plan, self._restore_tile))  # type: ignore[arg-type]
 
     def _restore_tile(self, tile: Pixels) -> Pixels:
         if tile.shape[:2] != self._network_hw:

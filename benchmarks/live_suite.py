@@ -60,14 +60,18 @@ def run(bundle: str, size: str, threads: int, seconds: float, rounds: int) -> di
 def as_table(result: dict[str, Any]) -> str:
     """Format for the terminal and the README."""
     loops = [
-        [name, *(f"{loop[key]:.2f}" for key in ("fps", "infer_p50_ms", "age_p50_ms", "age_p95_ms")), f"{loop['dropped']:.0f}"]
+        [
+            name,
+            *(f"{loop[key]:.2f}" for key in ("fps", "filter_p50_ms", "infer_p50_ms", "age_p50_ms", "age_p95_ms")),
+            f"{loop['dropped']:.0f}",
+        ]
         for name, loop in result["loops"].items()
     ]
-    bare = ["bare runtime", f"{result['bare']['fps']:.2f}", f"{1000 / result['bare']['fps']:.2f}", "", "", ""]
+    bare = ["bare runtime", f"{result['bare']['fps']:.2f}", "", f"{1000 / result['bare']['fps']:.2f}", "", "", ""]
     targets = [[r["what"], f"{r['measured']:.3g}", r["bar"], "reached" if r["holds"] else "missed"] for r in result["rows"]]
     return "\n".join(
         [
-            table(["loop", "fps", "infer p50 ms", "age p50 ms", "age p95 ms", "dropped"], [bare, *loops]),
+            table(["loop", "fps", "filter p50 ms", "infer p50 ms", "age p50 ms", "age p95 ms", "dropped"], [bare, *loops]),
             "",
             table(["figure", "measured", "target", ""], targets),
             f"{result['bundle']}, {result['size']}, {result['threads']} thread(s); medians of {result['rounds']} rounds",
@@ -86,18 +90,17 @@ def _rows(
     to_bare = {name: statistics.median(r[name]["fps"] / b["fps"] for r, b in zip(loops, bare, strict=True)) for name in loops[0]}
     recorded = statistics.median(r["web, one viewer, recorder"]["fps"] / r["null"]["fps"] for r in loops)
     at_30_fps = medians["null, camera of 30 fps"]
+    restored_ms = at_30_fps["filter_p50_ms"] + at_30_fps["infer_p50_ms"]
     return [
         _at_least("null sink / bare runtime", to_bare["null"], 0.95, ".2f"),
         _at_least("web, one viewer / bare runtime", to_bare["web, one viewer"], 0.90, ".2f"),
         _at_least("web, one viewer, recorder / null sink", recorded, 0.75, ".2f"),
-        _at_most(
-            "frame age p95, ms, camera of 30 fps", at_30_fps["age_p95_ms"], 2 * at_30_fps["infer_p50_ms"] + 1000 / 30, ".1f"
-        ),
+        _at_most("frame age p95, ms, camera of 30 fps", at_30_fps["age_p95_ms"], 2 * restored_ms + 1000 / 30, ".1f"),
         _at_least("frames a second, two threads", medians["null, two threads"]["fps"], 60),
         _at_most("first restored frame, s after start", at_30_fps["first_frame_s"], 1.5),
-        _at_most("peak memory, MB", at_30_fps["peak_mb"], 180),
+        _at_most("peak memory, MB", at_30_fps["peak_mb"], 190),
         _at_most("peak memory, MB, 12-megapixel photograph", photo_mb, 500),
-        _at_most("time per pixel, 4000x3000 / 256x256", pixels["ratio"], 1.35),
+        _at_most("time per pixel, 4000x3000 / 256x256", pixels["ratio"], 1.4),
         *(
             _at_most(f"tiled, {variant}, grey levels{' at seams' if variant == 'dynamic' else ''}", levels, most)
             for variant, levels, most in pixels["tiled"]
@@ -117,6 +120,7 @@ def _figures(report: dict[str, Any]) -> dict[str, float]:
     stages, age = report["stages_ms"], report["frame_age_ms"]
     return {
         "fps": report["fps"],
+        "filter_p50_ms": stages.get("deconvolve", {}).get("p50") or 0.0,
         "infer_p50_ms": stages["infer"]["p50"],
         "age_p50_ms": age["p50"],
         "age_p95_ms": age["p95"],

@@ -132,7 +132,7 @@ def _measure_here(job: Job, folder: Path, pictures: Path, began_s: float) -> Job
     np.save(pictures / "frame.npy", restored)
     stages = telemetry.snapshot().stages_ms
     timed = time.perf_counter()
-    scores = _score(job, restore, folder, pictures) if job.score else ()
+    scores = _score(job, restore, restorer, folder, pictures) if job.score else ()
     scenes_db = (
         self_check.scenes_psnr(restorer) if job.score and job.variant == "fp32" and isinstance(restorer, Restorer) else None
     )
@@ -174,8 +174,10 @@ def _open(job: Job, telemetry: Telemetry) -> tuple[Callable[[Pixels], Pixels], A
         from benchmarks.keras_predict import KerasPredict
 
         keras = KerasPredict(open_bundle(job.bundle), job.threads, telemetry)
+        keras.use_psf(workload.FRAME_PSF)
         return keras.restore, keras
     restorer = Restorer(open_single_file(Path(job.bundle), job.file), None, job.runtime, job.threads, telemetry=telemetry)
+    restorer.use_psf(workload.FRAME_PSF)
     return restorer.restore, restorer
 
 
@@ -208,7 +210,9 @@ def _times(restore: Callable[[Pixels], Pixels], frame: Pixels, seconds: float) -
         ms.append(1000 * (time.perf_counter() - now))
 
 
-def _score(job: Job, restore: Callable[[Pixels], Pixels], folder: Path, pictures: Path) -> tuple[tuple[int, float, float], ...]:
+def _score(
+    job: Job, restore: Callable[[Pixels], Pixels], restorer: Any, folder: Path, pictures: Path
+) -> tuple[tuple[int, float, float], ...]:
     scores: list[Future[tuple[int, float, float]]] = []
     kept = set()
     with ThreadPoolExecutor(_SCORING_THREADS) as pool:  # a picture is scored while the next one is restored
@@ -219,6 +223,8 @@ def _score(job: Job, restore: Callable[[Pixels], Pixels], folder: Path, pictures
                     continue
                 restored = NON_BLIND_METHODS[job.name](blurred, kernel)
             else:
+                if restorer is not None:
+                    restorer.use_psf(workload.estimated_psf(folder, number))
                 restored = restore(blurred)
             if len(scores) >= _SCORING_THREADS:
                 scores[-_SCORING_THREADS].result()  # a fast method must not fill the memory with waiting pictures

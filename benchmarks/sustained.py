@@ -82,6 +82,7 @@ def main() -> int:
     folder, file, runtime, threads, seconds, frames = sys.argv[1:]
     frame = workload.frame(Path(frames))
     with Restorer(open_single_file(Path(folder), file), None, runtime, int(threads)) as restorer:
+        restorer.use_psf(workload.FRAME_PSF)
         restorer.restore(frame)
         began = time.monotonic()
         while (at_s := time.monotonic() - began) < float(seconds):

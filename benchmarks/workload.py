@@ -11,11 +11,16 @@ import numpy as np
 
 from benchmarks import cases
 from benchmarks.records import CaseQuality
-from device.images.frame import Pixels
+from device.blur.estimate import estimate_picture
+from device.blur.psf import Psf
+from device.blur.psf_file import read_psf, write_psf
+from device.images.frame import Pixels, luma_of
 from device.images.quality import psnr, ssim
 from device.images.scenes import chart, dead_leaves
 
 MAX_SIDE_PX = 768
+FRAME_PSF = Psf("gaussian", 2.0, linear=False)
+"""Of the frame that is timed: networks undo it, as they do in `run` where a blur is clear."""
 _GENERATED_HW = (256, 384)
 
 
@@ -45,6 +50,7 @@ def write(folder: Path, size_wh: tuple[int, int], data: Path | None, most: int) 
             blurred, sharp = _centre(pair.blurred), _centre(pair.sharp)
             np.save(folder / f"{len(index)}-blurred.npy", blurred)
             np.save(folder / f"{len(index)}-sharp.npy", sharp)
+            write_psf(folder / f"{len(index)}-psf.json", estimate_picture(luma_of(blurred)), None)
             index.append(asdict(ScoredPicture(case, pair.name, psnr(blurred, sharp), ssim(blurred, sharp), known)))
     (folder / "index.json").write_text(json.dumps(index))
     names = len({entry["name"] for entry in index})
@@ -60,6 +66,11 @@ def write_frame(folder: Path, size_wh: tuple[int, int]) -> None:
 def frame(folder: Path) -> Pixels:
     """(height, width, 3) uint8: the frame that is timed."""
     return np.load(folder / "frame.npy")
+
+
+def estimated_psf(folder: Path, number: int) -> Psf:
+    """The blur of the picture of this number as `run` estimates it; once for all combinations, which all restore with it."""
+    return read_psf(folder / f"{number}-psf.json")
 
 
 def scored_pictures(folder: Path) -> Iterator[tuple[ScoredPicture, Pixels, Pixels]]:
