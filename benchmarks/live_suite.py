@@ -59,14 +59,8 @@ def run(bundle: str, size: str, threads: int, seconds: float, rounds: int) -> di
 
 def as_table(result: dict[str, Any]) -> str:
     """Format for the terminal and the README."""
-    loops = [
-        [
-            name,
-            *(f"{loop[key]:.2f}" for key in ("fps", "filter_p50_ms", "infer_p50_ms", "age_p50_ms", "age_p95_ms")),
-            f"{loop['dropped']:.0f}",
-        ]
-        for name, loop in result["loops"].items()
-    ]
+    shown = ("fps", "filter_p50_ms", "infer_p50_ms", "age_p50_ms", "age_p95_ms")
+    loops = [[name, *(f"{loop[key]:.2f}" for key in shown), f"{loop['dropped']:.0f}"] for name, loop in result["loops"].items()]
     bare = ["bare runtime", f"{result['bare']['fps']:.2f}", "", f"{1000 / result['bare']['fps']:.2f}", "", "", ""]
     targets = [[r["what"], f"{r['measured']:.3g}", r["bar"], "reached" if r["holds"] else "missed"] for r in result["rows"]]
     return "\n".join(

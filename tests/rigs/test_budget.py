@@ -44,8 +44,8 @@ def test_the_budget_holds_for_what_is_in_the_file(kept: list[Row]) -> None:
 def test_a_kernel_off_its_fast_path_breaks_the_budget_and_two_percent_do_not(kept: list[Row]) -> None:
     assert budget.violations(kept, changed(changed(kept, "invoke", 20), "planes", 20)) == []
     one, *rest = budget.violations(kept, changed(kept, "invoke", -40))
-    assert one.startswith("small_int8.tflite by litert 2.3.0 on cortex-a76, the bare call of 192x128: 24.80 M instructions")
-    assert "-4.0 %, and 3 are allowed" in one
+    assert one.startswith("small_int8.tflite by litert 2.3.0 on cortex-a76, the bare call of 192x128: 26.08 M instructions")
+    assert "-3.8 %, and 3 are allowed" in one
     assert all("our own part" in sentence for sentence in rest)
 
 
@@ -60,7 +60,7 @@ def test_the_absolute_limits_hold_whatever_the_file_says(kept: list[Row]) -> Non
     messages = budget.violations(grown, grown)
     assert len(messages) == 2
     assert "instructions per pixel; the limit is 40" in messages[0]
-    assert "instructions per pixel; the limit is 1050" in messages[1]
+    assert "instructions per pixel; the limit is 1110" in messages[1]
 
 
 def test_a_row_that_was_never_counted_is_reported(kept: list[Row]) -> None:
