@@ -1,6 +1,7 @@
 """LiteRT's newer interface, CompiledModel: the same TFLite files on the same XNNPACK, with its own buffers."""
 
 import ctypes
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class LiteRTCompiled:
             raise BundleError(f"{path}: not a TFLite model that can be loaded ({error}); export or copy it again") from error
         self._path = path
         self._input_dtype, self._output_dtype = np.dtype(model_input["dtype"]), np.dtype(model_output["dtype"])
-        self._channels = model_input["shape"][-1]
+        self._channels, self._channels_out = int(model_input["shape"][-1]), int(model_output["shape"][-1])
         self._shape: tuple[int, ...] | None = None
         self._buffers: Any = None
 
@@ -70,7 +71,8 @@ class LiteRTCompiled:
             inputs, outputs = self._buffers
             inputs[0].write(tensor)
             self._model.run_by_index(0, inputs, outputs)
-            return outputs[0].read(tensor.size, self._output_dtype.type).reshape(tensor.shape)
+            made = *tensor.shape[:3], self._channels_out
+            return outputs[0].read(math.prod(made), self._output_dtype.type).reshape(made)
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{self._path}: does not accept a {tensor.dtype} tensor of {tensor.shape} ({error})") from error
 

@@ -95,7 +95,7 @@ def described(small: Bundle, variant: str, format_: str, data: bytes) -> Manifes
     """A manifest with this file only, its size and hash still blank."""
     specs = to_onnx.onnx_specs(data) if format_ == "onnx" else to_tflite.tflite_specs(data)
     artifact = Artifact("int8" if variant == "ranges" else variant, format_, "", "", 0, *specs)
-    return replace(small.manifest, name="tiny", colour="luma", pad_multiple=4, halo=16, artifacts=(artifact,))
+    return replace(small.manifest, name="tiny", colour="luma", planes=1, pad_multiple=4, halo=16, artifacts=(artifact,))
 
 
 def contract(small: Bundle, variant: str, format_: str, data: bytes) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def converted(fp32: bytes, channels: int, folder: Path) -> Path:
 def shipped(small: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped fp32 file for ncnn, with its contract inside, alone in its folder."""
     fp32 = small.artifact("fp32", ("onnx",))
-    data = to_ncnn.to_ncnn(small.path(fp32).read_bytes(), 1, (256, 256), any_size=True)
+    data = to_ncnn.to_ncnn(small.path(fp32).read_bytes(), small.manifest.planes, (256, 256), any_size=True)
     path = tmp_path_factory.mktemp("alone") / "small_fp16.ncnn"
     path.write_bytes(data)
     given, made = to_ncnn.ncnn_specs(data)
@@ -117,7 +117,9 @@ def test_the_shipped_network_gives_the_same_picture(small: Bundle, shipped: Path
 
 
 def test_the_same_network_gives_the_same_bytes_and_another_program_can_take_them_apart(small: Bundle, shipped: Path) -> None:
-    again = to_ncnn.to_ncnn(small.path(small.artifact("fp32", ("onnx",))).read_bytes(), 1, (256, 256), any_size=True)
+    again = to_ncnn.to_ncnn(
+        small.path(small.artifact("fp32", ("onnx",))).read_bytes(), small.manifest.planes, (256, 256), any_size=True
+    )
     with zipfile.ZipFile(shipped) as archive, zipfile.ZipFile(io.BytesIO(again)) as other:
         assert archive.testzip() is None
         assert archive.namelist() == [PARAM, BIN, "deblurkit.json"]

@@ -40,9 +40,9 @@ def blurred(height: int, width: int) -> Pixels:
     return to_pixels(gaussian_blur(to_float(chart(max(height, 64), max(width, 64)))[:height, :width], 1.2))
 
 
-def luma_of(height: int, width: int) -> NDArray[np.float32]:
-    """(1, height, width, 1): luma, the input of the shipped bundle."""
-    return to_luma(to_float(blurred(height, width)))[None]
+def planes_of(height: int, width: int) -> NDArray[np.float32]:
+    """(1, height, width, 2): luma twice, the input of the shipped bundle where no blur is known."""
+    return np.repeat(to_luma(to_float(blurred(height, width)))[None], 2, axis=3)
 
 
 def artifact_of(bundle: Bundle, name: str) -> Artifact:
@@ -61,7 +61,7 @@ def opened(name: str, path: Path) -> Runtime:
 
 
 def restore(bundle: Bundle, artifact: Artifact, runtime: Runtime, pixels: Pixels) -> Pixels:
-    codec = PixelCodec(artifact.input, artifact.output, bundle.manifest.colour)
+    codec = PixelCodec(artifact.input, artifact.output, bundle.manifest.colour, bundle.manifest.planes)
     return codec.to_pixels(runtime.run(codec.to_tensor(pixels)), pixels)
 
 
@@ -79,22 +79,22 @@ def runtime(small: Bundle, name: str) -> Iterator[Runtime]:
 
 def test_one_model_accepts_several_sizes(runtime: Runtime) -> None:
     for height, width in SIZES:
-        given = luma_of(height, width)
+        given = planes_of(height, width)
         out = runtime.run(given)
-        assert out.shape == given.shape
+        assert out.shape == (1, height, width, 1)
         assert out.dtype == np.float32
         assert np.isfinite(out).all()
 
 
 def test_a_size_gives_the_same_result_after_other_sizes(runtime: Runtime) -> None:
-    tensors = [luma_of(height, width) for height, width in SIZES]
+    tensors = [planes_of(height, width) for height, width in SIZES]
     first = [runtime.run(tensor) for tensor in tensors]
     for tensor, before in zip(reversed(tensors), reversed(first), strict=True):
         assert np.array_equal(runtime.run(tensor), before)
 
 
 def test_a_result_belongs_to_the_caller(runtime: Runtime) -> None:
-    given = luma_of(64, 64)
+    given = planes_of(64, 64)
     out = runtime.run(given)
     kept = out.copy()
     runtime.run(1 - given)
@@ -104,7 +104,7 @@ def test_a_result_belongs_to_the_caller(runtime: Runtime) -> None:
 
 
 def test_the_input_is_not_written_to(runtime: Runtime) -> None:
-    given = luma_of(64, 64)
+    given = planes_of(64, 64)
     before = given.copy()
     runtime.run(given)
     assert np.array_equal(given, before)
@@ -168,13 +168,13 @@ def test_a_file_that_is_not_a_model_is_a_bundle_error_that_names_it(
 
 @pytest.mark.parametrize(
     "refused",
-    [np.zeros((1, 64, 64, 1), np.uint8), np.zeros((64, 64, 1), np.float32), np.zeros((1, 64, 64, 3), np.float32)],
+    [np.zeros((1, 64, 64, 2), np.uint8), np.zeros((64, 64, 2), np.float32), np.zeros((1, 64, 64, 3), np.float32)],
     ids=["type", "rank", "channels"],
 )
 def test_a_tensor_that_the_model_does_not_accept_is_a_bundle_error_and_the_next_one_works(
     runtime: Runtime, refused: np.ndarray
 ) -> None:
-    given = luma_of(64, 64)
+    given = planes_of(64, 64)
     before = runtime.run(given)
     with pytest.raises(BundleError, match="does not accept"):
         runtime.run(refused)
@@ -319,7 +319,7 @@ def test_an_8_bit_file_that_openvino_would_spoil_is_refused(small: Bundle, monke
 def test_the_compiled_model_prints_nothing_while_it_is_used(small: Bundle, capfd: pytest.CaptureFixture[str]) -> None:
     runtime = opened("litert_compiled", model_path(small, "litert_compiled"))
     for height, width in SIZES:
-        runtime.run(luma_of(height, width))
+        runtime.run(planes_of(height, width))
     runtime.close()
     assert "INFO: [" not in capfd.readouterr().err
 
@@ -328,10 +328,10 @@ def test_the_compiled_model_prints_nothing_while_it_is_used(small: Bundle, capfd
 def test_a_damaged_ncnn_file_is_refused(small: Bundle, fault: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(model_path(small, "ncnn")) as archive:
         param, weights = archive.read(PARAM), archive.read(BIN)
-    assert b" 0=1\n" in param
+    assert b" 0=2\n" in param
     assert b"PixelShuffle" in param
     if fault == "no channels":
-        param = param.replace(b" 0=1\n", b"\n", 1)
+        param = param.replace(b" 0=2\n", b"\n", 1)
     if fault == "an unknown layer":
         param = param.replace(b"PixelShuffle", b"DepthToSpace")
     if fault == "half the weights":
