@@ -38,7 +38,7 @@ def test_a_file_restores_as_it_does_on_x86(
 ) -> None:
     case = label(artifact, runtime)
     there, here = elsewhere[case], restored(bundle, artifact, runtime, elsewhere[PICTURE])
-    assert psnr(here, elsewhere[PICTURE]) < 45, "it restores the picture"
+    assert psnr(here, elsewhere[PICTURE]) < 60, "it restores the picture"
     off = np.abs(here.astype(int) - there).max(axis=2)
     measured.append(f"{case:34}{int(off.max()):3} levels at most, {100 * float(np.mean(off > 0)):6.2f} % of the pixels differ")
     assert off.max() <= MOST[artifact.variant]
