@@ -10,8 +10,6 @@ import os
 import time
 from typing import Any
 
-import cv2
-
 from device.blur.deconvolution import Deconvolver
 from device.blur.psf import BLIND, Psf
 from device.bundle.manifest import TensorSpec
@@ -62,7 +60,7 @@ class KerasPredict:
             return tiling.run_tiled(pixels, plan, self._restore_tile)
         seen = luma_of(pixels)
         with self._telemetry.stage("deconvolve"):
-            planes = cv2.merge([seen, self._deconvolver(seen)])
+            planes = self._deconvolver.with_seen(seen)
         return with_luma(pixels, seen, tiling.run_tiled(planes, plan, self._restore_tile))  # type: ignore[arg-type]
 
     def _restore_tile(self, tile: Pixels) -> Pixels:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +19,7 @@ picture; else as a camera has them: light from outside went into the blur, but i
 
 def planes_of(pixels: Pixels, psf: Psf) -> NDArray[np.uint8]:
     """(h, w, 3) uint8 -> (h, w, 2): brightness as seen, and deconvolved as the board does it."""
-    seen = luma_of(pixels)
-    return cv2.merge([seen, Deconvolver(psf)(seen)])  # type: ignore[return-value]
+    return Deconvolver(psf).with_seen(luma_of(pixels))
 
 
 def network_inputs(blurred: NDArray[np.float32], psfs: Sequence[Psf]) -> NDArray[np.float32]:
