@@ -56,7 +56,7 @@ def restored_spread_px(table: Iterable[RestoredBlur], psf: Psf) -> float | None:
     if not known[0][0] / 2 <= spread <= known[-1][0]:
         return None
     spreads, restored = zip(*known, strict=True)
-    return float(np.interp(spread, spreads, restored))
+    return round(float(np.interp(spread, spreads, restored)), 2)
 
 
 def _family(kind: str) -> str:
