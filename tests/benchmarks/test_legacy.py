@@ -74,6 +74,7 @@ def test_the_benchmark_measures_with_the_given_interpreter(blurred: Pixels, tmp_
     assert versions["numpy"].startswith("1.")
     assert versions["tflite-runtime"].startswith("2.14")
     with Restorer(bundle, "fp32", "litert", 1) as here:
+        here.use_psf(workload.FRAME_PSF)
         assert psnr(np.load(answer.parent / "frame.npy"), here.restore(blurred)) > 60
 
 
