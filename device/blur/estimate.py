@@ -15,10 +15,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from device.blur.frequency_groups import Floats
 from device.blur.light import Plane
 from device.blur.motion_fit import LEAST_GAIN as LEAST_LINE_GAIN
 from device.blur.motion_fit import best_line, cells, cost_by_sector, kernel_power
-from device.blur.psf import UNCLEAR, Psf
+from device.blur.psf import BLIND, UNCLEAR, Psf
 from device.blur.round_fit import RoundFit, best_round, rings
 from device.blur.spectrum import AS_IS, LINEAR, Spectrum
 
@@ -62,8 +63,20 @@ def _blurs_light(in_light: RoundFit, as_is: RoundFit) -> bool:
 def fits(spectrum: Spectrum, psf: Psf) -> bool:
     """Whether the pictures in the spectrum may have been blurred by this PSF: they are not far likelier without any blur."""
     power = cells().means(spectrum.power[LINEAR if psf.linear else AS_IS])
-    without = cost_by_sector(power, np.ones(len(power), np.float32))
-    return without - cost_by_sector(power, kernel_power(psf.kernel())) > _LEAST_FIT
+    return _cost(power, BLIND) - _cost(power, psf) > _LEAST_FIT
+
+
+def misfit(spectrum: Spectrum, psf: Psf) -> float:
+    """How much worse this PSF explains the spectrum than a model that has every mean power right, nats.
+
+    It says little by itself, since scenes differ; but while a scene drifts past, it changes only with the blur.
+    """
+    power = cells().means(spectrum.power[LINEAR if psf.linear else AS_IS])
+    return _cost(power, psf) - float((cells().counts * (np.log(np.maximum(power, 1e-20)) + 1)).sum())
+
+
+def _cost(power: Floats, psf: Psf) -> float:
+    return cost_by_sector(power, np.ones(len(power), np.float32) if psf.is_blind else kernel_power(psf.kernel()))
 
 
 def estimate_picture(plane: Plane) -> Psf:

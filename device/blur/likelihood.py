@@ -20,19 +20,27 @@ def slope_cost(slopes: Floats) -> Floats:
     return (_SLOPE_WEIGHT / 2 * np.square((slopes - _SLOPE) / _SLOPE_SPREAD)).astype(np.float32)
 
 
-def amplitude_costs(power: Floats, counts: Floats, signal: Floats, floor: np.float32, rounds: int = 3) -> Floats:
-    """The cost of S = A · signal + floor with the best A, by reweighted least squares; sums run over the last axis."""
+def amplitude_costs(power: Floats, counts: Floats, signal: Floats, floor: np.float32 | Floats, rounds: int = 3) -> Floats:
+    """The cost of S = A · signal + floor with the best A, by reweighted least squares; sums run over the last axis.
+
+    Several floors broadcast against the signal.
+    """
     weight = counts / np.square(np.maximum(power, 1e-12))
     squared = np.square(signal)
     amplitude = _dot(signal, weight * np.maximum(power - floor, 0)) / np.maximum(_dot(squared, weight), 1e-20)
     amplitude = np.maximum(amplitude, 1e-14)
     excess = counts * (power - floor)
+    model, part = np.empty((2, *np.broadcast_shapes(signal.shape, np.shape(floor))), np.float32)
     for _ in range(rounds):
-        weight = np.float32(1) / np.square(amplitude[..., None] * signal + floor)
-        better = _dot(signal * weight, excess) / np.maximum(_dot(squared * weight, counts), 1e-20)
+        np.multiply(amplitude[..., None], signal, out=model)
+        model += floor
+        np.divide(signal, model, out=part)
+        gained = _dot(np.divide(part, model, out=model), excess)
+        better = gained / np.maximum(_dot(np.square(part, out=part), counts), 1e-20)
         amplitude = np.where(better > 0, np.sqrt(amplitude * np.maximum(better, 1e-14)), amplitude / 2)
-    model = amplitude[..., None] * signal + floor
-    return _dot(np.log(model), counts) + _dot(np.float32(1) / model, counts * power)
+    np.multiply(amplitude[..., None], signal, out=model)
+    model += floor
+    return _dot(np.log(model, out=part), counts) + _dot(np.divide(np.float32(1), model, out=model), counts * power)
 
 
 def _dot(one: NDArray[np.floating], other: NDArray[np.floating]) -> Floats:

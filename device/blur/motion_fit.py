@@ -49,10 +49,11 @@ def _cell_sectors() -> tuple[slice, ...]:
 def _line_power(length: NDArray[np.float64], angle: NDArray[np.float64]) -> Floats:
     """|H|² of straight motion on the cells, averaged over the window's main lobe; angles as in a `Psf`, in radians."""
     groups = cells()
-    along = np.cos(angle)[:, None] * groups.x - np.sin(angle)[:, None] * groups.y
+    lengths, cos, sin = (part[:, None].astype(np.float32) for part in (length, np.cos(angle), np.sin(angle)))
+    along = cos * groups.x - sin * groups.y
     power = np.zeros(along.shape, np.float32)
     for offset, weight in ((-1.2, 0.25), (0.0, 0.5), (1.2, 0.25)):
-        power += np.float32(weight) * np.square(np.sinc(length[:, None] * (along + offset / BLOCK))).astype(np.float32)
+        power += np.float32(weight) * np.square(np.sinc(lengths * (along + np.float32(offset / BLOCK))))
     return power
 
 
@@ -81,16 +82,13 @@ def cost_by_sector(power: Floats, transfer_power: Floats) -> float:
     """The cost of one |H|² on the cells with an amplitude and a slope for each direction."""
     groups = cells()
     lowest = np.sort(power)[: len(power) // 40].mean()
-    totals = []
-    for share in NOISES:
-        floor = np.float32(share * lowest + 1e-10)
-        total = 0.0
-        for part in _cell_sectors():
-            signal = (transfer_power[part] + LEAKAGE) * groups.frequency[part] ** (-2 * SLOPES[:, None])
-            costs = amplitude_costs(power[part], groups.counts[part], signal, floor)
-            total += float((costs + slope_cost(SLOPES) / SECTORS).min())
-        totals.append(total)
-    return min(totals)
+    floors = (NOISES * lowest + np.float32(1e-10))[:, None, None]
+    totals = np.zeros(len(NOISES))
+    for part in _cell_sectors():
+        signal = (transfer_power[part] + LEAKAGE) * groups.frequency[part] ** (-2 * SLOPES[:, None])
+        costs = amplitude_costs(power[part], groups.counts[part], signal, floors)
+        totals += (costs + slope_cost(SLOPES) / SECTORS).min(axis=-1)
+    return float(totals.min())
 
 
 def best_line(power: Floats) -> tuple[float, Psf]:

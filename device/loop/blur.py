@@ -19,13 +19,12 @@ from device.blur.spectrum import Spectrum
 from device.bundle.manifest import RestoredBlur
 from device.images.frame import Frame, plane_of
 from device.images.yuv import Plane
+from device.loop.pace import Pace
 from device.restore.restored_blur import restored_spread_px
 from device.state import BlurState
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
-_SHARE = 0.03  # of one core, for estimating on a live source
-_FIRST_ESTIMATES, _FIRST_PAUSE_S = 3, 0.5  # so many at the start do not wait for their share
 _VIDEO_FRAMES = 15  # frames of a video from one estimate to the next
 _FORGET = 0.35  # of the spectrum that a given PSF is compared with, at each look
 _NICE = 5
@@ -145,7 +144,7 @@ class Blur:
         """Live: estimate in a thread of its own, at low priority and at a small share of one core."""
         with suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        done = 0
+        pace = Pace(time.monotonic())
         while not self._closed.is_set():
             self._wanted.wait(1.0)
             frame, self._newest = self._newest, None
@@ -154,21 +153,23 @@ class Blur:
             if frame is None or frame.mark or mode not in (AUTO, HAND):
                 continue
             began_s, follower = time.thread_time(), self._follower
+            settled = True
             try:
                 plane = self._plane(frame)
                 if mode == HAND:
                     self._compare(plane, self._deconvolver.psf)
                 else:
                     self._adopt(follower.update(plane), follower, plane.shape)
+                    settled = follower.settled
                 self._error = ""
             except Exception as error:  # the loop goes on with the last PSF
                 if not self._error:
                     log.exception("the blur was not estimated; the last one is used")
                 self._error = f"not estimated: {type(error).__name__}: {error}"
-            done += 1
             used_s = time.thread_time() - began_s
             self._telemetry.add("estimate", used_s)
-            self._closed.wait(_FIRST_PAUSE_S if done <= _FIRST_ESTIMATES else used_s / _SHARE)
+            pause_s = pace.pause_s(time.monotonic(), used_s, estimated=follower.estimated, settled=settled)
+            self._closed.wait(pause_s)
 
     def _adopt(self, psf: Psf, follower: Follower, prepare: tuple[int, ...] | None) -> None:
         """Undo this blur from the next frame on, unless something else was asked for meanwhile."""

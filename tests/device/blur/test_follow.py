@@ -29,6 +29,39 @@ def test_a_change_is_followed_within_a_few_pictures() -> None:
     assert sizes[-1] == pytest.approx(5.0, rel=0.06)
 
 
+def test_most_updates_only_look_and_what_drifts_past_is_not_a_change() -> None:
+    follower = Follower()
+    estimated = []
+    for plane in frames(4.0, 20):
+        follower.update(plane)
+        assert follower.settled
+        estimated.append(follower.estimated)
+    assert estimated == [True] * 3 + [False] * 17
+
+
+@pytest.mark.parametrize("after", [0, 2.5, 5.0])
+def test_the_first_picture_after_a_change_is_noticed_and_the_second_believed(after: float) -> None:
+    follower = Follower()
+    for plane in frames(3.5, 10):
+        follower.update(plane)
+    changed = frames(after, 3)
+    before = follower.psf
+    assert follower.update(changed[0]) is before
+    assert follower.estimated
+    assert not follower.settled  # so the next picture is looked at soon
+    follower.update(changed[1])
+    follower.update(changed[2])
+    assert follower.settled
+    assert follower.psf.is_blind if after == 0 else follower.psf.size_px == pytest.approx(after, rel=0.06)
+
+
+def test_a_blur_that_changes_slowly_is_followed() -> None:
+    follower = Follower()
+    for step, radius in enumerate(np.linspace(2.5, 5.0, 60)):
+        follower.update(frames(float(radius), 1, step)[0])
+    assert follower.psf.size_px == pytest.approx(5.0, rel=0.12)
+
+
 def test_a_picture_in_focus_ends_it() -> None:
     follower = Follower()
     for plane in frames(4.0, 3):
