@@ -30,17 +30,18 @@ def amplitude_costs(power: Floats, counts: Floats, signal: Floats, floor: np.flo
     amplitude = _dot(signal, weight * np.maximum(power - floor, 0)) / np.maximum(_dot(squared, weight), 1e-20)
     amplitude = np.maximum(amplitude, 1e-14)
     excess = counts * (power - floor)
-    model, part = np.empty((2, *np.broadcast_shapes(signal.shape, np.shape(floor))), np.float32)
+    # In place: the memory of fresh arrays of this size costs as much as the arithmetic.
+    model, ratio = np.empty((2, *np.broadcast_shapes(signal.shape, np.shape(floor))), np.float32)
     for _ in range(rounds):
         np.multiply(amplitude[..., None], signal, out=model)
         model += floor
-        np.divide(signal, model, out=part)
-        gained = _dot(np.divide(part, model, out=model), excess)
-        better = gained / np.maximum(_dot(np.square(part, out=part), counts), 1e-20)
+        np.divide(signal, model, out=ratio)
+        better = _dot(np.divide(ratio, model, out=model), excess)
+        better /= np.maximum(_dot(np.square(ratio, out=ratio), counts), 1e-20)
         amplitude = np.where(better > 0, np.sqrt(amplitude * np.maximum(better, 1e-14)), amplitude / 2)
     np.multiply(amplitude[..., None], signal, out=model)
     model += floor
-    return _dot(np.log(model, out=part), counts) + _dot(np.divide(np.float32(1), model, out=model), counts * power)
+    return _dot(np.log(model, out=ratio), counts) + _dot(np.divide(np.float32(1), model, out=model), counts * power)
 
 
 def _dot(one: NDArray[np.floating], other: NDArray[np.floating]) -> Floats:

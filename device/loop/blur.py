@@ -25,7 +25,7 @@ from device.state import BlurState
 from device.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
-_VIDEO_FRAMES = 15  # frames of a video from one estimate to the next
+_VIDEO_FRAMES = 15  # frames of a video from one look to the next
 _FORGET = 0.35  # of the spectrum that a given PSF is compared with, at each look
 _NICE = 5
 

@@ -92,6 +92,41 @@ class Watched:
 Open = Callable[..., Watched]
 
 
+def radio(watched: Watched, name: str) -> Any:
+    return watched.page.get_by_role("radio", name=name)
+
+
+def by_hand(watched: Watched, loop: Any) -> None:
+    radio(watched, "By hand").check(force=True)
+    until(watched, lambda: loop.blur.mode == "hand")
+    watched.says("blurFrom", "Set by hand.")
+
+
+def on_picture(watched: Watched, x: float, y: float) -> tuple[float, float]:
+    """Where a point of the picture, in its pixels, is in the window."""
+    found = watched.page.evaluate(
+        "([x, y]) => { const p = place(); return [p.box.left + p.left + x * p.scale, p.box.top + p.top + y * p.scale]; }", [x, y]
+    )
+    return found[0], found[1]
+
+
+def shades(watched: Watched, x: float, y: float, reach: float) -> list[int]:
+    """Every grey of the canvas within `reach` pixels of the picture around a point of it."""
+    found: list[int] = watched.page.evaluate(
+        """([x, y, reach]) => {
+            const p = place(), sharp = devicePixelRatio;
+            const sheet = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
+            sheet.drawImage(canvas, 0, 0);
+            const [left, top] = [p.left + (x - reach) * p.scale, p.top + (y - reach) * p.scale].map(v => Math.round(v * sharp));
+            const side = Math.max(1, Math.round(2 * reach * p.scale * sharp));
+            const { data } = sheet.getImageData(left, top, side, side);
+            return [...new Set(data.filter((v, i) => i % 4 === 0))];
+        }""",
+        [x, y, reach],
+    )
+    return found
+
+
 def until(watched: Watched, so: Callable[[], bool]) -> None:
     """Wait for an event while the browser runs."""
     end = time.monotonic() + PATIENCE_MS / 1000

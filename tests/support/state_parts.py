@@ -1,5 +1,6 @@
 """The state of a run in which all is well, for tests that change some of it."""
 
+from dataclasses import replace
 from typing import Any
 
 from device.state import BlurState, CameraState, DecisionState, State
@@ -34,6 +35,18 @@ BLUR = BlurState(
     strength=1.0,
     roi_xywh=None,
     error="",
+)
+
+ESTIMATED = replace(
+    BLUR,
+    mode="auto",
+    kind="motion",
+    size_px=17.0,
+    angle_deg=-150.0,
+    origin="auto",
+    confidence=0.9,
+    sureness="sure",
+    description="motion of 17 pixels at -150 degrees",
 )
 
 

@@ -40,7 +40,7 @@ def test_most_updates_only_look_and_what_drifts_past_is_not_a_change() -> None:
 
 
 @pytest.mark.parametrize("after", [0, 2.5, 5.0])
-def test_the_first_picture_after_a_change_is_noticed_and_the_second_believed(after: float) -> None:
+def test_a_change_is_noticed_at_once_and_followed_by_the_third_picture(after: float) -> None:
     follower = Follower()
     for plane in frames(3.5, 10):
         follower.update(plane)

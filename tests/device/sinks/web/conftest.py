@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from page_parts import show  # noqa: F401
-from state_parts import BLUR, state
+from page_parts import Open, Show, Watched, show  # noqa: F401
+from state_parts import BLUR, ESTIMATED, state
 
 from device.blur.choice import parse_words
 from device.blur.psf import BLIND
@@ -173,3 +173,14 @@ def get() -> Callable[..., Got]:
         return response, data
 
     return get
+
+
+@pytest.fixture
+def watched(web: Web, loop: FakeLoop, show: Show, visit: Open) -> Watched:  # noqa: F811
+    """The page while a movement is estimated; original 60, restored 200."""
+    loop.blur = ESTIMATED
+    show(60, 200, (480, 640))
+    watched = visit(web.url, viewport={"width": 1360, "height": 900})
+    watched.shows(200)
+    watched.says("blurIs", "motion of 17 pixels")
+    return watched

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from page_parts import BROWSER, LOOK, Open, Show, until, viewers
+from page_parts import BROWSER, LOOK, Open, Show, Watched, until, viewers
 from state_parts import CAMERA
 
 from device.images.frame import NO_VIDEO, NOT_RESTORED, Frame, Restored
@@ -290,3 +290,11 @@ def test_a_divider_at_the_left_edge_requests_only_the_restored_picture(web: Web,
     watched.page.get_by_role("slider", name="Divider").press("End")
     watched.shows(60, 0.7)
     assert watched.asked[-1].endswith("view=both") or f"{web.url}/stream?view=both" in watched.asked
+
+
+def test_the_legend_shows_the_filter_and_the_estimate_which_is_not_part_of_a_frame(watched: Watched, loop: Any) -> None:
+    loop.telemetry.add("deconvolve", 0.0042)
+    loop.telemetry.add("estimate", 0.123)
+    watched.says("legend", "filter4.2")
+    watched.says("legend", "estimate123")
+    assert "estimate" not in watched.page.evaluate("STAGES.flat()")

@@ -1,12 +1,14 @@
 """The layout of the page: kiosk, phone, light and dark, sizes, and that nothing jumps."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from page_parts import BROWSER, Open, Show
+from page_parts import BROWSER, Open, Show, by_hand
+from state_parts import ESTIMATED
 
 from device.sinks.web import Web
-from device.state import RecordingState
+from device.state import RecordingState, Verdict
 
 pytestmark = BROWSER
 
@@ -100,3 +102,34 @@ def test_reduced_motion_stops_all_animation(web: Web, loop: Any, show: Show, vis
     watched = visit(web.url, reduced_motion="reduce")
     watched.page.wait_for_selector("#record[aria-pressed=true]")
     assert watched.page.evaluate("getComputedStyle(document.querySelector('#record circle')).animationName") == "none"
+
+
+@pytest.mark.parametrize("viewport", [(360, 640), (1360, 820)])
+def test_nothing_scrolls_sideways_with_everything_open_and_fingers_find_every_control(
+    web: Web, loop: Any, show: Show, visit: Open, viewport: tuple[int, int]
+) -> None:
+    loop.blur = replace(ESTIMATED, roi_xywh=(100, 100, 200, 200), error="not estimated: " + "A" * 80)
+    loop.overrides = {"verdict": Verdict("exposure", "Expose for less time first. Movement of about 17 pixels (a guess).")}
+    show(60, 200, (480, 640))
+    phone = viewport[0] < 500
+    watched = visit(web.url, viewport={"width": viewport[0], "height": viewport[1]}, is_mobile=phone, has_touch=phone)
+    watched.shows(200)
+    watched.page.click("#focusHelp")
+    watched.page.click("#chooseSpot")
+    by_hand(watched, loop)
+    watched.page.locator("#angle").scroll_into_view_if_needed()
+    watched.page.wait_for_timeout(300)
+    assert watched.page.evaluate("document.documentElement.scrollWidth") <= viewport[0]
+    aside = watched.page.locator("aside")
+    assert aside.evaluate("e => e.scrollWidth <= e.clientWidth")
+    wide = aside.evaluate("e => [...e.querySelectorAll('*')].filter(c => c.scrollWidth > e.clientWidth + 1).map(c => c.id)")
+    assert wide == []
+    if phone:
+        sizes = watched.page.locator("aside button:visible, aside .segments label:visible, aside .knob:visible").evaluate_all(
+            "all => all.map(e => Math.min(e.getBoundingClientRect().width, e.getBoundingClientRect().height))"
+        )
+        assert min(sizes) >= 43.5
+        stage = watched.box("stage")
+        assert stage["y"] == pytest.approx(0, abs=1)  # the picture stays in sight beside the knobs
+        assert watched.box("angle")["y"] >= stage["y"] + stage["height"]
+    assert watched.complaints == []

@@ -1,124 +1,22 @@
-"""The page's cards on the verdict and on the blur, in a real browser."""
+"""The page's card on the blur, in a real browser."""
 
 import json
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 from loop_parts import until as wait_until
-from page_parts import BROWSER, Open, Show, Watched, until
-from state_parts import BLUR
+from page_parts import BROWSER, Open, Show, Watched, by_hand, on_picture, radio, shades, until
+from state_parts import BLUR, ESTIMATED
 
-from device.images.frame import Frame, Restored
-from device.images.scenes import chart
 from device.session import Session
 from device.settings import CameraSettings, Settings, WebSettings
 from device.sinks.web import Web
-from device.state import Verdict
 
 pytestmark = BROWSER
-SIZE_HW = (480, 640)
-ESTIMATED = replace(
-    BLUR,
-    mode="auto",
-    kind="motion",
-    size_px=17.0,
-    angle_deg=-150.0,
-    origin="auto",
-    confidence=0.9,
-    sureness="sure",
-    description="motion of 17 pixels at -150 degrees",
-)
-
-
-@pytest.fixture
-def watched(web: Web, loop: Any, show: Show, visit: Open) -> Watched:
-    """The page while a movement is estimated; original 60, restored 200."""
-    loop.blur = ESTIMATED
-    show(60, 200, SIZE_HW)
-    watched = visit(web.url, viewport={"width": 1360, "height": 900})
-    watched.shows(200)
-    watched.says("blurIs", "motion of 17 pixels")
-    return watched
-
-
-def radio(watched: Watched, name: str) -> Any:
-    return watched.page.get_by_role("radio", name=name)
-
-
-def by_hand(watched: Watched, loop: Any) -> None:
-    radio(watched, "By hand").check(force=True)
-    until(watched, lambda: loop.blur.mode == "hand")
-    watched.says("blurFrom", "Set by hand.")
-
-
-def on_picture(watched: Watched, x: float, y: float) -> tuple[float, float]:
-    """Where a point of the picture, in its pixels, is in the window."""
-    found = watched.page.evaluate(
-        "([x, y]) => { const p = place(); return [p.box.left + p.left + x * p.scale, p.box.top + p.top + y * p.scale]; }", [x, y]
-    )
-    return found[0], found[1]
-
-
-def shades(watched: Watched, x: float, y: float, reach: float) -> list[int]:
-    """Every grey of the canvas within `reach` pixels of the picture around a point of it."""
-    found: list[int] = watched.page.evaluate(
-        """([x, y, reach]) => {
-            const p = place(), sharp = devicePixelRatio;
-            const sheet = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
-            sheet.drawImage(canvas, 0, 0);
-            const [left, top] = [p.left + (x - reach) * p.scale, p.top + (y - reach) * p.scale].map(v => Math.round(v * sharp));
-            const side = Math.max(1, Math.round(2 * reach * p.scale * sharp));
-            const { data } = sheet.getImageData(left, top, side, side);
-            return [...new Set(data.filter((v, i) => i % 4 === 0))];
-        }""",
-        [x, y, reach],
-    )
-    return found
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "colour"),
-    [
-        ("lens", "Turn the lens first. Blur about 8 pixels wide (sure).", "--warn"),
-        ("exposure", "Expose for less time first. Movement of about 17 pixels (a guess).", "--warn"),
-        ("helps", "Restoring helps. Blur about 3 pixels wide.", "--accent"),
-        ("sharp", "No clear blur: the picture is about as sharp as it gets.", "--accent"),
-        ("", "Nothing is restored: the blur is switched off.", "--soft"),
-    ],
-)
-def test_the_verdict_is_large_and_coloured(
-    web: Web, loop: Any, show: Show, visit: Open, kind: str, text: str, colour: str
-) -> None:
-    loop.overrides = {"verdict": Verdict(kind, text)}
-    show(60, 200)
-    watched = visit(web.url)
-    watched.says("verdict", text.replace(":", "."))
-    head = watched.page.locator("#verdict b")
-    assert head.evaluate("e => parseFloat(getComputedStyle(e).fontSize)") >= 20
-    wanted = watched.page.evaluate(
-        "name => { const e = document.createElement('p'); e.style.color = `var(${name})`; document.body.append(e);"
-        " const found = getComputedStyle(e).color; e.remove(); return found; }",
-        colour,
-    )
-    assert head.evaluate("e => getComputedStyle(e).color") == wanted
-    assert watched.complaints == []
-
-
-def test_without_a_verdict_the_card_says_what_goes_on(web: Web, loop: Any, show: Show, visit: Open) -> None:
-    loop.blur = replace(BLUR, mode="auto")
-    show(60, 200)
-    watched = visit(web.url)
-    watched.says("verdict", "Looking at the blur")
-    loop.blur = BLUR
-    watched.says("verdict", "Restored blind.")
-    watched.says("blurIs", "Restored without knowing the blur")
 
 
 def test_the_blur_its_sureness_its_origin_and_an_error_are_shown(watched: Watched, loop: Any) -> None:
@@ -328,112 +226,6 @@ def test_the_original_is_fetched_if_only_the_restored_picture_was_shown(watched:
     watched.shows(60, 0.7)
     watched.page.keyboard.up("o")
     watched.shows(200, 0.3)
-
-
-# The focus
-
-
-def sharp_picture(web: Web, loop: Any, blur_px: float = 0.0) -> None:
-    """Detail on the left, grey on the right."""
-    picture = chart(*SIZE_HW, 3)
-    if blur_px:
-        picture = cv2.GaussianBlur(picture, (0, 0), blur_px)
-    picture[:, 320:] = 120
-    frame = Frame(0, time.monotonic(), np.ascontiguousarray(picture))
-    web.write(Restored(frame, frame.image.copy()))
-    loop.telemetry.shown(frame)
-
-
-def value(watched: Watched, name: str) -> int:
-    return int(watched.page.get_attribute(f"#{name}", "aria-valuenow"))
-
-
-def test_a_page_without_focus_help_asks_for_no_focus_and_with_it_five_times_a_second(watched: Watched) -> None:
-    watched.page.wait_for_timeout(800)
-    asked = [url for url in watched.asked if "/focus" in url]
-    assert asked == []
-    watched.page.click("#focusHelp")
-    watched.page.wait_for_timeout(2000)
-    asked = [url for url in watched.asked if "/focus" in url]
-    assert 4 <= len(asked) <= 12
-    assert "x=0.5000&y=0.5000" in asked[0]
-    watched.page.click("#focusHelp")
-    watched.page.wait_for_timeout(300)
-    count = len(watched.asked)
-    watched.page.wait_for_timeout(600)
-    assert not any("/focus" in url for url in watched.asked[count:])
-    assert watched.complaints == []
-
-
-def test_the_focus_is_measured_at_the_spot_and_the_best_is_held(watched: Watched, web: Web, loop: Any) -> None:
-    sharp_picture(web, loop)
-    watched.page.click("#focusHelp")
-    watched.page.click("#chooseSpot")
-    watched.says("spotHint", "Tap the picture")
-    watched.page.mouse.click(*on_picture(watched, 160, 240))
-    watched.page.wait_for_function("() => Number(document.getElementById('now').ariaValueNow) > 40")
-    sharp = value(watched, "now")
-    watched.says("focusSays", "The best so far.")
-    assert watched.page.get_attribute("#slider", "aria-valuenow") == "50"  # the tap chose a spot and did not move the divider
-    assert 255 in shades(watched, 160, 240, 20)  # the ring
-    sharp_picture(web, loop, blur_px=2)
-    watched.says("focusSays", "It was sharper before.")
-    assert value(watched, "now") < 0.7 * sharp
-    assert value(watched, "best") == pytest.approx(sharp, abs=2)
-    assert watched.page.locator("#now i").evaluate("e => e.offsetHeight") >= 24
-    watched.page.click("#resetBest")
-    watched.page.wait_for_function(
-        "sharp => { const v = Number(document.getElementById('best').ariaValueNow); return v > 0 && v < .7 * sharp; }", arg=sharp
-    )
-    watched.page.locator("#chooseSpot").focus()
-    for _ in range(6):
-        watched.page.keyboard.press("Shift+ArrowRight")
-    watched.says("focusSays", "No detail at this spot.")
-    assert value(watched, "best") == 0
-    assert watched.page.evaluate("[spot.x, spot.y]") == pytest.approx([0.85, 0.5], abs=0.01)
-    assert watched.complaints == []
-
-
-# Both cards
-
-
-@pytest.mark.parametrize("viewport", [(360, 640), (1360, 820)])
-def test_nothing_scrolls_sideways_with_everything_open_and_fingers_find_every_control(
-    web: Web, loop: Any, show: Show, visit: Open, viewport: tuple[int, int]
-) -> None:
-    loop.blur = replace(ESTIMATED, roi_xywh=(100, 100, 200, 200), error="not estimated: " + "A" * 80)
-    loop.overrides = {"verdict": Verdict("exposure", "Expose for less time first. Movement of about 17 pixels (a guess).")}
-    show(60, 200, SIZE_HW)
-    phone = viewport[0] < 500
-    watched = visit(web.url, viewport={"width": viewport[0], "height": viewport[1]}, is_mobile=phone, has_touch=phone)
-    watched.shows(200)
-    watched.page.click("#focusHelp")
-    watched.page.click("#chooseSpot")
-    by_hand(watched, loop)
-    watched.page.locator("#angle").scroll_into_view_if_needed()
-    watched.page.wait_for_timeout(300)
-    assert watched.page.evaluate("document.documentElement.scrollWidth") <= viewport[0]
-    aside = watched.page.locator("aside")
-    assert aside.evaluate("e => e.scrollWidth <= e.clientWidth")
-    wide = aside.evaluate("e => [...e.querySelectorAll('*')].filter(c => c.scrollWidth > e.clientWidth + 1).map(c => c.id)")
-    assert wide == []
-    if phone:
-        sizes = watched.page.locator("aside button:visible, aside .segments label:visible, aside .knob:visible").evaluate_all(
-            "all => all.map(e => Math.min(e.getBoundingClientRect().width, e.getBoundingClientRect().height))"
-        )
-        assert min(sizes) >= 43.5
-        stage = watched.box("stage")
-        assert stage["y"] == pytest.approx(0, abs=1)  # the picture stays in sight beside the knobs
-        assert watched.box("angle")["y"] >= stage["y"] + stage["height"]
-    assert watched.complaints == []
-
-
-def test_the_legend_shows_the_filter_and_the_estimate_which_is_not_part_of_a_frame(watched: Watched, loop: Any) -> None:
-    loop.telemetry.add("deconvolve", 0.0042)
-    loop.telemetry.add("estimate", 0.123)
-    watched.says("legend", "filter4.2")
-    watched.says("legend", "estimate123")
-    assert "estimate" not in watched.page.evaluate("STAGES.flat()")
 
 
 # A real run
