@@ -27,7 +27,7 @@ from device.telemetry import Telemetry
 log = logging.getLogger(__name__)
 _VIDEO_FRAMES = 15  # frames of a video from one look to the next
 _FORGET = 0.35  # of the spectrum that a given PSF is compared with, at each look
-_END_S = 3.0  # an estimate takes about a second on a slow board; systemd waits for 5 s
+_CLOSE_S = 3.0  # how long `close` waits for an estimate: about a second on a slow board, and systemd waits for 5 s
 _NICE = 5
 
 
@@ -213,8 +213,8 @@ class Blur:
         )
 
     def close(self) -> None:
-        """End the thread, and wait for it; closing twice is safe."""
+        """End the thread and wait for it: inside OpenCV it would abort a process that ends. Closing twice is safe."""
         self._closed.set()
         self._wanted.set()
         if self._thread is not None:
-            self._thread.join(_END_S)
+            self._thread.join(_CLOSE_S)

@@ -148,6 +148,25 @@ def test_the_loop_goes_on_if_the_estimator_fails(trouble: str, monkeypatch: pyte
         auto.close()
 
 
+def test_no_estimate_is_computed_any_more_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python aborts the process if it ends while a thread is inside OpenCV."""
+    started, ended = threading.Event(), threading.Event()
+
+    def slow(self: Follower, plane: np.ndarray) -> Psf:
+        started.set()
+        time.sleep(0.5)
+        ended.set()
+        return Psf("blind")
+
+    monkeypatch.setattr(Follower, "update", slow)
+    auto = blur("auto", live=True)
+    auto.before(frame(0))
+    assert started.wait(10)
+    auto.close()
+    assert ended.is_set()
+    assert "blur" not in {thread.name for thread in threading.enumerate()}
+
+
 def test_what_is_set_by_hand_is_not_replaced_by_an_estimate_that_comes_late(monkeypatch: pytest.MonkeyPatch) -> None:
     started, go = threading.Event(), threading.Event()
     found = Psf("motion", 9.0, origin="auto")
